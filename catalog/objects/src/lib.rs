@@ -1,0 +1,10 @@
+//! What exists: the catalog of streams, tables, views, sinks, connections and secrets, as one
+//! immutable value that is replaced as a whole and kept durable with a conditional put.
+
+mod error;
+mod model;
+mod store;
+
+pub use error::{Error, Result};
+pub use model::{Catalog, Migration, Object, ObjectId, ObjectKind};
+pub use store::CatalogStore;

@@ -1,0 +1,108 @@
+//! Records as they come from a source: bytes in columns, so that a step allocates a few large
+//! buffers and not one small one per record.
+
+use crate::{Offset, SplitId};
+
+/// Byte strings laid end to end.
+#[derive(Clone, Debug, Default)]
+pub struct ByteColumn {
+    data: Vec<u8>,
+    ends: Vec<usize>,
+    /// One bit per entry would be smaller; a byte is simpler and not the cost here.
+    null: Vec<bool>,
+}
+
+impl ByteColumn {
+    pub fn push(&mut self, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.data.extend_from_slice(value);
+        }
+        self.ends.push(self.data.len());
+        self.null.push(value.is_none());
+    }
+
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        if self.null[index] {
+            return None;
+        }
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        Some(&self.data[start..self.ends[index]])
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.ends.clear();
+        self.null.clear();
+    }
+}
+
+/// Headers of one record, in order; a name may come twice.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// Records of one split, in order.
+#[derive(Clone, Debug)]
+pub struct Records {
+    pub split: SplitId,
+    /// Number of the split where the source numbers them (a Kafka partition), else its index.
+    pub partition: i32,
+    /// Offset of each record, rising, with gaps where the source has them.
+    pub offsets: Vec<i64>,
+    /// Time the source gave each record, milliseconds since 1970; -1 where it gave none.
+    pub timestamps_ms: Vec<i64>,
+    pub keys: ByteColumn,
+    pub values: ByteColumn,
+    /// Only of the records that have any: index of the record, its headers.
+    pub headers: Vec<(usize, Headers)>,
+    /// Where reading goes on. May lie beyond the last record (transaction markers, aborted records).
+    pub next_offset: Offset,
+}
+
+impl Records {
+    pub fn new(split: SplitId, partition: i32, next_offset: Offset) -> Self {
+        Self {
+            split,
+            partition,
+            offsets: Vec::new(),
+            timestamps_ms: Vec::new(),
+            keys: ByteColumn::default(),
+            values: ByteColumn::default(),
+            headers: Vec::new(),
+            next_offset,
+        }
+    }
+
+    /// Appends a record and moves `next_offset` behind it.
+    pub fn push(&mut self, offset: i64, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        self.offsets.push(offset);
+        self.timestamps_ms.push(timestamp_ms);
+        self.keys.push(key);
+        self.values.push(value);
+        self.next_offset = Offset(offset + 1);
+    }
+
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    pub fn headers_of(&self, index: usize) -> Option<&Headers> {
+        let found = self.headers.binary_search_by_key(&index, |(at, _)| *at).ok()?;
+        Some(&self.headers[found].1)
+    }
+}

@@ -1,0 +1,101 @@
+//! Where rows and changes go: everything a new connector has to keep.
+//!
+//! A sink is driven by one job. `open` comes first, then any number of `write`s, and at every
+//! checkpoint one `checkpoint`. There are two kinds, told apart by what the sink is created on:
+//!
+//! - **On a stream** it gets every decoded row once, in the order of each split, late rows included
+//!   ([`SinkInput::Rows`]). It is *transactional*: rows and the position behind them become visible
+//!   in one act of the outside system, and `open` reads that position back. The engine feeds it
+//!   again from exactly there, so the outside system alone is the truth and nothing is prepared in
+//!   our own manifest. After an unknown outcome (a lost response) the sink must look for its own
+//!   commit before it tries again.
+//! - **On a view** it gets the changelog ([`SinkInput::Changes`]): for a key the row that went and
+//!   the row that came. It is *idempotent*: values are absolute, each is stored with its version
+//!   (`version`, a number that grows with the input position), and a value is replaced only by one
+//!   at least as new. It also stores, **before** the values themselves, the position up to which it
+//!   has published; `open` reads it back. After a crash the engine replays without writing until it
+//!   has read at least that far, then writes every row of the view once and goes on with changes.
+//!
+//! # Invariants
+//! - `write` may buffer within a fixed bound and must wait when it is full: that is back pressure.
+//! - When `checkpoint(force = true)` returns, all that was written before it is visible outside.
+//! - Errors that may pass are `Unreachable`: the engine drops the sink, waits, and starts again with
+//!   `open`. A sink therefore needs no retry loop around lost state of its own, but a short bounded
+//!   retry of single requests is welcome.
+//! - A newer `incarnation` fences an older one: a writer that finds a newer one gives `Fenced`.
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+
+use crate::{Epoch, Options, Position, Result};
+
+/// What a sink is built from.
+#[derive(Clone, Debug)]
+pub struct SinkContext {
+    /// Name of the sink in the catalog.
+    pub name: String,
+    /// Stable over restarts and unique over all objects ever created in this data directory.
+    pub id: String,
+    /// Columns of the stream (declared and computed) or of the view.
+    pub schema: SchemaRef,
+    /// Columns that identify a row of a view; empty for a stream.
+    pub upsert_key: Vec<usize>,
+    pub on_view: bool,
+    /// Column of the event time, if the stream has a watermark.
+    pub time_column: Option<usize>,
+    /// The `PARTITIONED BY` list.
+    pub partitions: Vec<SinkPartition>,
+    /// `WITH` options, those of the connection merged in, secrets resolved.
+    pub options: Options,
+    /// Grows with every start of the pipeline; the newest one may write.
+    pub incarnation: u64,
+}
+
+/// One entry of `PARTITIONED BY`: `day(timestamp)`, `region`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkPartition {
+    pub column: String,
+    /// `identity`, `day`, `hour`, `month`, `year`.
+    pub transform: String,
+}
+
+/// What the outside system already has of this sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkOpened {
+    /// On a stream: rows below this position are visible outside. On a view: the furthest position
+    /// whose values may have been published. `None` where the sink has never written.
+    pub position: Option<Position>,
+}
+
+/// An update is one row in `deletes` and one in `inserts` with the same upsert key.
+#[derive(Clone, Debug)]
+pub struct ChangeBatch {
+    pub deletes: RecordBatch,
+    pub inserts: RecordBatch,
+}
+
+#[derive(Clone, Debug)]
+pub enum SinkInput {
+    Rows(RecordBatch),
+    Changes(ChangeBatch),
+}
+
+#[async_trait]
+pub trait Sink: Send {
+    /// Connects, creates what is missing outside (a table), checks that the schema fits, takes over
+    /// from an older incarnation.
+    ///
+    /// # Errors
+    /// `Option` and `Schema` where what the user wrote cannot work; `Unreachable` where trying
+    /// again may help.
+    async fn open(&mut self) -> Result<SinkOpened>;
+
+    /// Takes the output of one step. `position` lies behind the records it was computed from;
+    /// its `version()` is the version of the values.
+    async fn write(&mut self, input: SinkInput, position: &Position) -> Result<()>;
+
+    /// Called between two steps, at least at every epoch. Returns the position up to which all is
+    /// visible outside, where that has changed. `force` (a `FLUSH`, a shutdown) makes all visible now;
+    /// otherwise the sink may wait for its own interval.
+    async fn checkpoint(&mut self, epoch: Epoch, position: &Position, force: bool) -> Result<Option<Position>>;
+}

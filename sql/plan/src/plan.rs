@@ -1,0 +1,155 @@
+//! What the engine is given to run: sources, views and sinks, planned.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use ebap_catalog::ObjectId;
+
+/// Name of the placeholder table in `ViewPlan::input`: the rows of one step.
+pub const STEP_TABLE: &str = "__step";
+/// Name of the placeholder table in `AggregatePlan::output`: one row per changed group.
+pub const GROUPS_TABLE: &str = "__groups";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    Stream,
+    /// Newest row per primary key.
+    Table,
+}
+
+/// A stream or a table.
+#[derive(Clone, Debug)]
+pub struct SourcePlan {
+    pub id: ObjectId,
+    pub name: String,
+    pub kind: SourceKind,
+    /// Option `connector`, or the kind of the connection (`kafka`).
+    pub connector: String,
+    /// Options of the connection and of the statement, merged, secrets still as references
+    /// (`secret:NAME`): the server resolves them.
+    pub options: BTreeMap<String, String>,
+    /// Columns the decoder gives: declared and not computed, in order.
+    pub decoded: SchemaRef,
+    /// All declared columns, computed ones included, in declared order.
+    pub schema: SchemaRef,
+    /// `schema` followed by the virtual columns: what a query sees.
+    pub full_schema: SchemaRef,
+    /// Index in `schema` and expression over the columns of `decoded`.
+    pub computed: Vec<(usize, Expr)>,
+    /// Over the columns of `schema`; a row passes unless the value is false.
+    pub checks: Vec<CheckPlan>,
+    pub watermark: Option<WatermarkPlan>,
+    /// After how long without records a split no longer holds the watermark back.
+    pub idle_timeout_us: i64,
+    /// Indices in `schema`; empty for a stream.
+    pub primary_key: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CheckPlan {
+    /// As PostgreSQL names it: `events_action_check`.
+    pub name: String,
+    pub expr: Expr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatermarkPlan {
+    /// Index in `schema`; the column is `Timestamp(Microsecond, "+00:00")` and never null.
+    pub column: usize,
+    pub delay_us: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    Update,
+    WindowClose,
+}
+
+/// A materialized view over one stream.
+///
+/// ```text
+/// rows of a step -> input -> [ Partial by (pane, group_exprs) -> state -> Final ] -> output
+/// ```
+#[derive(Clone, Debug)]
+pub struct ViewPlan {
+    pub id: ObjectId,
+    pub name: String,
+    /// The stream or table it reads.
+    pub source: ObjectId,
+    pub source_name: String,
+    /// Over the placeholder `__step`, whose columns are the `full_schema` of the source. With an
+    /// aggregate: the rows to aggregate (filters, projections below the `GROUP BY`). Without: the
+    /// rows of the view.
+    pub input: LogicalPlan,
+    pub aggregate: Option<AggregatePlan>,
+    pub emit: Emit,
+    pub retention_us: Option<i64>,
+    /// Columns of the view.
+    pub schema: SchemaRef,
+    /// Columns of the view that identify a row (window and group columns that are selected).
+    /// Empty where a row is identified by its record (no aggregate) or by nothing selected.
+    pub upsert_key: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub struct AggregatePlan {
+    /// None: a running `GROUP BY`.
+    pub window: Option<WindowPlan>,
+    /// Over the output of `input`; window columns are not among them.
+    pub group_exprs: Vec<Expr>,
+    /// Over the output of `input`, type-coerced.
+    pub aggr_exprs: Vec<Expr>,
+    /// `HAVING` and the select list: over the placeholder `__groups`, whose columns are
+    /// `groups_schema`. Row by row, so it may run on the changed groups alone.
+    pub output: LogicalPlan,
+    /// With a window `window_start, window_end` (timestamptz) and `window_size` (interval) first;
+    /// then the group expressions, then the aggregates.
+    pub groups_schema: SchemaRef,
+}
+
+#[derive(Clone, Debug)]
+pub struct WindowPlan {
+    /// The event-time column, over the output of `input`.
+    pub time: Expr,
+    /// Ascending, no duplicates. Each is a multiple of `pane_us`.
+    pub sizes: Vec<WindowSize>,
+    /// The smallest size: sizes that are no multiple of it are refused.
+    pub pane_us: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSize {
+    pub size_us: i64,
+    /// As the user wrote it (`1 day` has days, not nanoseconds), for `window_size`.
+    pub interval: arrow::datatypes::IntervalMonthDayNano,
+}
+
+#[derive(Clone, Debug)]
+pub struct SinkPlan {
+    pub id: ObjectId,
+    pub name: String,
+    pub from: ObjectId,
+    pub from_name: String,
+    pub on_view: bool,
+    pub connector: String,
+    pub options: BTreeMap<String, String>,
+    pub partitions: Vec<PartitionPlan>,
+    pub schema: SchemaRef,
+    pub upsert_key: Vec<usize>,
+    pub time_column: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionPlan {
+    pub column: String,
+    pub transform: String,
+}
+
+/// Everything that should run.
+#[derive(Clone, Debug, Default)]
+pub struct Plans {
+    pub sources: Vec<Arc<SourcePlan>>,
+    pub views: Vec<Arc<ViewPlan>>,
+    pub sinks: Vec<Arc<SinkPlan>>,
+}

@@ -1,0 +1,54 @@
+//! The file that makes an epoch exist.
+
+use std::collections::BTreeMap;
+
+use ebap_connector::{Epoch, Position};
+use serde::{Deserialize, Serialize};
+
+use crate::{accounting::Accounting, sinks::Counted, watermark::SavedWatermarks};
+
+/// Rises when the files of an older version can no longer be read as they are.
+pub(crate) const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) format: u32,
+    pub(crate) epoch: Epoch,
+    /// Rises with every start of the pipeline: what fences sinks of an older one.
+    pub(crate) incarnation: u64,
+    /// Where each split was read from first.
+    pub(crate) start: Position,
+    /// The next record of each split.
+    pub(crate) position: Position,
+    pub(crate) watermarks: SavedWatermarks,
+    /// Files with the late log, in order.
+    pub(crate) late_log: Vec<String>,
+    /// The dead letters kept for `stream$dlq`.
+    pub(crate) dead_letters: Option<String>,
+    /// Of the dead-letter writer.
+    pub(crate) dead_letter_token: Option<String>,
+    pub(crate) accounting: Accounting,
+    /// By object id.
+    pub(crate) jobs: BTreeMap<u64, JobFiles>,
+    /// Accounting of sinks on the stream, by object id.
+    pub(crate) sinks: BTreeMap<u64, Counted>,
+}
+
+/// A base snapshot and what was merged into it since, epoch by epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobFiles {
+    pub(crate) state: Option<String>,
+    pub(crate) rows: Option<String>,
+    pub(crate) deltas: Vec<String>,
+    /// Bytes of the base, and of the deltas: what decides when a new base pays.
+    pub(crate) base_bytes: u64,
+    pub(crate) delta_bytes: u64,
+    pub(crate) accounting: Accounting,
+}
+
+impl Manifest {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &String> {
+        let jobs = self.jobs.values().flat_map(|job| job.state.iter().chain(&job.rows).chain(&job.deltas));
+        jobs.chain(&self.late_log).chain(&self.dead_letters)
+    }
+}

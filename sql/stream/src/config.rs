@@ -1,0 +1,47 @@
+//! Every bound and interval of the engine, named.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// How often an epoch is made durable.
+    pub checkpoint_interval: Duration,
+    /// Records of one step, at the most.
+    pub step_rows_max: usize,
+    /// How long a step waits for records when there are none.
+    pub step_wait: Duration,
+    /// How often new splits are looked for.
+    pub discover_interval: Duration,
+    /// How far one split may be read ahead of another in event time, so that reading old records
+    /// does not make the slower split's rows late.
+    pub drift_max: Duration,
+    /// Rows of one view, at the most; beyond it the job stops with 53200.
+    pub view_rows_max: usize,
+    /// Bytes of aggregate state of one view, at the most; beyond it the job stops with 53200.
+    pub state_bytes_max: usize,
+    /// Rejected records kept for `stream$dlq`.
+    pub dead_letters_max: usize,
+    /// Deltas after which a job writes a base snapshot.
+    pub deltas_max: usize,
+    /// First and longest wait before something that failed is tried again.
+    pub backoff_first: Duration,
+    pub backoff_max: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            checkpoint_interval: Duration::from_secs(1),
+            step_rows_max: 32_768,
+            step_wait: Duration::from_millis(10),
+            discover_interval: Duration::from_secs(5),
+            drift_max: Duration::from_secs(60),
+            view_rows_max: 10_000_000,
+            state_bytes_max: 4 << 30,
+            dead_letters_max: 1_000,
+            deltas_max: 120,
+            backoff_first: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The running whole: one pipeline per stream or table, started and stopped to match the catalog.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::catalog::TableProvider;
+use ebap_catalog::ObjectId;
+use ebap_connector::{ConnectorRegistry, time::Clock};
+use ebap_sql::{Plans, SourceKind, SourcePlan, ViewPlan};
+use object_store::ObjectStore;
+use parking_lot::RwLock;
+use tokio::{
+    runtime::Runtime,
+    sync::{Mutex, mpsc, oneshot},
+};
+
+use crate::{
+    EngineConfig, Error, Result,
+    checkpoint::CheckpointStore,
+    pipeline::{COMMANDS_MAX, Command, JobSet, runtime::SourceRuntime, supervise},
+    scan::{ComputedTable, StreamTable, ViewTable, dead_letter_rows, dead_letter_schema},
+    system,
+    view::{ViewJob, store::ViewStore},
+};
+
+struct Running {
+    runtime: Arc<SourceRuntime>,
+    commands: mpsc::Sender<Command>,
+    /// The rows of a table.
+    table: Option<Arc<ViewStore>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    pipelines: BTreeMap<ObjectId, Running>,
+    views: BTreeMap<ObjectId, (String, Arc<ViewStore>)>,
+}
+
+pub struct Engine {
+    config: EngineConfig,
+    store: Arc<dyn ObjectStore>,
+    connectors: Arc<dyn ConnectorRegistry>,
+    clock: Arc<dyn Clock>,
+    inner: RwLock<Inner>,
+    /// One change at a time.
+    changing: Mutex<()>,
+    /// The loops have threads of their own, so that a long query does not hold them up, nor they it.
+    threads: Option<Runtime>,
+}
+
+impl Engine {
+    /// An engine that runs nothing yet.
+    ///
+    /// # Errors
+    /// `Internal` where no threads can be started.
+    pub async fn open(
+        config: EngineConfig,
+        store: Arc<dyn ObjectStore>,
+        connectors: Arc<dyn ConnectorRegistry>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>> {
+        let threads = tokio::runtime::Builder::new_multi_thread().thread_name("ebap-engine").enable_all().build();
+        let threads = threads.map_err(|error| Error::Internal(format!("no threads for the engine: {error}")))?;
+        let (inner, changing) = (RwLock::default(), Mutex::default());
+        Ok(Arc::new(Self { config, store, connectors, clock, inner, changing, threads: Some(threads) }))
+    }
+
+    /// Starts and stops jobs until what runs is what the plans say. Returns when every pipeline knows;
+    /// a new view may still be catching up. Options must have their secrets resolved.
+    ///
+    /// # Errors
+    /// Of a connector whose options are wrong. Nothing is started for that stream then.
+    pub async fn reconcile(&self, plans: Plans) -> Result<()> {
+        let _one = self.changing.lock().await;
+        let doomed: Vec<Running> = {
+            let mut inner = self.inner.write();
+            let gone = inner.pipelines.keys().filter(|id| plans.sources.iter().all(|plan| plan.id != **id)).copied();
+            let gone: Vec<ObjectId> = gone.collect();
+            inner.views.retain(|id, _| plans.views.iter().any(|plan| plan.id == *id));
+            gone.iter().filter_map(|id| inner.pipelines.remove(id)).collect()
+        };
+        for running in doomed {
+            stop(&running, true).await;
+        }
+        for view in &plans.views {
+            let mut inner = self.inner.write();
+            let fresh = || (view.name.clone(), Arc::new(ViewStore::new(Arc::clone(&view.schema))));
+            inner.views.entry(view.id).or_insert_with(fresh);
+        }
+        let mut failed = None;
+        for source in &plans.sources {
+            let jobs = self.jobs_of(source, &plans);
+            let commands = self.inner.read().pipelines.get(&source.id).map(|running| running.commands.clone());
+            match commands {
+                Some(commands) => {
+                    let _ = commands.send(Command::Jobs(jobs)).await;
+                }
+                None => {
+                    if let Err(error) = self.start(source, jobs) {
+                        tracing::error!(stream = source.name, error = error.chain(), "the stream cannot be started");
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn jobs_of(&self, source: &SourcePlan, plans: &Plans) -> JobSet {
+        let inner = self.inner.read();
+        let own: Vec<&Arc<ViewPlan>> = plans.views.iter().filter(|view| view.source == source.id).collect();
+        let belongs = |from: ObjectId| from == source.id || own.iter().any(|view| view.id == from);
+        let views = own.iter().map(|view| (Arc::clone(view), Arc::clone(&inner.views[&view.id].1)));
+        let table = match source.kind {
+            SourceKind::Stream => None,
+            SourceKind::Table => Some(match inner.pipelines.get(&source.id).and_then(|running| running.table.clone()) {
+                Some(table) => table,
+                None => Arc::new(ViewStore::new(Arc::clone(&source.schema))),
+            }),
+        };
+        JobSet {
+            table,
+            views: views.collect(),
+            sinks: plans.sinks.iter().filter(|sink| belongs(sink.from)).cloned().collect(),
+        }
+    }
+
+    fn start(&self, source: &Arc<SourcePlan>, jobs: JobSet) -> Result<()> {
+        let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
+        let runtime = Arc::new(SourceRuntime::new(Arc::clone(source), Arc::clone(&self.connectors), config, clock)?);
+        let checkpoints = CheckpointStore::new(Arc::clone(&self.store), source.id.0, &source.name);
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let running = Running { runtime: Arc::clone(&runtime), commands: commands.clone(), table: jobs.table.clone() };
+        self.inner.write().pipelines.insert(source.id, running);
+        if let Some(threads) = &self.threads {
+            threads.spawn(supervise(runtime, checkpoints, jobs, (commands, inbox)));
+        }
+        Ok(())
+    }
+
+    /// The stream, table or view of this name; of a stream also `name$late` and `name$dlq`.
+    pub fn relation(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let inner = self.inner.read();
+        if let Some((_, store)) = inner.views.values().find(|(view, _)| view == name) {
+            return Some(Arc::new(ViewTable { store: Arc::clone(store) }));
+        }
+        let (stream, part) = match name.rsplit_once('$') {
+            Some((stream, part @ ("late" | "dlq"))) => (stream, Some(part)),
+            _ => (name, None),
+        };
+        let running = inner.pipelines.values().find(|running| running.runtime.plan.name == stream)?;
+        let runtime = Arc::clone(&running.runtime);
+        Some(match (part, &running.table) {
+            (None, Some(store)) => Arc::new(ViewTable { store: Arc::clone(store) }),
+            (Some("dlq"), _) => {
+                let rows = Box::new(move || dead_letter_rows(&runtime));
+                Arc::new(ComputedTable { schema: dead_letter_schema(), rows })
+            }
+            (part, _) => Arc::new(StreamTable { runtime, late_only: part.is_some() }),
+        })
+    }
+
+    pub fn relation_names(&self) -> Vec<String> {
+        let inner = self.inner.read();
+        let sources = inner.pipelines.values().map(|running| running.runtime.plan.name.clone());
+        sources.chain(inner.views.values().map(|(name, _)| name.clone())).collect()
+    }
+
+    /// `jobs`, `splits`, `accounting`, `checkpoints`, `sinks`.
+    pub fn system_table(self: &Arc<Self>, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let schema = system::schema(name)?;
+        let (engine, name) = (Arc::clone(self), name.to_owned());
+        let rows = Box::new(move || {
+            let infos: Vec<_> = {
+                let inner = engine.inner.read();
+                let infos = inner.pipelines.values();
+                infos.map(|running| (running.runtime.plan.name.clone(), running.runtime.status.get())).collect()
+            };
+            system::rows(&name, &infos)
+        });
+        Some(Arc::new(ComputedTable { schema, rows }))
+    }
+
+    pub fn system_table_names() -> &'static [&'static str] {
+        &system::NAMES
+    }
+
+    /// Returns when everything produced before the call is in every view and visible through every sink.
+    ///
+    /// # Errors
+    /// Where a source cannot be asked for its end, or a pipeline has stopped.
+    pub async fn flush(&self) -> Result<()> {
+        let pipelines: Vec<_> = {
+            let inner = self.inner.read();
+            inner.pipelines.values().map(|running| (Arc::clone(&running.runtime), running.commands.clone())).collect()
+        };
+        let mut waiting = Vec::new();
+        for (runtime, commands) in pipelines {
+            let target = runtime.end_position().await?;
+            let (reply, answer) = oneshot::channel();
+            if commands.send(Command::Flush { target, reply }).await.is_err() {
+                return Err(Error::ShuttingDown);
+            }
+            waiting.push(answer);
+        }
+        for answer in waiting {
+            answer.await.map_err(|_| Error::ShuttingDown)??;
+        }
+        Ok(())
+    }
+
+    /// Finishes the step of every pipeline and makes it durable.
+    pub async fn shutdown(&self) {
+        let _one = self.changing.lock().await;
+        let running: Vec<Running> = std::mem::take(&mut self.inner.write().pipelines).into_values().collect();
+        futures::future::join_all(running.iter().map(|running| stop(running, false))).await;
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            // A runtime may not be waited for inside of another.
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("relations", &self.relation_names()).finish_non_exhaustive()
+    }
+}
+
+async fn stop(running: &Running, forget: bool) {
+    let (reply, done) = oneshot::channel();
+    if running.commands.send(Command::Stop { forget, reply }).await.is_ok() {
+        let _ = done.await;
+    }
+}
+
+/// The plan of a step, as `EXPLAIN` prints it.
+///
+/// # Errors
+/// Where the view cannot be planned.
+pub fn explain(source: &SourcePlan, view: &ViewPlan) -> Result<String> {
+    let store = Arc::new(ViewStore::new(Arc::clone(&view.schema)));
+    Ok(ViewJob::view(source, view, store, &EngineConfig::default())?.describe())
+}

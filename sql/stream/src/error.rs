@@ -1,0 +1,90 @@
+//! Errors of the engine.
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use ebap_connector::{Blame, Retry};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// From a connector; SQLSTATE by its own kind.
+    #[error(transparent)]
+    Connector(Arc<ebap_connector::Error>),
+    /// From planning or running an expression.
+    #[error(transparent)]
+    DataFusion(Arc<DataFusionError>),
+    /// 58030
+    #[error("the state of \"{name}\" cannot be stored")]
+    Store { name: String, source: Arc<object_store::Error> },
+    /// XX001
+    #[error("checkpoint file \"{path}\" cannot be read: {message}")]
+    Unreadable { path: String, message: String },
+    /// 55000: the other instance goes on, this one stops.
+    #[error("another instance writes the state of \"{name}\" (epoch {epoch} exists already)")]
+    Fenced { name: String, epoch: u64 },
+    /// 53200
+    #[error("\"{job}\" needs more memory than it may have: {message}")]
+    Memory { job: String, message: String },
+    /// 57P01
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// XX000
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Error {
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Connector(error) => error.blame(),
+            Self::Store { .. } | Self::Unreadable { .. } | Self::Fenced { .. } | Self::ShuttingDown => Blame::External,
+            Self::DataFusion(_) | Self::Memory { .. } => Blame::User,
+            Self::Internal(_) => Blame::Internal,
+        }
+    }
+
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Connector(error) => error.retry(),
+            Self::Store { .. } => Retry::Backoff,
+            Self::DataFusion(_)
+            | Self::Unreadable { .. }
+            | Self::Fenced { .. }
+            | Self::Memory { .. }
+            | Self::ShuttingDown
+            | Self::Internal(_) => Retry::Never,
+        }
+    }
+
+    /// The error and its causes in one line, for a status column.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl From<ebap_connector::Error> for Error {
+    fn from(error: ebap_connector::Error) -> Self {
+        Self::Connector(Arc::new(error))
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        Self::DataFusion(Arc::new(error))
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::DataFusion(Arc::new(DataFusionError::ArrowError(Box::new(error), None)))
+    }
+}

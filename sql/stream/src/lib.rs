@@ -1,0 +1,30 @@
+//! The engine: the loop, its state, checkpoints, and the views it keeps.
+//!
+//! ```text
+//! SourceReader -> Decoder -> RowPreparer -> Watermarks -> jobs of the pipeline -> checkpoint
+//!    Records      Decoded     StepBatch      late rows     views, tables, sinks     manifest
+//! ```
+//!
+//! One [`pipeline`] per stream or table reads once and decodes once, and hands every step to all of
+//! its jobs. Sees connectors through the traits of `ebap-connector` alone.
+
+mod accounting;
+mod catch_up;
+mod checkpoint;
+mod config;
+mod engine;
+mod error;
+mod late_log;
+mod pipeline;
+mod prepare;
+mod rows;
+mod scan;
+mod sinks;
+mod status;
+mod system;
+mod view;
+mod watermark;
+
+pub use config::EngineConfig;
+pub use engine::{Engine, explain};
+pub use error::{Error, Result};

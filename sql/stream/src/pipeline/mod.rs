@@ -1,0 +1,364 @@
+//! The loop of one stream or table: read, decode, raise the watermark, run the jobs, publish; now
+//! and then make an epoch durable.
+//!
+//! # Invariants
+//! - Between two steps nothing is in flight: position, state and watermarks are of one moment.
+//! - What a manifest says is below its position is in the state it names, once.
+
+mod jobs;
+mod persist;
+pub(crate) mod range;
+pub(crate) mod runtime;
+mod step;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ebap_connector::{
+    DeadLetterWriter, Decoder, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, time::Backoff,
+};
+use ebap_sql::{SinkPlan, SourceKind, ViewPlan};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Error, Result,
+    accounting::Accounting,
+    catch_up::CatchUpEnd,
+    checkpoint::{CheckpointStore, Manifest},
+    prepare::RowPreparer,
+    sinks::{RowsSinkJob, ViewSink},
+    status::{JobInfo, SplitInfo},
+    view::{ViewJob, store::ViewStore},
+    watermark::Watermarks,
+};
+use runtime::SourceRuntime;
+
+/// Commands waiting for a loop, at the most; senders wait beyond it.
+pub(crate) const COMMANDS_MAX: usize = 64;
+/// How often the tables of schema `ebap` are brought up to date.
+const STATUS_INTERVAL_US: i64 = 100_000;
+/// After a pause this long another instance may have passed and cleaned up.
+const PAUSE_US: i64 = 30_000_000;
+
+/// What should run on a stream.
+#[derive(Clone, Default)]
+pub(crate) struct JobSet {
+    /// The rows of the table itself.
+    pub(crate) table: Option<Arc<ViewStore>>,
+    pub(crate) views: Vec<(Arc<ViewPlan>, Arc<ViewStore>)>,
+    pub(crate) sinks: Vec<Arc<SinkPlan>>,
+}
+
+pub(crate) enum Command {
+    Jobs(JobSet),
+    /// Answered when everything up to the position is visible everywhere.
+    Flush { target: Position, reply: oneshot::Sender<Result<()>> },
+    CaughtUp { generation: u64, end: Box<CatchUpEnd> },
+    /// Finishes the step, makes an epoch durable, ends. `forget`: the stream was dropped.
+    Stop { forget: bool, reply: oneshot::Sender<()> },
+}
+
+enum Ended {
+    Stopped,
+    Forgotten,
+}
+
+/// A view with its sinks.
+struct ViewSlot {
+    plan: Option<Arc<ViewPlan>>,
+    store: Arc<ViewStore>,
+    state: ViewState,
+    sinks: Vec<ViewSink>,
+    files: crate::checkpoint::JobFiles,
+    /// The next epoch writes a base snapshot.
+    base_due: bool,
+}
+
+enum ViewState {
+    CatchingUp,
+    Running(Box<ViewJob>),
+    Failed(String),
+}
+
+struct Pipeline {
+    runtime: Arc<SourceRuntime>,
+    checkpoints: CheckpointStore,
+    commands: mpsc::Sender<Command>,
+    generation: u64,
+    incarnation: u64,
+    reader: Box<dyn SourceReader>,
+    decoder: Box<dyn Decoder>,
+    preparer: RowPreparer,
+    dead_letters: Option<Box<dyn DeadLetterWriter>>,
+    dead_letters_changed: bool,
+    position: Position,
+    watermarks: Watermarks,
+    accounting: Accounting,
+    views: BTreeMap<u64, ViewSlot>,
+    sinks: BTreeMap<u64, RowsSinkJob>,
+    flushes: Vec<(Position, oneshot::Sender<Result<()>>)>,
+    epoch: Epoch,
+    manifest: Option<Manifest>,
+    /// Something the newest manifest does not say.
+    dirty: bool,
+    checkpoint_at_us: i64,
+    discover_at_us: i64,
+    status_at_us: i64,
+}
+
+/// Runs the pipeline until it is stopped; starts it again from its last epoch where that may help.
+pub(crate) async fn supervise(
+    runtime: Arc<SourceRuntime>,
+    checkpoints: CheckpointStore,
+    mut jobs: JobSet,
+    (commands, mut inbox): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+) {
+    let (name, kind) = (runtime.plan.name.clone(), kind_text(runtime.plan.kind));
+    let mut backoff = Backoff::new(runtime.config.backoff_first, runtime.config.backoff_max);
+    for generation in 0.. {
+        let sender = commands.clone();
+        let opened = Pipeline::open(Arc::clone(&runtime), checkpoints.clone(), &jobs, sender, generation).await;
+        let ended = match opened {
+            Ok(mut pipeline) => {
+                backoff.reset();
+                let ended = pipeline.run(&mut inbox, &mut jobs).await;
+                pipeline.fail_flushes(ended.as_ref().err());
+                ended
+            }
+            Err(error) => Err(error),
+        };
+        let error = match ended {
+            Ok(Ended::Stopped) => return,
+            Ok(Ended::Forgotten) => {
+                if let Err(error) = checkpoints.delete_all().await {
+                    tracing::warn!(stream = name, error = error.chain(), "state of a dropped stream stays behind");
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        let wait = match error.retry() {
+            Retry::Backoff => {
+                tracing::warn!(stream = name, error = error.chain(), "the pipeline tries again");
+                runtime.status.set_state(&name, kind, "retrying", &error.chain());
+                Some(backoff.advance())
+            }
+            Retry::Never => {
+                tracing::error!(stream = name, error = error.chain(), "the pipeline has stopped");
+                runtime.status.set_state(&name, kind, "failed", &error.chain());
+                None
+            }
+        };
+        if !wait_between(&runtime, &mut inbox, &mut jobs, wait, &error).await {
+            return;
+        }
+    }
+}
+
+/// Answers commands while the pipeline is down. False where it shall not start again.
+async fn wait_between(
+    runtime: &SourceRuntime,
+    inbox: &mut mpsc::Receiver<Command>,
+    jobs: &mut JobSet,
+    wait: Option<Duration>,
+    error: &Error,
+) -> bool {
+    let until = wait.map(|wait| runtime.clock.sleep(wait));
+    let mut until = std::pin::pin!(async move {
+        match until {
+            Some(sleep) => sleep.await,
+            None => std::future::pending().await,
+        }
+    });
+    loop {
+        let command = tokio::select! {
+            () = &mut until => return true,
+            command = inbox.recv() => command,
+        };
+        match command {
+            None => return false,
+            Some(Command::Jobs(new)) => *jobs = new,
+            Some(Command::Flush { reply, .. }) => {
+                let _ = reply.send(Err(error.clone()));
+            }
+            Some(Command::CaughtUp { .. }) => {}
+            Some(Command::Stop { reply, .. }) => {
+                let _ = reply.send(());
+                return false;
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    async fn run(&mut self, inbox: &mut mpsc::Receiver<Command>, jobs: &mut JobSet) -> Result<Ended> {
+        loop {
+            while let Ok(command) = inbox.try_recv() {
+                if let Some(ended) = self.command(command, jobs).await? {
+                    return Ok(ended);
+                }
+            }
+            let now_us = self.runtime.clock.now_us();
+            if now_us >= self.discover_at_us {
+                self.discover_at_us = now_us + micros(self.runtime.config.discover_interval);
+                self.discover().await?;
+            }
+            let wanted = self.wanted();
+            let (rows, wait) = (self.runtime.config.step_rows_max, self.runtime.config.step_wait);
+            let records = if wanted.is_empty() {
+                self.runtime.clock.sleep(wait).await;
+                Vec::new()
+            } else {
+                self.reader.poll(&wanted, rows, wait).await?
+            };
+            self.step(records).await?;
+            self.tend_sinks().await;
+            self.report();
+            let now_us = self.runtime.clock.now_us();
+            let flushed = self.flushes.iter().any(|(target, _)| self.reached(target));
+            if flushed || now_us >= self.checkpoint_at_us {
+                self.checkpoint(flushed).await?;
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command, jobs: &mut JobSet) -> Result<Option<Ended>> {
+        match command {
+            Command::Jobs(new) => {
+                *jobs = new;
+                self.set_jobs(jobs).await?;
+            }
+            Command::Flush { target, reply } => {
+                self.discover().await?;
+                self.flushes.push((target, reply));
+            }
+            Command::CaughtUp { generation, end } if generation == self.generation => self.caught_up(*end).await,
+            Command::CaughtUp { .. } => {}
+            Command::Stop { forget, reply } => {
+                if !forget && let Err(error) = self.checkpoint(true).await {
+                    tracing::error!(stream = self.name(), error = error.chain(), "no last checkpoint");
+                }
+                let _ = reply.send(());
+                return Ok(Some(if forget { Ended::Forgotten } else { Ended::Stopped }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn name(&self) -> &str {
+        &self.runtime.plan.name
+    }
+
+    /// Assigns splits that are new. A source that is away is asked again later.
+    async fn discover(&mut self) -> Result<()> {
+        let splits = match self.runtime.source.splits().await {
+            Ok(splits) => splits,
+            Err(error) if error.retry() == Retry::Backoff && !self.position.0.is_empty() => {
+                tracing::warn!(stream = self.name(), %error, "splits cannot be listed");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let found_while_running = self.manifest.is_some();
+        for split in splits {
+            if self.position.get(&split).is_some() {
+                continue;
+            }
+            let start = self.runtime.source.start(&split, found_while_running).await?;
+            self.runtime.start.write().set(split.clone(), start);
+            self.position.set(split.clone(), start);
+            self.watermarks.add(&split, self.runtime.clock.now_us());
+            self.reader.assign(split, start).await?;
+            self.dirty = true;
+        }
+        self.runtime.published.send_replace(self.position.clone());
+        Ok(())
+    }
+
+    /// The splits to read now: a split far ahead of one with records to read waits for it.
+    fn wanted(&self) -> Vec<SplitId> {
+        let behind = self.reader.status().into_iter().filter(|status| status.state == SplitState::Running).filter(|status| {
+            let here = self.position.get(&status.split).unwrap_or_default();
+            status.end.is_some_and(|end| end > here)
+        });
+        let slowest = behind.map(|status| self.watermarks.newest(&status.split).unwrap_or(i64::MIN)).min();
+        let limit = match slowest {
+            Some(slowest) if self.runtime.plan.watermark.is_some() => {
+                slowest.saturating_add(micros(self.runtime.config.drift_max))
+            }
+            _ => i64::MAX,
+        };
+        let near = |split: &&SplitId| self.watermarks.newest(split).is_none_or(|newest| newest <= limit);
+        self.position.0.keys().filter(near).cloned().collect()
+    }
+
+    /// True where all up to the target is in every job.
+    fn reached(&self, target: &Position) -> bool {
+        self.position.covers(target)
+            && self.views.values().all(|view| {
+                !matches!(view.state, ViewState::CatchingUp) && view.sinks.iter().all(|sink| sink.head.settled())
+            })
+            && self.sinks.values().all(|sink| sink.head.settled())
+    }
+
+    fn fail_flushes(&mut self, error: Option<&Error>) {
+        let error = error.cloned().unwrap_or(Error::ShuttingDown);
+        for (_, reply) in self.flushes.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
+    /// Brings the tables of schema `ebap` up to date.
+    fn report(&mut self) {
+        let now_us = self.runtime.clock.now_us();
+        if now_us < self.status_at_us && self.flushes.is_empty() {
+            return;
+        }
+        self.status_at_us = now_us + STATUS_INTERVAL_US;
+        let known: BTreeMap<SplitId, _> =
+            self.reader.status().into_iter().map(|status| (status.split.clone(), status)).collect();
+        let mut splits = BTreeMap::new();
+        let mut lag = 0;
+        for (split, offset) in &self.position.0 {
+            let (watermark, idle) = self.watermarks.of(split);
+            let status = known.get(split);
+            let end = status.and_then(|status| status.end).map(|end| end.0.max(offset.0));
+            lag += end.map_or(0, |end| end - offset.0);
+            let (state, error) = match status.map(|status| &status.state) {
+                Some(SplitState::Retrying(error)) => ("retrying", Some(error.clone())),
+                Some(SplitState::Finished) => ("finished", None),
+                _ if idle => ("idle", None),
+                _ => ("running", None),
+            };
+            let watermark = watermark.map(|watermark| watermark.0);
+            splits.insert(split.clone(), SplitInfo { offset: offset.0, end, watermark, state: state.to_owned(), error });
+        }
+        metrics::gauge!("ebap_lag_records", "stream" => self.name().to_owned()).set(lag as f64);
+        let (jobs, sinks) = self.job_infos();
+        self.runtime.status.set_running(splits, jobs, sinks);
+    }
+
+    fn own_info(&self) -> JobInfo {
+        JobInfo {
+            name: self.name().to_owned(),
+            kind: kind_text(self.runtime.plan.kind),
+            state: "running".to_owned(),
+            accounting: self.accounting.clone(),
+            ..JobInfo::default()
+        }
+    }
+
+    fn offset(&self, split: &SplitId) -> Offset {
+        self.position.get(split).unwrap_or_default()
+    }
+}
+
+pub(crate) fn kind_text(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Stream => "stream",
+        SourceKind::Table => "table",
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

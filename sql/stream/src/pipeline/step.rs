@@ -1,0 +1,113 @@
+//! One turn of the loop.
+
+use ebap_connector::{DeadLetter, Records};
+
+use super::{Pipeline, ViewState};
+use crate::{
+    Result,
+    accounting::Counts,
+    late_log::LateRun,
+    prepare::{Lateness, SplitBatch, StepBatch},
+};
+
+impl Pipeline {
+    /// Takes records, gives their rows to every job, raises the watermark and closes windows.
+    pub(super) async fn step(&mut self, records: Vec<Records>) -> Result<()> {
+        let now_us = self.runtime.clock.now_us();
+        // Lateness is decided against the watermark before the step: rows read together do not make
+        // each other late.
+        let watermark = self.watermarks.current();
+        let (mut splits, mut letters) = (Vec::new(), Vec::new());
+        for records in records {
+            if records.next_offset <= self.offset(&records.split) && records.is_empty() {
+                continue;
+            }
+            let decoded = self.decoder.decode(&records)?;
+            let lateness = Lateness::Live(watermark);
+            let (split, mut rejected) = self.preparer.prepare(&records, decoded, lateness, now_us)?;
+            self.take_in(&records, &split, watermark.0, now_us);
+            letters.append(&mut rejected);
+            splits.push(split);
+        }
+        self.deliver(letters).await?;
+        if !splits.is_empty() {
+            self.dirty = true;
+            let step = StepBatch { splits, position: self.position.clone() };
+            self.run_jobs(&step, now_us).await;
+            // Jobs have the step; now readers of the position may rely on it.
+            self.runtime.published.send_replace(self.position.clone());
+        }
+        let advanced = self.watermarks.advance(now_us);
+        if advanced > watermark {
+            self.dirty = true;
+            self.close_windows(advanced.0, now_us).await;
+        }
+        Ok(())
+    }
+
+    /// Notes where the stream stands behind these records.
+    fn take_in(&mut self, records: &Records, split: &SplitBatch, watermark: i64, now_us: i64) {
+        self.position.set(records.split.clone(), records.next_offset);
+        if split.consumed > 0 {
+            self.watermarks.observe(&records.split, split.newest, now_us);
+        }
+        if split.late > 0 {
+            let run = LateRun { start: split.offsets.0, end: split.offsets.1, watermark };
+            self.runtime.late_log.write().record(&records.split, run);
+        }
+        let rows = split.consumed - split.rejected;
+        let counts = Counts { consumed: split.consumed, emitted: rows, dead_lettered: split.rejected, ..Counts::default() };
+        self.accounting.add(&records.split, counts);
+        metrics::counter!("ebap_records_total", "stream" => self.name().to_owned()).increment(split.consumed);
+        metrics::counter!("ebap_late_rows_total", "stream" => self.name().to_owned()).increment(split.late);
+        metrics::counter!("ebap_dead_letters_total", "stream" => self.name().to_owned()).increment(split.rejected);
+    }
+
+    async fn deliver(&mut self, letters: Vec<DeadLetter>) -> Result<()> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        if let Some(writer) = &mut self.dead_letters {
+            writer.write(&letters).await?;
+        }
+        self.dead_letters_changed = true;
+        let mut ring = self.runtime.dead_letters.lock();
+        ring.extend(letters);
+        let excess = ring.len().saturating_sub(self.runtime.config.dead_letters_max);
+        ring.drain(..excess);
+        Ok(())
+    }
+
+    async fn run_jobs(&mut self, step: &StepBatch, now_us: i64) {
+        for view in self.views.values_mut() {
+            let ViewState::Running(job) = &mut view.state else { continue };
+            let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
+            match job.process(step, wanted).await {
+                Ok(changes) => {
+                    for sink in &mut view.sinks {
+                        sink.write(&changes, &step.position, now_us).await;
+                    }
+                }
+                Err(error) => view.fail(&error),
+            }
+        }
+        for sink in self.sinks.values_mut() {
+            sink.write(step, now_us).await;
+        }
+    }
+
+    async fn close_windows(&mut self, watermark: i64, now_us: i64) {
+        for view in self.views.values_mut() {
+            let ViewState::Running(job) = &mut view.state else { continue };
+            let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
+            match job.advance(watermark, wanted) {
+                Ok(changes) => {
+                    for sink in &mut view.sinks {
+                        sink.write(&changes, &self.position, now_us).await;
+                    }
+                }
+                Err(error) => view.fail(&error),
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Row by row work of a plan: the chain of filters and projections below or above an aggregate.
+//!
+//! The planner gives these parts as DataFusion logical plans over a placeholder table. They are
+//! evaluated with DataFusion's physical expressions straight on the batch of a step: such a chain
+//! holds no state, so nothing is gained by executing it as a plan of its own, and the rows that a
+//! filter drops can be counted per split (`ebap.accounting`).
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::{filter, filter_record_batch},
+    datatypes::SchemaRef,
+};
+use datafusion::{
+    common::DFSchema,
+    execution::context::ExecutionProps,
+    logical_expr::{Expr, LogicalPlan},
+    physical_expr::{PhysicalExpr, create_physical_expr, expressions::Column},
+};
+
+use crate::{Error, Result};
+
+#[derive(Debug)]
+enum Op {
+    Filter(Arc<dyn PhysicalExpr>),
+    Project { exprs: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef },
+}
+
+#[derive(Debug)]
+pub(crate) struct RowOps {
+    ops: Vec<Op>,
+    schema: SchemaRef,
+    filters: bool,
+}
+
+impl RowOps {
+    /// # Errors
+    /// `Internal` for a node that is neither filter nor projection: the planner refuses those.
+    pub(crate) fn build(plan: &LogicalPlan, base: &SchemaRef) -> Result<Self> {
+        let mut ops = Vec::new();
+        collect(plan, base, &mut ops)?;
+        let filters = ops.iter().any(|op| matches!(op, Op::Filter(_)));
+        let schema = match ops.iter().rev().find_map(|op| match op {
+            Op::Project { schema, .. } => Some(Arc::clone(schema)),
+            Op::Filter(_) => None,
+        }) {
+            Some(schema) => schema,
+            None => Arc::clone(base),
+        };
+        Ok(Self { ops, schema, filters })
+    }
+
+    /// These columns of the base, nothing else.
+    pub(crate) fn columns(base: &SchemaRef, columns: &[usize]) -> Result<Self> {
+        let schema: SchemaRef = Arc::new(base.project(columns)?);
+        let exprs = column_exprs(base, columns);
+        Ok(Self { ops: vec![Op::Project { exprs, schema: Arc::clone(&schema) }], schema, filters: false })
+    }
+
+    /// Columns of what `run` gives.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filters
+    }
+
+    /// The rows that pass, and for each the index of its row in `batch` (`None`: all of them, in order).
+    pub(crate) fn run(&self, batch: RecordBatch) -> Result<(RecordBatch, Option<UInt32Array>)> {
+        let mut batch = batch;
+        let mut index: Option<UInt32Array> = None;
+        for op in &self.ops {
+            match op {
+                Op::Filter(predicate) => {
+                    let mask = predicate.evaluate(&batch)?.into_array(batch.num_rows())?;
+                    let mask = mask.as_boolean();
+                    if mask.true_count() == mask.len() {
+                        continue;
+                    }
+                    let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
+                    let now = index.take().unwrap_or_else(|| UInt32Array::from_iter_values(0..rows));
+                    index = Some(filter(&now, mask)?.as_primitive().clone());
+                    batch = filter_record_batch(&batch, mask)?;
+                }
+                Op::Project { exprs, schema } => {
+                    let rows = batch.num_rows();
+                    let columns: Result<Vec<ArrayRef>> =
+                        exprs.iter().map(|expr| Ok(expr.evaluate(&batch)?.into_array(rows)?)).collect();
+                    batch = record_batch(schema, columns?, rows)?;
+                }
+            }
+        }
+        Ok((batch, index))
+    }
+
+    /// One line per node, outermost first, for `EXPLAIN`.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let lines = self.ops.iter().rev().map(|op| match op {
+            Op::Filter(predicate) => format!("Filter: {predicate}"),
+            Op::Project { exprs, schema } => {
+                let columns = exprs.iter().zip(schema.fields()).map(|(expr, field)| format!("{expr} as {}", field.name()));
+                format!("Project: {}", columns.collect::<Vec<_>>().join(", "))
+            }
+        });
+        lines.collect()
+    }
+}
+
+/// A batch in `schema`, which may have no columns at all.
+pub(crate) fn record_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+pub(crate) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    Ok(create_physical_expr(expr, schema, &ExecutionProps::new())?)
+}
+
+fn collect(plan: &LogicalPlan, base: &SchemaRef, ops: &mut Vec<Op>) -> Result<()> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            if let Some(columns) = &scan.projection {
+                let schema = Arc::new(base.project(columns)?);
+                ops.push(Op::Project { exprs: column_exprs(base, columns), schema });
+            }
+            Ok(())
+        }
+        LogicalPlan::SubqueryAlias(alias) => collect(&alias.input, base, ops),
+        LogicalPlan::Filter(node) => {
+            collect(&node.input, base, ops)?;
+            ops.push(Op::Filter(physical(&node.predicate, node.input.schema())?));
+            Ok(())
+        }
+        LogicalPlan::Projection(node) => {
+            collect(&node.input, base, ops)?;
+            let input = node.input.schema();
+            let exprs: Result<Vec<_>> = node.expr.iter().map(|expr| physical(expr, input)).collect();
+            // Fields as the plan has them, without the metadata of relations.
+            let schema = Arc::clone(node.schema.inner());
+            ops.push(Op::Project { exprs: exprs?, schema });
+            Ok(())
+        }
+        other => Err(Error::Internal(format!("a step cannot run the node {}", other.display()))),
+    }
+}
+
+fn column_exprs(base: &SchemaRef, columns: &[usize]) -> Vec<Arc<dyn PhysicalExpr>> {
+    let column = |at: &usize| Arc::new(Column::new(base.field(*at).name(), *at)) as Arc<dyn PhysicalExpr>;
+    columns.iter().map(column).collect()
+}

@@ -1,0 +1,111 @@
+//! What a pipeline says of itself, for the tables of schema `ebap`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ebap_connector::SplitId;
+use parking_lot::Mutex;
+
+use crate::accounting::Accounting;
+
+/// Checkpoints remembered for `ebap.checkpoints`.
+const CHECKPOINTS_MAX: usize = 100;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SplitInfo {
+    pub(crate) offset: i64,
+    pub(crate) end: Option<i64>,
+    pub(crate) watermark: Option<i64>,
+    pub(crate) state: String,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JobInfo {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) state: String,
+    pub(crate) message: Option<String>,
+    pub(crate) rows: Option<u64>,
+    pub(crate) groups: Option<u64>,
+    pub(crate) accounting: Accounting,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SinkInfo {
+    pub(crate) name: String,
+    pub(crate) connector: String,
+    pub(crate) state: String,
+    pub(crate) position: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CheckpointInfo {
+    pub(crate) epoch: u64,
+    pub(crate) at_us: i64,
+    pub(crate) duration_us: i64,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Info {
+    pub(crate) epoch: u64,
+    pub(crate) splits: BTreeMap<SplitId, SplitInfo>,
+    pub(crate) jobs: Vec<JobInfo>,
+    pub(crate) sinks: Vec<SinkInfo>,
+    pub(crate) checkpoints: VecDeque<CheckpointInfo>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Status(Mutex<Info>);
+
+impl Status {
+    pub(crate) fn get(&self) -> Info {
+        self.0.lock().clone()
+    }
+
+    pub(crate) fn set_running(&self, splits: BTreeMap<SplitId, SplitInfo>, jobs: Vec<JobInfo>, sinks: Vec<SinkInfo>) {
+        let mut info = self.0.lock();
+        info.splits = splits;
+        info.jobs = jobs;
+        info.sinks = sinks;
+    }
+
+    /// The whole pipeline waits or has stopped.
+    pub(crate) fn set_state(&self, name: &str, kind: &'static str, state: &str, message: &str) {
+        let mut info = self.0.lock();
+        for split in info.splits.values_mut() {
+            split.state = state.to_owned();
+            split.error = Some(message.to_owned());
+        }
+        if info.splits.is_empty() {
+            let split = SplitInfo { state: state.to_owned(), error: Some(message.to_owned()), ..SplitInfo::default() };
+            info.splits.insert(SplitId::new(""), split);
+        }
+        match info.jobs.iter_mut().find(|job| job.name == name) {
+            Some(job) => {
+                job.state = state.to_owned();
+                job.message = Some(message.to_owned());
+            }
+            None => info.jobs.insert(
+                0,
+                JobInfo {
+                    name: name.to_owned(),
+                    kind,
+                    state: state.to_owned(),
+                    message: Some(message.to_owned()),
+                    ..JobInfo::default()
+                },
+            ),
+        }
+    }
+
+    pub(crate) fn checkpointed(&self, checkpoint: CheckpointInfo) {
+        let mut info = self.0.lock();
+        info.epoch = checkpoint.epoch;
+        info.checkpoints.push_back(checkpoint);
+        if info.checkpoints.len() > CHECKPOINTS_MAX {
+            info.checkpoints.pop_front();
+        }
+    }
+}

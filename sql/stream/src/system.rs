@@ -1,0 +1,161 @@
+//! The tables of schema `ebap`, made from what the pipelines say of themselves.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+};
+
+use crate::{Result, status::Info};
+
+pub(crate) const NAMES: [&str; 5] = ["accounting", "checkpoints", "jobs", "sinks", "splits"];
+
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, true)
+}
+
+fn number(name: &str) -> Field {
+    Field::new(name, DataType::Int64, true)
+}
+
+fn time(name: &str) -> Field {
+    Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), true)
+}
+
+pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
+    let fields = match name {
+        "jobs" => vec![
+            text("name"),
+            text("kind"),
+            text("source"),
+            text("state"),
+            number("epoch"),
+            number("rows"),
+            number("groups"),
+            text("message"),
+        ],
+        "splits" => vec![
+            text("source"),
+            text("split"),
+            number("offset"),
+            number("end_offset"),
+            number("lag"),
+            time("watermark"),
+            text("state"),
+            text("error"),
+        ],
+        "accounting" => vec![
+            text("job"),
+            text("source"),
+            text("split"),
+            number("consumed"),
+            number("emitted"),
+            number("late"),
+            number("dead_lettered"),
+            number("filtered"),
+        ],
+        "checkpoints" => {
+            vec![text("source"), number("epoch"), time("at"), Field::new("duration_ms", DataType::Float64, true), number("bytes")]
+        }
+        "sinks" => {
+            vec![text("name"), text("connector"), text("source"), text("state"), text("position"), text("message")]
+        }
+        _ => return None,
+    };
+    Some(Arc::new(Schema::new(fields)))
+}
+
+fn texts<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+fn numbers(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.collect::<Int64Array>())
+}
+
+fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    let values = values.map(|value| value.filter(|value| *value != i64::MIN));
+    Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("+00:00"))
+}
+
+/// Rows of a system table, over all pipelines by name of their stream.
+pub(crate) fn rows(name: &str, infos: &[(String, Info)]) -> Result<RecordBatch> {
+    let columns = match name {
+        "jobs" => jobs(infos),
+        "splits" => splits(infos),
+        "accounting" => accounting(infos),
+        "checkpoints" => checkpoints(infos),
+        _ => sinks(infos),
+    };
+    let schema = schema(name).unwrap_or_else(|| Arc::new(Schema::empty()));
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+fn jobs(infos: &[(String, Info)]) -> Vec<ArrayRef> {
+    let all: Vec<_> = infos.iter().flat_map(|(source, info)| info.jobs.iter().map(move |job| (source, info.epoch, job))).collect();
+    vec![
+        texts(all.iter().map(|(_, _, job)| Some(&job.name))),
+        texts(all.iter().map(|(_, _, job)| Some(job.kind))),
+        texts(all.iter().map(|(source, _, _)| Some(source))),
+        texts(all.iter().map(|(_, _, job)| Some(&job.state))),
+        numbers(all.iter().map(|(_, epoch, _)| Some(*epoch as i64))),
+        numbers(all.iter().map(|(_, _, job)| job.rows.map(|rows| rows as i64))),
+        numbers(all.iter().map(|(_, _, job)| job.groups.map(|groups| groups as i64))),
+        texts(all.iter().map(|(_, _, job)| job.message.as_ref())),
+    ]
+}
+
+fn splits(infos: &[(String, Info)]) -> Vec<ArrayRef> {
+    let all: Vec<_> = infos.iter().flat_map(|(source, info)| info.splits.iter().map(move |(split, one)| (source, split, one))).collect();
+    vec![
+        texts(all.iter().map(|(source, _, _)| Some(source))),
+        texts(all.iter().map(|(_, split, _)| Some(split.as_str()))),
+        numbers(all.iter().map(|(_, _, one)| Some(one.offset))),
+        numbers(all.iter().map(|(_, _, one)| one.end)),
+        numbers(all.iter().map(|(_, _, one)| one.end.map(|end| end - one.offset))),
+        times(all.iter().map(|(_, _, one)| one.watermark)),
+        texts(all.iter().map(|(_, _, one)| Some(&one.state))),
+        texts(all.iter().map(|(_, _, one)| one.error.as_ref())),
+    ]
+}
+
+fn accounting(infos: &[(String, Info)]) -> Vec<ArrayRef> {
+    let jobs = infos.iter().flat_map(|(source, info)| info.jobs.iter().map(move |job| (source, job)));
+    let all: Vec<_> =
+        jobs.flat_map(|(source, job)| job.accounting.0.iter().map(move |(split, counts)| (source, job, split, counts))).collect();
+    let count = |pick: fn(&crate::accounting::Counts) -> u64| numbers(all.iter().map(|(_, _, _, counts)| Some(pick(counts) as i64)));
+    vec![
+        texts(all.iter().map(|(_, job, _, _)| Some(&job.name))),
+        texts(all.iter().map(|(source, _, _, _)| Some(source))),
+        texts(all.iter().map(|(_, _, split, _)| Some(split.as_str()))),
+        count(|counts| counts.consumed),
+        count(|counts| counts.emitted),
+        count(|counts| counts.late),
+        count(|counts| counts.dead_lettered),
+        count(|counts| counts.filtered),
+    ]
+}
+
+fn checkpoints(infos: &[(String, Info)]) -> Vec<ArrayRef> {
+    let all: Vec<_> = infos.iter().flat_map(|(source, info)| info.checkpoints.iter().map(move |one| (source, one))).collect();
+    vec![
+        texts(all.iter().map(|(source, _)| Some(source))),
+        numbers(all.iter().map(|(_, one)| Some(one.epoch as i64))),
+        times(all.iter().map(|(_, one)| Some(one.at_us))),
+        Arc::new(all.iter().map(|(_, one)| Some(one.duration_us as f64 / 1e3)).collect::<Float64Array>()),
+        numbers(all.iter().map(|(_, one)| Some(one.bytes as i64))),
+    ]
+}
+
+fn sinks(infos: &[(String, Info)]) -> Vec<ArrayRef> {
+    let all: Vec<_> = infos.iter().flat_map(|(source, info)| info.sinks.iter().map(move |one| (source, one))).collect();
+    vec![
+        texts(all.iter().map(|(_, one)| Some(&one.name))),
+        texts(all.iter().map(|(_, one)| Some(&one.connector))),
+        texts(all.iter().map(|(source, _)| Some(source))),
+        texts(all.iter().map(|(_, one)| Some(&one.state))),
+        texts(all.iter().map(|(_, one)| one.position.as_ref())),
+        texts(all.iter().map(|(_, one)| one.message.as_ref())),
+    ]
+}

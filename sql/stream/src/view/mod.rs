@@ -1,0 +1,416 @@
+//! A materialized view or table as a job: takes steps, keeps rows, gives changes and deltas.
+
+mod groups;
+mod partial;
+mod step_source;
+pub(crate) mod store;
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array},
+    compute::{filter_record_batch, take, take_record_batch},
+    datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
+    row::{RowConverter, SortField},
+};
+use ebap_catalog::ObjectId;
+use ebap_connector::ChangeBatch;
+use ebap_sql::{AggregatePlan, Emit, SourcePlan, ViewPlan};
+
+use crate::{
+    EngineConfig, Error, Result,
+    accounting::{Accounting, Counts},
+    prepare::{SplitBatch, StepBatch},
+    rows::RowOps,
+};
+use groups::{GroupState, Touched};
+use partial::PartialPlan;
+use store::{RowId, ViewStore};
+
+const TIME_COLUMN: &str = "__time";
+const SNAPSHOT_ROWS: usize = 65_536;
+
+/// What a job saves at an epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Saved {
+    pub(crate) state: Vec<RecordBatch>,
+    pub(crate) rows: Vec<RecordBatch>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// `GROUP BY`, with a window or running.
+    Groups { state: Box<GroupState>, output: RowOps, pane_us: Option<i64> },
+    /// Projection and filter: a row of the view per row of the stream.
+    Rows,
+    /// A table: the newest row per key.
+    Keyed { converter: RowConverter, key: Vec<usize>, index: HashMap<Box<[u8]>, RowId> },
+}
+
+#[derive(Debug)]
+pub(crate) struct ViewJob {
+    pub(crate) id: ObjectId,
+    pub(crate) name: String,
+    input: RowOps,
+    kind: Kind,
+    emit: Emit,
+    retention_us: Option<i64>,
+    time_column: Option<usize>,
+    watermark_column: usize,
+    pub(crate) store: Arc<ViewStore>,
+    delta: Vec<RecordBatch>,
+    watermark: i64,
+    pub(crate) accounting: Accounting,
+    rows_max: usize,
+    state_bytes_max: usize,
+}
+
+impl ViewJob {
+    pub(crate) fn view(source: &SourcePlan, plan: &ViewPlan, store: Arc<ViewStore>, config: &EngineConfig) -> Result<Self> {
+        let input = RowOps::build(&plan.input, &source.full_schema)?;
+        let kind = match &plan.aggregate {
+            Some(aggregate) => Self::groups(&plan.input, &input, aggregate)?,
+            None => Kind::Rows,
+        };
+        Ok(Self::new(source, (plan.id, plan.name.clone()), input, kind, store, config).emitting(plan.emit, plan.retention_us))
+    }
+
+    pub(crate) fn table(source: &SourcePlan, store: Arc<ViewStore>, config: &EngineConfig) -> Result<Self> {
+        let columns: Vec<usize> = (0..source.schema.fields().len()).collect();
+        let input = RowOps::columns(&source.full_schema, &columns)?;
+        let types = source.primary_key.iter().map(|at| SortField::new(source.schema.field(*at).data_type().clone()));
+        let converter = RowConverter::new(types.collect())?;
+        let kind = Kind::Keyed { converter, key: source.primary_key.clone(), index: HashMap::new() };
+        Ok(Self::new(source, (source.id, source.name.clone()), input, kind, store, config))
+    }
+
+    fn new(
+        source: &SourcePlan,
+        (id, name): (ObjectId, String),
+        input: RowOps,
+        kind: Kind,
+        store: Arc<ViewStore>,
+        config: &EngineConfig,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            input,
+            kind,
+            emit: Emit::Update,
+            retention_us: None,
+            time_column: source.watermark.map(|watermark| watermark.column),
+            watermark_column: source.full_schema.fields().len() - 1,
+            store,
+            delta: Vec::new(),
+            watermark: i64::MIN,
+            accounting: Accounting::default(),
+            rows_max: config.view_rows_max,
+            state_bytes_max: config.state_bytes_max,
+        }
+    }
+
+    fn emitting(mut self, emit: Emit, retention_us: Option<i64>) -> Self {
+        self.emit = emit;
+        self.retention_us = retention_us;
+        self
+    }
+
+    fn groups(plan: &datafusion::logical_expr::LogicalPlan, input: &RowOps, aggregate: &AggregatePlan) -> Result<Kind> {
+        let partial = PartialPlan::new(plan, input.schema(), aggregate)?;
+        let window = aggregate.window.as_ref();
+        let state = GroupState::new(partial, window, Arc::clone(&aggregate.groups_schema))?;
+        let output = RowOps::build(&aggregate.output, &aggregate.groups_schema)?;
+        Ok(Kind::Groups { state: Box::new(state), output, pane_us: window.map(|window| window.pane_us) })
+    }
+
+    /// Takes the rows of a step. `wanted`: gives what changed in the view.
+    pub(crate) async fn process(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        let mut batches = Vec::new();
+        let mut times = Vec::new();
+        for split in &step.splits {
+            let (batch, row_times, counts) = self.admit(split)?;
+            self.accounting.add(&split.split, counts);
+            if batch.num_rows() > 0 {
+                batches.push(batch);
+                times.push(row_times);
+            }
+        }
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        match &mut self.kind {
+            Kind::Groups { state, .. } => {
+                let partials = state.partial().run(batches).await?;
+                for batch in &partials {
+                    state.merge(batch)?;
+                }
+                self.delta.extend(partials);
+                let touched = state.take_touched();
+                if self.emit == Emit::WindowClose {
+                    return Ok(Vec::new());
+                }
+                self.publish(&touched, wanted)
+            }
+            Kind::Rows => self.append(batches, times, wanted),
+            Kind::Keyed { .. } => {
+                let mut out = Vec::new();
+                for batch in batches {
+                    self.delta.push(batch.clone());
+                    out.extend(self.upsert(batch, wanted)?);
+                }
+                Ok(out)
+            }
+        }
+    }
+
+    /// The rows of a split that belong to the view, with their event times, and where the others went.
+    fn admit(&self, split: &SplitBatch) -> Result<(RecordBatch, Vec<i64>, Counts)> {
+        let mut batch = split.batch.clone();
+        let mut late = 0;
+        if let (true, Kind::Groups { pane_us: Some(pane_us), .. }, Some(time)) = (split.late > 0, &self.kind, self.time_column) {
+            // Late for the view: the smallest window is closed. `_watermark` is null for rows on time.
+            let times = batch.column(time).as_primitive::<TimestampMicrosecondType>();
+            let marks = batch.column(self.watermark_column).as_primitive::<TimestampMicrosecondType>();
+            let open = |at: usize| {
+                let end = (times.value(at).div_euclid(*pane_us) + 1) * *pane_us;
+                Some(marks.is_null(at) || end > marks.value(at))
+            };
+            let mask: BooleanArray = (0..batch.num_rows()).map(open).collect();
+            late = (batch.num_rows() - mask.true_count()) as u64;
+            if late > 0 {
+                batch = filter_record_batch(&batch, &mask)?;
+            }
+        }
+        let admitted = batch.num_rows() as u64;
+        let times = self.time_column.map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone());
+        let (rows, index) = self.input.run(batch)?;
+        let times = match (times, index) {
+            (None, _) => vec![i64::MAX; rows.num_rows()],
+            (Some(times), None) => times.values().to_vec(),
+            (Some(times), Some(index)) => {
+                take(&times, &index, None)?.as_primitive::<TimestampMicrosecondType>().values().to_vec()
+            }
+        };
+        let emitted = rows.num_rows() as u64;
+        debug_assert!(self.input.has_filter() || emitted == admitted, "only a filter drops rows");
+        let counts =
+            Counts { consumed: split.consumed, emitted, late, dead_lettered: split.rejected, filtered: admitted - emitted };
+        Ok((rows, times, counts))
+    }
+
+    /// Brings the view's rows of these groups up to date.
+    fn publish(&mut self, touched: &Touched, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        let Kind::Groups { state, output, .. } = &mut self.kind else { return Ok(Vec::new()) };
+        if touched.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (rows, index) = output.run(state.evaluate(touched)?)?;
+        let kept: Vec<usize> = match &index {
+            None => (0..touched.len()).collect(),
+            Some(index) => index.values().iter().map(|at| *at as usize).collect(),
+        };
+        let gone: Vec<RowId> = touched.iter().filter_map(|group| state.row_of(group)).collect();
+        let deletes = if wanted { Some(self.store.gather(&gone)?) } else { None };
+        let times = kept.iter().map(|at| touched[*at].0.end).collect();
+        let inserts = wanted.then(|| rows.clone());
+        let ids = self.store.apply(&gone, rows, times)?;
+        for group in touched {
+            state.set_row(group, None);
+        }
+        for (at, id) in kept.iter().zip(ids) {
+            state.set_row(&touched[*at], Some(id));
+        }
+        if self.store.rows() > self.rows_max {
+            return Err(self.too_large("rows", self.rows_max));
+        }
+        Ok(deletes.zip(inserts).map(|(deletes, inserts)| ChangeBatch { deletes, inserts }).into_iter().collect())
+    }
+
+    fn append(&mut self, batches: Vec<RecordBatch>, times: Vec<Vec<i64>>, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        let mut out = Vec::new();
+        for (batch, times) in batches.into_iter().zip(times) {
+            self.delta.push(with_times(&batch, &times)?);
+            if wanted {
+                let deletes = RecordBatch::new_empty(batch.schema());
+                out.push(ChangeBatch { deletes, inserts: batch.clone() });
+            }
+            self.store.apply(&[], batch, times)?;
+        }
+        if self.store.rows() > self.rows_max {
+            return Err(self.too_large("rows", self.rows_max));
+        }
+        Ok(out)
+    }
+
+    fn upsert(&mut self, batch: RecordBatch, wanted: bool) -> Result<Option<ChangeBatch>> {
+        let Kind::Keyed { converter, key, index } = &mut self.kind else { return Ok(None) };
+        let columns: Vec<ArrayRef> = key.iter().map(|at| Arc::clone(batch.column(*at))).collect();
+        let keys = converter.convert_columns(&columns)?;
+        let mut last: HashMap<&[u8], u32> = HashMap::new();
+        let rows: Vec<_> = keys.iter().collect();
+        for (at, row) in rows.iter().enumerate() {
+            last.insert(row.as_ref(), at as u32);
+        }
+        let mut newest: Vec<u32> = last.values().copied().collect();
+        newest.sort_unstable();
+        let batch = take_record_batch(&batch, &UInt32Array::from(newest.clone()))?;
+        let gone: Vec<RowId> = newest.iter().filter_map(|at| index.get(rows[*at as usize].as_ref()).copied()).collect();
+        let deletes = if wanted { Some(self.store.gather(&gone)?) } else { None };
+        let inserts = wanted.then(|| batch.clone());
+        let count = batch.num_rows();
+        let ids = self.store.apply(&gone, batch, vec![i64::MAX; count])?;
+        for (at, id) in newest.iter().zip(ids) {
+            index.insert(Box::from(rows[*at as usize].as_ref()), id);
+        }
+        if self.store.rows() > self.rows_max {
+            return Err(self.too_large("rows", self.rows_max));
+        }
+        Ok(deletes.zip(inserts).map(|(deletes, inserts)| ChangeBatch { deletes, inserts }))
+    }
+
+    /// Closes what the watermark has passed and lets go what `retention` no longer keeps.
+    pub(crate) fn advance(&mut self, watermark: i64, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        if watermark <= self.watermark {
+            return Ok(Vec::new());
+        }
+        self.watermark = watermark;
+        let mut out = Vec::new();
+        if let Kind::Groups { state, .. } = &mut self.kind {
+            if self.emit == Emit::WindowClose {
+                let closed = state.closed(watermark);
+                out.extend(self.publish(&closed, wanted)?);
+            }
+            if let Kind::Groups { state, .. } = &mut self.kind {
+                state.drop_closed(watermark);
+            }
+        }
+        if let Some(retention) = self.retention_us
+            && let Some(gone) = self.store.expire(watermark.saturating_sub(retention), wanted)?
+        {
+            out.push(ChangeBatch { deletes: gone, inserts: RecordBatch::new_empty(Arc::clone(self.store.schema())) });
+        }
+        Ok(out)
+    }
+
+    /// # Errors
+    /// `Memory` where the state has outgrown its bound.
+    pub(crate) fn check_memory(&self) -> Result<()> {
+        match &self.kind {
+            Kind::Groups { state, .. } if state.bytes() > self.state_bytes_max => {
+                Err(self.too_large("bytes of state", self.state_bytes_max))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn state_groups(&self) -> usize {
+        match &self.kind {
+            Kind::Groups { state, .. } => state.groups(),
+            Kind::Rows | Kind::Keyed { .. } => 0,
+        }
+    }
+
+    /// What came since the last call: merged again over what was saved before, it gives this state.
+    pub(crate) fn take_delta(&mut self) -> Vec<RecordBatch> {
+        std::mem::take(&mut self.delta)
+    }
+
+    /// The whole state.
+    pub(crate) fn snapshot(&mut self) -> Result<Saved> {
+        self.delta.clear();
+        let (state, derived) = match &mut self.kind {
+            // With `ON WINDOW CLOSE` no row follows from the state: groups have none yet.
+            Kind::Groups { state, .. } => (state.snapshot(SNAPSHOT_ROWS)?, state.rows()),
+            Kind::Rows | Kind::Keyed { .. } => (Vec::new(), std::collections::HashSet::new()),
+        };
+        let rows = self.store.rows_but(&|id| derived.contains(&id))?;
+        let rows = rows.iter().map(|(batch, times)| with_times(batch, times)).collect::<Result<_>>()?;
+        Ok(Saved { state, rows })
+    }
+
+    /// Takes a snapshot back into an empty job.
+    pub(crate) fn restore(&mut self, saved: Saved) -> Result<()> {
+        for batch in &saved.rows {
+            let (batch, times) = without_times(batch, self.store.schema())?;
+            match &mut self.kind {
+                Kind::Keyed { .. } => {
+                    self.upsert(batch, false)?;
+                }
+                Kind::Groups { .. } | Kind::Rows => {
+                    self.store.apply(&[], batch, times)?;
+                }
+            }
+        }
+        if let Kind::Groups { state, .. } = &mut self.kind {
+            for batch in &saved.state {
+                state.restore(batch)?;
+            }
+        }
+        self.settle()
+    }
+
+    /// Takes the delta of an epoch back. The watermark is applied once, after the last: rows of a
+    /// closed window that came late are in no delta.
+    pub(crate) fn replay(&mut self, batches: Vec<RecordBatch>) -> Result<()> {
+        for batch in batches {
+            match &mut self.kind {
+                Kind::Groups { state, .. } => state.merge(&batch)?,
+                Kind::Keyed { .. } => {
+                    self.upsert(batch, false)?;
+                }
+                Kind::Rows => {
+                    let (batch, times) = without_times(&batch, self.store.schema())?;
+                    self.store.apply(&[], batch, times)?;
+                }
+            }
+        }
+        self.settle()
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        if let (Kind::Groups { state, .. }, Emit::Update) = (&mut self.kind, self.emit) {
+            let touched = state.take_touched();
+            self.publish(&touched, false)?;
+        } else if let Kind::Groups { state, .. } = &mut self.kind {
+            state.take_touched();
+        }
+        Ok(())
+    }
+
+    fn too_large(&self, what: &str, most: usize) -> Error {
+        Error::Memory { job: self.name.clone(), message: format!("the limit is {most} {what}") }
+    }
+
+    /// The plan of a step, outermost first.
+    pub(crate) fn describe(&self) -> String {
+        let mut lines = Vec::new();
+        if let Kind::Groups { state, output, pane_us } = &self.kind {
+            lines.extend(output.describe());
+            let emit = if self.emit == Emit::WindowClose { "window close" } else { "update" };
+            lines.push(match pane_us {
+                Some(pane_us) => format!("WindowAgg: pane={}s, emit on {emit}", *pane_us as f64 / 1e6),
+                None => "GroupAgg: running, emit on update".to_owned(),
+            });
+            lines.extend(state.describe().lines().filter(|line| !line.contains("StepSourceExec")).map(|line| line.trim().to_owned()));
+        }
+        lines.extend(self.input.describe());
+        lines.push("StepSource".to_owned());
+        lines.iter().enumerate().map(|(depth, line)| format!("{}{line}", "  ".repeat(depth))).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn with_times(batch: &RecordBatch, times: &[i64]) -> Result<RecordBatch> {
+    let mut fields = batch.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new(TIME_COLUMN, DataType::Int64, false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from(times.to_vec())));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn without_times(batch: &RecordBatch, schema: &arrow::datatypes::SchemaRef) -> Result<(RecordBatch, Vec<i64>)> {
+    let last = batch.num_columns() - 1;
+    let times = batch.column(last).as_primitive::<Int64Type>().values().to_vec();
+    let batch = crate::rows::record_batch(schema, batch.columns()[..last].to_vec(), batch.num_rows())?;
+    Ok((batch, times))
+}
