@@ -1,1 +1,18 @@
-//! .
+//! The server as a library: the running application, its connections, and the commands of `ebap`.
+//! The only crate that names concrete connectors.
+
+pub mod app;
+pub mod check;
+pub mod config;
+pub mod demo;
+pub mod generate;
+pub mod http;
+pub mod migrate;
+pub mod pgwire;
+mod registry;
+pub mod server;
+mod session;
+mod system;
+
+pub use app::{App, AppConfig};
+pub use pgwire::serve;

@@ -1,1 +1,50 @@
-fn main() {}
+//! The binary `ebap`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ebap_server::{check, config, demo, generate, migrate, server};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Streaming SQL over Kafka, served on the Postgres wire.
+#[derive(Parser)]
+#[command(name = "ebap", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Server(config::ServerArgs),
+    /// Run the platform on generated data, with nothing else
+    Demo(demo::DemoArgs),
+    /// Apply SQL files in order, each once
+    Migrate(migrate::MigrateArgs),
+    /// Parse and plan SQL files without a server
+    Check(check::CheckArgs),
+    /// Write generated records to stdout or into a Kafka topic
+    Generate(generate::GenerateArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Server(args) => server::run(args).await.map(|()| true),
+        Command::Demo(args) => demo::run(args).await.map(|()| true),
+        Command::Migrate(args) => migrate::run(&args).await.map(|()| true),
+        Command::Check(args) => check::run(&args),
+        Command::Generate(args) => generate::run(args).await.map(|()| true),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

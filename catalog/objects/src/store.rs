@@ -39,8 +39,10 @@ impl CatalogStore {
     /// `Conflict` where somebody else was faster; nothing has changed then.
     pub async fn replace(&self, expected: u64, mut next: Catalog) -> Result<Catalog> {
         next.version = expected + 1;
-        let bytes = serde_json::to_vec_pretty(&next)
-            .map_err(|error| Error::Unreadable { path: self.path(next.version).to_string(), message: error.to_string() })?;
+        let bytes = serde_json::to_vec_pretty(&next).map_err(|error| Error::Unreadable {
+            path: self.path(next.version).to_string(),
+            message: error.to_string(),
+        })?;
         let options = PutOptions { mode: PutMode::Create, ..Default::default() };
         match self.store.put_opts(&self.path(next.version), PutPayload::from(bytes), options).await {
             Ok(_) => {}

@@ -87,9 +87,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Option { option, message } => write!(f, "option \"{option}\": {message}"),
-            Self::Schema { message } | Self::Fenced { message } | Self::Limit { message } | Self::Internal { message } => {
-                f.write_str(message)
-            }
+            Self::Schema { message }
+            | Self::Fenced { message }
+            | Self::Limit { message }
+            | Self::Internal { message } => f.write_str(message),
             Self::Unreachable { system, message } => write!(f, "{system} cannot be reached: {message}"),
             Self::Refused { system, message } => write!(f, "{system} refused: {message}"),
         }

@@ -63,7 +63,8 @@ impl Options {
             if known.contains(&name.as_str()) || prefixes.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
             }
-            let nearest = known.iter().min_by_key(|other| distance(name, other)).filter(|other| distance(name, other) <= 3);
+            let nearest =
+                known.iter().min_by_key(|other| distance(name, other)).filter(|other| distance(name, other) <= 3);
             let hint = nearest.map(|other| format!("; did you mean \"{other}\"?")).unwrap_or_default();
             return Err(Error::option(name, format!("is not known here{hint}")));
         }
@@ -142,7 +143,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_postgres_and_prometheus_write_them() {
-        for (text, seconds) in [("30 seconds", 30.0), ("5m", 300.0), ("1 hour 30 minutes", 5_400.0), ("500ms", 0.5), ("2", 2.0)] {
+        for (text, seconds) in
+            [("30 seconds", 30.0), ("5m", 300.0), ("1 hour 30 minutes", 5_400.0), ("500ms", 0.5), ("2", 2.0)]
+        {
             assert_eq!(parse_duration(text).map(|d| d.as_secs_f64()), Some(seconds), "{text}");
         }
         for text in ["", "soon", "5 parsecs", "-1s", "1e400 s"] {

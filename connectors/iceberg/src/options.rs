@@ -15,6 +15,7 @@ const PASSED_PREFIXES: &[&str] = &["s3.", "header."];
 const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 const TARGET_FILE_BYTES_DEFAULT: u64 = 128 << 20;
 const TARGET_FILE_BYTES_MIN: u64 = 1 << 10;
+const MESSAGE_CHARS_MAX: usize = 1_000;
 
 #[derive(Clone)]
 pub(crate) struct IcebergOptions {
@@ -73,6 +74,11 @@ impl IcebergOptions {
         let text = error.to_string();
         let refused_by_status =
             ["400", "401", "403", "405", "406"].iter().any(|status| text.contains(&format!("status: {status} ")));
+        // Some catalogs answer with a page of HTML.
+        let text = match text.char_indices().nth(MESSAGE_CHARS_MAX) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        };
         let refused = matches!(error.kind(), ErrorKind::DataInvalid | ErrorKind::FeatureUnsupported);
         if refused || refused_by_status {
             Error::refused(&self.system, text)

@@ -7,6 +7,8 @@ use iceberg::{
     spec::{NestedField, Schema, Transform, Type, UnboundPartitionSpec},
 };
 
+const FIRST_SPEC_ID: i32 = 0;
+
 /// Field ids are given here and given anew by the catalog: only names and types last.
 pub(crate) fn table_schema(columns: &ArrowSchema) -> Result<Schema> {
     // One column at a time first, so that the message can name the one that does not fit.
@@ -22,7 +24,8 @@ pub(crate) fn table_schema(columns: &ArrowSchema) -> Result<Schema> {
 
 /// `day(timestamp)` becomes `timestamp_day`, as other engines name it; an identity keeps the column's name.
 pub(crate) fn partition_spec(partitions: &[SinkPartition], schema: &Schema) -> Result<UnboundPartitionSpec> {
-    let mut builder = UnboundPartitionSpec::builder();
+    // Catalogs in Java refuse a specification without a number.
+    let mut builder = UnboundPartitionSpec::builder().with_spec_id(FIRST_SPEC_ID);
     for SinkPartition { column, transform } in partitions {
         let Some(field) = schema.field_by_name(column) else {
             return Err(Error::schema(format!("partition column \"{column}\" does not exist")));

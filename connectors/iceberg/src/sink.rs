@@ -49,7 +49,7 @@ impl Sink for IcebergSink {
     async fn open(&mut self) -> Result<SinkOpened> {
         self.opened = None;
         let catalog = self.options.catalog().await?;
-        let table = self.load_or_create(&catalog).await?;
+        let table = load_or_create(&catalog, &self.options, &self.context).await?;
         let columns = schema::table_schema(&self.context.schema)?;
         schema::check_fits(&columns, table.metadata().current_schema())?;
         self.warn_of_other_partitions(&table);
@@ -120,39 +120,6 @@ impl IcebergSink {
         Ok(())
     }
 
-    async fn load_or_create(&self, catalog: &RestCatalog) -> Result<Table> {
-        let failed = |error: iceberg::Error| self.options.failed(&error);
-        match bounded(catalog.load_table(&self.options.table)).await {
-            Ok(table) => return Ok(table),
-            Err(error) if matches!(error.kind(), ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound) => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let namespace = self.options.table.namespace();
-        if !bounded(catalog.namespace_exists(namespace)).await.map_err(failed)? {
-            match bounded(catalog.create_namespace(namespace, HashMap::new())).await {
-                Err(error) if error.kind() != ErrorKind::NamespaceAlreadyExists => return Err(failed(error)),
-                _ => {}
-            }
-        }
-        let columns = schema::table_schema(&self.context.schema)?;
-        let partition_spec = schema::partition_spec(&self.context.partitions, &columns)?;
-        let properties = [
-            ("write.parquet.compression-codec".to_owned(), "zstd".to_owned()),
-            ("write.target-file-size-bytes".to_owned(), self.options.target_file_bytes.to_string()),
-        ];
-        let creation = TableCreation::builder()
-            .name(self.options.table.name().to_owned())
-            .schema(columns)
-            .partition_spec(partition_spec)
-            .properties(properties)
-            .build();
-        match bounded(catalog.create_table(namespace, creation)).await {
-            Err(error) if error.kind() != ErrorKind::TableAlreadyExists => Err(failed(error)),
-            // Also where we created it: what `load` says is what every later step sees.
-            _ => bounded(catalog.load_table(&self.options.table)).await.map_err(failed),
-        }
-    }
-
     /// A table may be partitioned anew by its owner, so that is no error; the table's own way is followed.
     fn warn_of_other_partitions(&self, table: &Table) {
         let metadata = table.metadata();
@@ -166,5 +133,38 @@ impl IcebergSink {
             tracing::warn!(sink = %self.context.name, table = %self.options.table,
                 "the iceberg table is partitioned otherwise than the sink declares; its own way is followed");
         }
+    }
+}
+
+async fn load_or_create(catalog: &RestCatalog, options: &IcebergOptions, context: &SinkContext) -> Result<Table> {
+    let failed = |error: iceberg::Error| options.failed(&error);
+    match bounded(catalog.load_table(&options.table)).await {
+        Ok(table) => return Ok(table),
+        Err(error) if matches!(error.kind(), ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let namespace = options.table.namespace();
+    if !bounded(catalog.namespace_exists(namespace)).await.map_err(failed)? {
+        match bounded(catalog.create_namespace(namespace, HashMap::new())).await {
+            Err(error) if error.kind() != ErrorKind::NamespaceAlreadyExists => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    let columns = schema::table_schema(&context.schema)?;
+    let partition_spec = schema::partition_spec(&context.partitions, &columns)?;
+    let properties = [
+        ("write.parquet.compression-codec".to_owned(), "zstd".to_owned()),
+        ("write.target-file-size-bytes".to_owned(), options.target_file_bytes.to_string()),
+    ];
+    let creation = TableCreation::builder()
+        .name(options.table.name().to_owned())
+        .schema(columns)
+        .partition_spec(partition_spec)
+        .properties(properties)
+        .build();
+    match bounded(catalog.create_table(namespace, creation)).await {
+        Err(error) if error.kind() != ErrorKind::TableAlreadyExists => Err(failed(error)),
+        // Also where we created it: what `load` says is what every later step sees.
+        _ => bounded(catalog.load_table(&options.table)).await.map_err(failed),
     }
 }

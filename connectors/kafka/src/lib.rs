@@ -1,1 +1,15 @@
-//! .
+//! Kafka: topics as sources, dead-letter topics, and a writer for `ebap generate`.
+//!
+//! Group offsets and group assignment are never used: which split is read from where is said by the
+//! engine's manifest alone. Reading is `read_committed`.
+
+mod client;
+mod dead_letter;
+mod options;
+mod reader;
+mod source;
+mod writer;
+
+pub use dead_letter::dead_letters;
+pub use source::source;
+pub use writer::TopicWriter;

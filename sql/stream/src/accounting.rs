@@ -18,7 +18,11 @@ impl Counts {
     /// # Panics
     /// Where a record is missing or counted twice: that is a bug, and no wrong answer may go on.
     pub(crate) fn add(&mut self, more: Self) {
-        assert_eq!(more.consumed, more.emitted + more.late + more.dead_lettered + more.filtered, "{more:?} does not add up");
+        assert_eq!(
+            more.consumed,
+            more.emitted + more.late + more.dead_lettered + more.filtered,
+            "{more:?} does not add up"
+        );
         self.consumed += more.consumed;
         self.emitted += more.emitted;
         self.late += more.late;

@@ -112,10 +112,12 @@ impl Engine {
         let views = own.iter().map(|view| (Arc::clone(view), Arc::clone(&inner.views[&view.id].1)));
         let table = match source.kind {
             SourceKind::Stream => None,
-            SourceKind::Table => Some(match inner.pipelines.get(&source.id).and_then(|running| running.table.clone()) {
-                Some(table) => table,
-                None => Arc::new(ViewStore::new(Arc::clone(&source.schema))),
-            }),
+            SourceKind::Table => {
+                Some(match inner.pipelines.get(&source.id).and_then(|running| running.table.clone()) {
+                    Some(table) => table,
+                    None => Arc::new(ViewStore::new(Arc::clone(&source.schema))),
+                })
+            }
         };
         JobSet {
             table,
@@ -213,6 +215,22 @@ impl Engine {
         let _one = self.changing.lock().await;
         let running: Vec<Running> = std::mem::take(&mut self.inner.write().pipelines).into_values().collect();
         futures::future::join_all(running.iter().map(|running| stop(running, false))).await;
+    }
+}
+
+#[cfg(test)]
+impl Engine {
+    /// Ends every loop where it stands and returns when none runs any more.
+    pub(crate) fn kill(self: Arc<Self>) {
+        let mut engine = Self::into_last(self);
+        if let Some(threads) = engine.threads.take() {
+            let ended = std::thread::spawn(move || threads.shutdown_timeout(std::time::Duration::from_secs(10)));
+            ended.join().expect("the loops end");
+        }
+    }
+
+    fn into_last(engine: Arc<Self>) -> Self {
+        Arc::into_inner(engine).expect("nobody else holds the engine")
     }
 }
 

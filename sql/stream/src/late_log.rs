@@ -94,8 +94,13 @@ mod tests {
         log.record(&split, LateRun { start: 10, end: 20, watermark: 5 });
         log.record(&split, LateRun { start: 40, end: 50, watermark: 7 });
         let at = |offset| log.watermark(&split, offset).map(|time| time.0);
-        assert_eq!((at(9), at(10), at(19), at(20), at(39), at(45), at(50)), (None, Some(5), Some(5), None, None, Some(7), None));
-        assert!(log.none_between(&split, 20, 40) && !log.none_between(&split, 19, 20) && !log.none_between(&split, 0, 11));
+        assert_eq!(
+            (at(9), at(10), at(19), at(20), at(39), at(45), at(50)),
+            (None, Some(5), Some(5), None, None, Some(7), None)
+        );
+        assert!(
+            log.none_between(&split, 20, 40) && !log.none_between(&split, 19, 20) && !log.none_between(&split, 0, 11)
+        );
         assert!(log.none_between(&SplitId::new("1"), 0, 100));
     }
 

@@ -22,6 +22,8 @@ mod scan;
 mod sinks;
 mod status;
 mod system;
+#[cfg(test)]
+mod testing;
 mod view;
 mod watermark;
 

@@ -62,14 +62,14 @@ impl RowPreparer {
     pub(crate) fn new(plan: Arc<SourcePlan>) -> Result<Self> {
         let decoded = DFSchema::try_from(plan.decoded.as_ref().clone())?;
         let full = DFSchema::try_from(plan.schema.as_ref().clone())?;
-        let computed = plan.computed.iter().map(|(at, expr)| Ok((*at, physical(expr, &decoded)?))).collect::<Result<_>>()?;
-        let checks =
-            plan.checks.iter().map(|check| Ok((check.name.clone(), physical(&check.expr, &full)?))).collect::<Result<_>>()?;
+        let computed =
+            plan.computed.iter().map(|(at, expr)| Ok((*at, physical(expr, &decoded)?))).collect::<Result<_>>()?;
+        let checks = plan
+            .checks
+            .iter()
+            .map(|check| Ok((check.name.clone(), physical(&check.expr, &full)?)))
+            .collect::<Result<_>>()?;
         Ok(Self { plan, computed, checks })
-    }
-
-    pub(crate) fn plan(&self) -> &Arc<SourcePlan> {
-        &self.plan
     }
 
     /// Every record ends as a row of the batch or as a dead letter.
@@ -84,7 +84,8 @@ impl RowPreparer {
         let mut rows = UInt32Array::from(rows);
         let mut batch = self.compute(batch, &mut rows, &mut rejected)?;
         for (name, check) in &self.checks {
-            let reason = format!("new row for {} \"{}\" violates check constraint \"{name}\"", self.kind(), self.plan.name);
+            let reason =
+                format!("new row for {} \"{}\" violates check constraint \"{name}\"", self.kind(), self.plan.name);
             let mask = match check.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())) {
                 Ok(mask) => passing(mask.as_boolean()),
                 Err(error) => {
@@ -131,14 +132,23 @@ impl RowPreparer {
             let column = match self.computed.iter().find(|(index, _)| *index == at) {
                 Some((_, expr)) => {
                     let value = expr.evaluate(&batch)?.into_array(count)?;
-                    if value.data_type() == field.data_type() { value } else { arrow::compute::cast(&value, field.data_type())? }
+                    if value.data_type() == field.data_type() {
+                        value
+                    } else {
+                        arrow::compute::cast(&value, field.data_type())?
+                    }
                 }
                 None => Arc::clone(decoded.next().expect("one decoded column per declared one")),
             };
             columns.push(column);
         }
         let nullable: SchemaRef = Arc::new(arrow::datatypes::Schema::new(
-            self.plan.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+            self.plan
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.as_ref().clone().with_nullable(true))
+                .collect::<Vec<_>>(),
         ));
         let mut full = record_batch(&nullable, columns, count)?;
         for (at, _) in &self.computed {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
     compute::{filter, filter_record_batch},
     datatypes::SchemaRef,
 };
@@ -100,7 +100,8 @@ impl RowOps {
         let lines = self.ops.iter().rev().map(|op| match op {
             Op::Filter(predicate) => format!("Filter: {predicate}"),
             Op::Project { exprs, schema } => {
-                let columns = exprs.iter().zip(schema.fields()).map(|(expr, field)| format!("{expr} as {}", field.name()));
+                let columns =
+                    exprs.iter().zip(schema.fields()).map(|(expr, field)| format!("{expr} as {}", field.name()));
                 format!("Project: {}", columns.collect::<Vec<_>>().join(", "))
             }
         });

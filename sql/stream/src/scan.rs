@@ -172,7 +172,8 @@ impl PartitionStream for StreamRange {
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStream::builder(Arc::clone(self.schema()), READ_AHEAD);
         let out = builder.tx();
-        let (runtime, from, to, late_only) = (Arc::clone(&self.runtime), self.from.clone(), self.to.clone(), self.late_only);
+        let (runtime, from, to, late_only) =
+            (Arc::clone(&self.runtime), self.from.clone(), self.to.clone(), self.late_only);
         builder.spawn(async move {
             let late = runtime.plan.full_schema.fields().len() - 2;
             let mut range = RangeReader::open(runtime, &from).await.map_err(external)?;

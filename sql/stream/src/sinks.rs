@@ -26,7 +26,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum SinkState {
     /// To be opened at this processing time.
-    Waiting { until_us: i64 },
+    Waiting {
+        until_us: i64,
+    },
     /// On a view: replays without writing up to what was published before. On a stream: reads again
     /// what the outside system does not have.
     CatchingUp,
@@ -268,10 +270,6 @@ impl RowsSink {
 
     pub(crate) async fn checkpoint(&mut self, epoch: Epoch, force: bool) -> Result<Option<Position>> {
         Ok(self.sink.checkpoint(epoch, &self.position, force).await?)
-    }
-
-    pub(crate) fn position(&self) -> &Position {
-        &self.position
     }
 }
 

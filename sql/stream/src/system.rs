@@ -56,7 +56,13 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             number("filtered"),
         ],
         "checkpoints" => {
-            vec![text("source"), number("epoch"), time("at"), Field::new("duration_ms", DataType::Float64, true), number("bytes")]
+            vec![
+                text("source"),
+                number("epoch"),
+                time("at"),
+                Field::new("duration_ms", DataType::Float64, true),
+                number("bytes"),
+            ]
         }
         "sinks" => {
             vec![text("name"), text("connector"), text("source"), text("state"), text("position"), text("message")]
@@ -93,7 +99,8 @@ pub(crate) fn rows(name: &str, infos: &[(String, Info)]) -> Result<RecordBatch> 
 }
 
 fn jobs(infos: &[(String, Info)]) -> Vec<ArrayRef> {
-    let all: Vec<_> = infos.iter().flat_map(|(source, info)| info.jobs.iter().map(move |job| (source, info.epoch, job))).collect();
+    let all: Vec<_> =
+        infos.iter().flat_map(|(source, info)| info.jobs.iter().map(move |job| (source, info.epoch, job))).collect();
     vec![
         texts(all.iter().map(|(_, _, job)| Some(&job.name))),
         texts(all.iter().map(|(_, _, job)| Some(job.kind))),
@@ -107,7 +114,10 @@ fn jobs(infos: &[(String, Info)]) -> Vec<ArrayRef> {
 }
 
 fn splits(infos: &[(String, Info)]) -> Vec<ArrayRef> {
-    let all: Vec<_> = infos.iter().flat_map(|(source, info)| info.splits.iter().map(move |(split, one)| (source, split, one))).collect();
+    let all: Vec<_> = infos
+        .iter()
+        .flat_map(|(source, info)| info.splits.iter().map(move |(split, one)| (source, split, one)))
+        .collect();
     vec![
         texts(all.iter().map(|(source, _, _)| Some(source))),
         texts(all.iter().map(|(_, split, _)| Some(split.as_str()))),
@@ -122,9 +132,12 @@ fn splits(infos: &[(String, Info)]) -> Vec<ArrayRef> {
 
 fn accounting(infos: &[(String, Info)]) -> Vec<ArrayRef> {
     let jobs = infos.iter().flat_map(|(source, info)| info.jobs.iter().map(move |job| (source, job)));
-    let all: Vec<_> =
-        jobs.flat_map(|(source, job)| job.accounting.0.iter().map(move |(split, counts)| (source, job, split, counts))).collect();
-    let count = |pick: fn(&crate::accounting::Counts) -> u64| numbers(all.iter().map(|(_, _, _, counts)| Some(pick(counts) as i64)));
+    let all: Vec<_> = jobs
+        .flat_map(|(source, job)| job.accounting.0.iter().map(move |(split, counts)| (source, job, split, counts)))
+        .collect();
+    let count = |pick: fn(&crate::accounting::Counts) -> u64| {
+        numbers(all.iter().map(|(_, _, _, counts)| Some(pick(counts) as i64)))
+    };
     vec![
         texts(all.iter().map(|(_, job, _, _)| Some(&job.name))),
         texts(all.iter().map(|(source, _, _, _)| Some(source))),
@@ -138,7 +151,8 @@ fn accounting(infos: &[(String, Info)]) -> Vec<ArrayRef> {
 }
 
 fn checkpoints(infos: &[(String, Info)]) -> Vec<ArrayRef> {
-    let all: Vec<_> = infos.iter().flat_map(|(source, info)| info.checkpoints.iter().map(move |one| (source, one))).collect();
+    let all: Vec<_> =
+        infos.iter().flat_map(|(source, info)| info.checkpoints.iter().map(move |one| (source, one))).collect();
     vec![
         texts(all.iter().map(|(source, _)| Some(source))),
         numbers(all.iter().map(|(_, one)| Some(one.epoch as i64))),

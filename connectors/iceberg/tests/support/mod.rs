@@ -29,7 +29,7 @@ const S3_PORT: &str = "19100";
 const CATALOG_PORT: u16 = 18_281;
 
 /// Starts object store and catalog once per process; starting them again finds them running.
-pub fn services() -> String {
+pub(crate) fn services() -> String {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
         let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/stack");
@@ -56,7 +56,7 @@ fn s3_options() -> Vec<(&'static str, String)> {
     ]
 }
 
-pub fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),
         Field::new("region", DataType::Utf8, true),
@@ -65,11 +65,11 @@ pub fn schema() -> SchemaRef {
 }
 
 /// A table name that no earlier run used.
-pub fn new_table() -> String {
+pub(crate) fn new_table() -> String {
     format!("sink_{}.events", uuid::Uuid::now_v7().simple())
 }
 
-pub fn context(uri: &str, table: &str, incarnation: u64) -> SinkContext {
+pub(crate) fn context(uri: &str, table: &str, incarnation: u64) -> SinkContext {
     let mut options = Options::default();
     options.set("connector", "iceberg");
     options.set("table", table);
@@ -93,7 +93,7 @@ pub fn context(uri: &str, table: &str, incarnation: u64) -> SinkContext {
     }
 }
 
-pub fn sink(context: &SinkContext) -> Box<dyn Sink> {
+pub(crate) fn sink(context: &SinkContext) -> Box<dyn Sink> {
     ebap_iceberg::sink(context).expect("options are fine")
 }
 
@@ -102,7 +102,7 @@ const TEN_O_CLOCK_US: i64 = 1_795_428_000_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 
 /// Rows of id, region and hours after ten o'clock.
-pub fn rows(values: &[(i64, Option<&str>, i64)]) -> SinkInput {
+pub(crate) fn rows(values: &[(i64, Option<&str>, i64)]) -> SinkInput {
     let times = values.iter().map(|(_, _, hours)| TEN_O_CLOCK_US + hours * HOUR_US);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(values.iter().map(|(id, _, _)| *id))),
@@ -112,11 +112,11 @@ pub fn rows(values: &[(i64, Option<&str>, i64)]) -> SinkInput {
     SinkInput::Rows(RecordBatch::try_new(schema(), columns).expect("columns fit"))
 }
 
-pub fn position(offset: i64) -> Position {
+pub(crate) fn position(offset: i64) -> Position {
     Position([(SplitId::new("0"), Offset(offset))].into())
 }
 
-pub async fn load(table: &str) -> Table {
+pub(crate) async fn load(table: &str) -> Table {
     let mut properties =
         HashMap::from([("uri".to_owned(), services()), ("warehouse".into(), "s3://warehouse/".into())]);
     properties.extend(s3_options().into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -129,13 +129,13 @@ pub async fn load(table: &str) -> Table {
     catalog.load_table(&table).await.expect("the table exists")
 }
 
-pub async fn scan(table: &str) -> Vec<RecordBatch> {
+pub(crate) async fn scan(table: &str) -> Vec<RecordBatch> {
     let scan = load(table).await.scan().build().expect("scan");
     scan.to_arrow().await.expect("scan starts").try_collect().await.expect("rows")
 }
 
 /// The `id` of every row of the table, sorted.
-pub async fn ids(table: &str) -> Vec<i64> {
+pub(crate) async fn ids(table: &str) -> Vec<i64> {
     let batches = scan(table).await;
     let columns = batches.iter().map(|batch| batch.column_by_name("id").expect("id").as_primitive::<Int64Type>());
     let mut ids: Vec<i64> = columns.flat_map(|column| column.values().to_vec()).collect();
@@ -145,15 +145,15 @@ pub async fn ids(table: &str) -> Vec<i64> {
 
 /// Stands before the catalog and lets a test decide what becomes of a commit.
 #[derive(Default)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// So many commits reach the catalog, and their response does not come back.
-    pub lose_responses: AtomicUsize,
+    pub(crate) lose_responses: AtomicUsize,
     /// So many commits are answered with 503 and never reach the catalog.
-    pub refuse: AtomicUsize,
+    pub(crate) refuse: AtomicUsize,
     /// Commits that reached the catalog.
-    pub forwarded: AtomicUsize,
+    pub(crate) forwarded: AtomicUsize,
     /// Runs before the next commit is let through.
-    pub before_commit: Mutex<Option<BoxFuture<'static, ()>>>,
+    pub(crate) before_commit: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 fn take_one(count: &AtomicUsize) -> bool {
@@ -161,7 +161,7 @@ fn take_one(count: &AtomicUsize) -> bool {
 }
 
 impl Proxy {
-    pub async fn start() -> (Arc<Self>, String) {
+    pub(crate) async fn start() -> (Arc<Self>, String) {
         services();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let uri = format!("http://{}", listener.local_addr().expect("address"));

@@ -88,7 +88,8 @@ impl CheckpointStore {
     pub(crate) async fn read_batches(&self, file: &str) -> Result<Vec<RecordBatch>> {
         let path = self.path(file);
         let bytes = self.read(&path).await?;
-        let unreadable = |error: arrow::error::ArrowError| Error::Unreadable { path: path.to_string(), message: error.to_string() };
+        let unreadable =
+            |error: arrow::error::ArrowError| Error::Unreadable { path: path.to_string(), message: error.to_string() };
         let reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(unreadable)?;
         reader.collect::<Result<_, _>>().map_err(unreadable)
     }
@@ -116,7 +117,8 @@ impl CheckpointStore {
 
     /// Deletes everything: the stream was dropped.
     pub(crate) async fn delete_all(&self) -> Result<()> {
-        let files: Vec<_> = self.store.list(Some(&self.prefix)).try_collect().await.map_err(|error| self.stored(error))?;
+        let files: Vec<_> =
+            self.store.list(Some(&self.prefix)).try_collect().await.map_err(|error| self.stored(error))?;
         for file in files {
             self.store.delete(&file.location).await.map_err(|error| self.stored(error))?;
         }

@@ -180,7 +180,8 @@ impl Pipeline {
             match &view.plan {
                 None => jobs[0].rows = rows,
                 Some(plan) => {
-                    let mut info = JobInfo { name: plan.name.clone(), kind: "materialized view", rows, ..JobInfo::default() };
+                    let mut info =
+                        JobInfo { name: plan.name.clone(), kind: "materialized view", rows, ..JobInfo::default() };
                     match &view.state {
                         ViewState::CatchingUp => info.state = "catching up".to_owned(),
                         ViewState::Running(job) => {

@@ -36,6 +36,10 @@ use runtime::SourceRuntime;
 pub(crate) const COMMANDS_MAX: usize = 64;
 /// How often the tables of schema `ebap` are brought up to date.
 const STATUS_INTERVAL_US: i64 = 100_000;
+/// How often the late log is rid of what the source has dropped.
+const FORGET_INTERVAL_US: i64 = 600_000_000;
+/// Attempts to take over from an instance that still writes.
+const STARTS_MAX: u64 = 20;
 /// After a pause this long another instance may have passed and cleaned up.
 const PAUSE_US: i64 = 30_000_000;
 
@@ -51,10 +55,19 @@ pub(crate) struct JobSet {
 pub(crate) enum Command {
     Jobs(JobSet),
     /// Answered when everything up to the position is visible everywhere.
-    Flush { target: Position, reply: oneshot::Sender<Result<()>> },
-    CaughtUp { generation: u64, end: Box<CatchUpEnd> },
+    Flush {
+        target: Position,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    CaughtUp {
+        generation: u64,
+        end: Box<CatchUpEnd>,
+    },
     /// Finishes the step, makes an epoch durable, ends. `forget`: the stream was dropped.
-    Stop { forget: bool, reply: oneshot::Sender<()> },
+    Stop {
+        forget: bool,
+        reply: oneshot::Sender<()>,
+    },
 }
 
 enum Ended {
@@ -103,6 +116,7 @@ struct Pipeline {
     checkpoint_at_us: i64,
     discover_at_us: i64,
     status_at_us: i64,
+    forget_at_us: i64,
 }
 
 /// Runs the pipeline until it is stopped; starts it again from its last epoch where that may help.
@@ -124,6 +138,8 @@ pub(crate) async fn supervise(
                 pipeline.fail_flushes(ended.as_ref().err());
                 ended
             }
+            // The older instance was faster once more; the next attempt starts behind what it wrote.
+            Err(Error::Fenced { .. }) if generation < STARTS_MAX => continue,
             Err(error) => Err(error),
         };
         let error = match ended {
@@ -271,15 +287,31 @@ impl Pipeline {
             self.dirty = true;
         }
         self.runtime.published.send_replace(self.position.clone());
+        self.forget_expired().await;
         Ok(())
+    }
+
+    /// Lets the late log forget records that the source has dropped.
+    async fn forget_expired(&mut self) {
+        let now_us = self.runtime.clock.now_us();
+        if now_us < self.forget_at_us {
+            return;
+        }
+        self.forget_at_us = now_us + FORGET_INTERVAL_US;
+        for split in self.position.0.keys() {
+            if let Ok(bounds) = self.runtime.source.bounds(split).await {
+                self.runtime.late_log.write().forget_below(split, bounds.earliest);
+            }
+        }
     }
 
     /// The splits to read now: a split far ahead of one with records to read waits for it.
     fn wanted(&self) -> Vec<SplitId> {
-        let behind = self.reader.status().into_iter().filter(|status| status.state == SplitState::Running).filter(|status| {
-            let here = self.position.get(&status.split).unwrap_or_default();
-            status.end.is_some_and(|end| end > here)
-        });
+        let behind =
+            self.reader.status().into_iter().filter(|status| status.state == SplitState::Running).filter(|status| {
+                let here = self.position.get(&status.split).unwrap_or_default();
+                status.end.is_some_and(|end| end > here)
+            });
         let slowest = behind.map(|status| self.watermarks.newest(&status.split).unwrap_or(i64::MIN)).min();
         let limit = match slowest {
             Some(slowest) if self.runtime.plan.watermark.is_some() => {
@@ -330,7 +362,8 @@ impl Pipeline {
                 _ => ("running", None),
             };
             let watermark = watermark.map(|watermark| watermark.0);
-            splits.insert(split.clone(), SplitInfo { offset: offset.0, end, watermark, state: state.to_owned(), error });
+            splits
+                .insert(split.clone(), SplitInfo { offset: offset.0, end, watermark, state: state.to_owned(), error });
         }
         metrics::gauge!("ebap_lag_records", "stream" => self.name().to_owned()).set(lag as f64);
         let (jobs, sinks) = self.job_infos();

@@ -61,6 +61,7 @@ impl Pipeline {
             checkpoint_at_us: now_us,
             discover_at_us: now_us,
             status_at_us: now_us,
+            forget_at_us: now_us + super::FORGET_INTERVAL_US,
             runtime,
         };
         match manifest {
@@ -154,7 +155,8 @@ impl Pipeline {
             let duration_us = self.runtime.clock.monotonic_us() - begun_us;
             let checkpoint = CheckpointInfo { epoch: self.epoch.0, at_us: now_us, duration_us, bytes };
             self.runtime.status.checkpointed(checkpoint);
-            metrics::histogram!("ebap_checkpoint_seconds", "stream" => self.name().to_owned()).record(duration_us as f64 / 1e6);
+            metrics::histogram!("ebap_checkpoint_seconds", "stream" => self.name().to_owned())
+                .record(duration_us as f64 / 1e6);
             metrics::counter!("ebap_checkpoint_bytes_total", "stream" => self.name().to_owned()).increment(bytes);
         }
         for sink in self.sinks.values_mut() {
@@ -166,7 +168,8 @@ impl Pipeline {
             }
         }
         if force {
-            let (done, waiting) = std::mem::take(&mut self.flushes).into_iter().partition(|(target, _)| self.reached(target));
+            let (done, waiting) =
+                std::mem::take(&mut self.flushes).into_iter().partition(|(target, _)| self.reached(target));
             self.flushes = waiting;
             for (_, reply) in done {
                 let _ = reply.send(Ok(()));
@@ -257,7 +260,8 @@ impl Pipeline {
 
 /// A base is worth its bytes when the deltas weigh more than it, or are many files to read.
 fn base_pays(files: &JobFiles, deltas_max: usize) -> bool {
-    files.deltas.len() >= deltas_max || (files.deltas.len() >= 10 && files.delta_bytes > 2 * files.base_bytes.max(1 << 20))
+    files.deltas.len() >= deltas_max
+        || (files.deltas.len() >= 10 && files.delta_bytes > 2 * files.base_bytes.max(1 << 20))
 }
 
 async fn write_job(
@@ -312,7 +316,8 @@ struct SavedLetter {
 
 impl SavedLetter {
     fn new(letter: &DeadLetter) -> Self {
-        let DeadLetter { split, partition, offset, timestamp_ms, key, value, headers, reason, rejected_at_us } = letter.clone();
+        let DeadLetter { split, partition, offset, timestamp_ms, key, value, headers, reason, rejected_at_us } =
+            letter.clone();
         Self { split, partition, offset, timestamp_ms, key, value, headers, reason, rejected_at_us }
     }
 

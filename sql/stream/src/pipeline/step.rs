@@ -56,7 +56,8 @@ impl Pipeline {
             self.runtime.late_log.write().record(&records.split, run);
         }
         let rows = split.consumed - split.rejected;
-        let counts = Counts { consumed: split.consumed, emitted: rows, dead_lettered: split.rejected, ..Counts::default() };
+        let counts =
+            Counts { consumed: split.consumed, emitted: rows, dead_lettered: split.rejected, ..Counts::default() };
         self.accounting.add(&records.split, counts);
         metrics::counter!("ebap_records_total", "stream" => self.name().to_owned()).increment(split.consumed);
         metrics::counter!("ebap_late_rows_total", "stream" => self.name().to_owned()).increment(split.late);

@@ -69,7 +69,15 @@ impl GroupState {
         let group_types: Vec<DataType> = fields.iter().map(|field| field.data_type().clone()).collect();
         let converter = RowConverter::new(group_types.iter().cloned().map(SortField::new).collect())?;
         let sizes = window.map(|window| window.sizes.clone()).unwrap_or_default();
-        Ok(Self { partial, sizes, converter, group_types, groups_schema, windows: BTreeMap::new(), touched: Vec::new() })
+        Ok(Self {
+            partial,
+            sizes,
+            converter,
+            group_types,
+            groups_schema,
+            windows: BTreeMap::new(),
+            touched: Vec::new(),
+        })
     }
 
     pub(crate) fn partial(&mut self) -> &mut PartialPlan {
@@ -166,7 +174,8 @@ impl GroupState {
     pub(crate) fn evaluate(&mut self, of: &Touched) -> Result<RecordBatch> {
         let mut values: Vec<Vec<ScalarValue>> = vec![Vec::with_capacity(of.len()); self.partial.aggregates.len()];
         for (window, key) in of {
-            let group = self.windows.get_mut(window).and_then(|groups| groups.get_mut(key)).expect("a touched group exists");
+            let group =
+                self.windows.get_mut(window).and_then(|groups| groups.get_mut(key)).expect("a touched group exists");
             for (column, accumulator) in values.iter_mut().zip(&mut group.accumulators) {
                 column.push(accumulator.evaluate()?);
             }
@@ -179,14 +188,19 @@ impl GroupState {
             };
             columns.push(times(|window| window.start));
             columns.push(times(|window| window.end));
-            let sizes: Vec<IntervalMonthDayNano> = of.iter().map(|(window, _)| self.sizes[window.size].interval).collect();
+            let sizes: Vec<IntervalMonthDayNano> =
+                of.iter().map(|(window, _)| self.sizes[window.size].interval).collect();
             columns.push(Arc::new(IntervalMonthDayNanoArray::from(sizes)));
         }
         columns.extend(self.key_columns(of.iter().map(|(_, key)| key.as_ref()))?);
         let first = columns.len();
         for (at, column) in values.into_iter().enumerate() {
             let wanted = self.groups_schema.field(first + at).data_type();
-            let array = if column.is_empty() { arrow::array::new_empty_array(wanted) } else { ScalarValue::iter_to_array(column)? };
+            let array = if column.is_empty() {
+                arrow::array::new_empty_array(wanted)
+            } else {
+                ScalarValue::iter_to_array(column)?
+            };
             let array = if array.data_type() == wanted { array } else { arrow::compute::cast(&array, wanted)? };
             columns.push(array);
         }
@@ -219,17 +233,20 @@ impl GroupState {
 
     /// The whole state as batches of at most `rows_max` groups.
     pub(crate) fn snapshot(&mut self, rows_max: usize) -> Result<Vec<RecordBatch>> {
-        let all: Touched = self.windows.iter().flat_map(|(window, groups)| groups.keys().map(|key| (*window, key.clone()))).collect();
+        let all: Touched =
+            self.windows.iter().flat_map(|(window, groups)| groups.keys().map(|key| (*window, key.clone()))).collect();
         let schema = self.base_schema();
         let mut batches = Vec::new();
         for part in all.chunks(rows_max) {
             let mut states: Vec<Vec<ScalarValue>> = Vec::new();
             for (window, key) in part {
-                let group = self.windows.get_mut(window).and_then(|groups| groups.get_mut(key)).expect("listed just now");
+                let group =
+                    self.windows.get_mut(window).and_then(|groups| groups.get_mut(key)).expect("listed just now");
                 let mut row = Vec::new();
                 for (accumulator, aggregate) in group.accumulators.iter_mut().zip(&self.partial.aggregates) {
                     let state = accumulator.state()?;
-                    let arrays: datafusion::error::Result<Vec<_>> = state.iter().map(|value| value.to_array_of_size(1)).collect();
+                    let arrays: datafusion::error::Result<Vec<_>> =
+                        state.iter().map(|value| value.to_array_of_size(1)).collect();
                     *accumulator = aggregate.create_accumulator()?;
                     accumulator.merge_batch(&arrays?)?;
                     row.extend(state);
@@ -250,7 +267,9 @@ impl GroupState {
                 let array = ScalarValue::iter_to_array(column)?;
                 columns.push(if array.data_type() == wanted { array } else { arrow::compute::cast(&array, wanted)? });
             }
-            let nullable = Schema::new(schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>());
+            let nullable = Schema::new(
+                schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+            );
             batches.push(record_batch(&Arc::new(nullable), columns, part.len())?);
         }
         Ok(batches)
@@ -262,7 +281,8 @@ impl GroupState {
         let starts = batch.column(1).as_primitive::<Int64Type>();
         let keys = self.keys(&batch.columns()[2..2 + self.partial.groups], batch.num_rows())?;
         for (row, key) in keys.into_iter().enumerate() {
-            let state: Vec<ArrayRef> = batch.columns()[2 + self.partial.groups..].iter().map(|column| column.slice(row, 1)).collect();
+            let state: Vec<ArrayRef> =
+                batch.columns()[2 + self.partial.groups..].iter().map(|column| column.slice(row, 1)).collect();
             let window = if self.partial.windowed {
                 let size = sizes.value(row) as usize;
                 Window { end: starts.value(row) + self.sizes[size].size_us, size, start: starts.value(row) }

@@ -66,13 +66,19 @@ pub(crate) struct ViewJob {
 }
 
 impl ViewJob {
-    pub(crate) fn view(source: &SourcePlan, plan: &ViewPlan, store: Arc<ViewStore>, config: &EngineConfig) -> Result<Self> {
+    pub(crate) fn view(
+        source: &SourcePlan,
+        plan: &ViewPlan,
+        store: Arc<ViewStore>,
+        config: &EngineConfig,
+    ) -> Result<Self> {
         let input = RowOps::build(&plan.input, &source.full_schema)?;
         let kind = match &plan.aggregate {
             Some(aggregate) => Self::groups(&plan.input, &input, aggregate)?,
             None => Kind::Rows,
         };
-        Ok(Self::new(source, (plan.id, plan.name.clone()), input, kind, store, config).emitting(plan.emit, plan.retention_us))
+        Ok(Self::new(source, (plan.id, plan.name.clone()), input, kind, store, config)
+            .emitting(plan.emit, plan.retention_us))
     }
 
     pub(crate) fn table(source: &SourcePlan, store: Arc<ViewStore>, config: &EngineConfig) -> Result<Self> {
@@ -168,7 +174,9 @@ impl ViewJob {
     fn admit(&self, split: &SplitBatch) -> Result<(RecordBatch, Vec<i64>, Counts)> {
         let mut batch = split.batch.clone();
         let mut late = 0;
-        if let (true, Kind::Groups { pane_us: Some(pane_us), .. }, Some(time)) = (split.late > 0, &self.kind, self.time_column) {
+        if let (true, Kind::Groups { pane_us: Some(pane_us), .. }, Some(time)) =
+            (split.late > 0, &self.kind, self.time_column)
+        {
             // Late for the view: the smallest window is closed. `_watermark` is null for rows on time.
             let times = batch.column(time).as_primitive::<TimestampMicrosecondType>();
             let marks = batch.column(self.watermark_column).as_primitive::<TimestampMicrosecondType>();
@@ -183,7 +191,8 @@ impl ViewJob {
             }
         }
         let admitted = batch.num_rows() as u64;
-        let times = self.time_column.map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone());
+        let times =
+            self.time_column.map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone());
         let (rows, index) = self.input.run(batch)?;
         let times = match (times, index) {
             (None, _) => vec![i64::MAX; rows.num_rows()],
@@ -194,8 +203,13 @@ impl ViewJob {
         };
         let emitted = rows.num_rows() as u64;
         debug_assert!(self.input.has_filter() || emitted == admitted, "only a filter drops rows");
-        let counts =
-            Counts { consumed: split.consumed, emitted, late, dead_lettered: split.rejected, filtered: admitted - emitted };
+        let counts = Counts {
+            consumed: split.consumed,
+            emitted,
+            late,
+            dead_lettered: split.rejected,
+            filtered: admitted - emitted,
+        };
         Ok((rows, times, counts))
     }
 
@@ -392,11 +406,22 @@ impl ViewJob {
                 Some(pane_us) => format!("WindowAgg: pane={}s, emit on {emit}", *pane_us as f64 / 1e6),
                 None => "GroupAgg: running, emit on update".to_owned(),
             });
-            lines.extend(state.describe().lines().filter(|line| !line.contains("StepSourceExec")).map(|line| line.trim().to_owned()));
+            lines.extend(
+                state
+                    .describe()
+                    .lines()
+                    .filter(|line| !line.contains("StepSourceExec"))
+                    .map(|line| line.trim().to_owned()),
+            );
         }
         lines.extend(self.input.describe());
         lines.push("StepSource".to_owned());
-        lines.iter().enumerate().map(|(depth, line)| format!("{}{line}", "  ".repeat(depth))).collect::<Vec<_>>().join("\n")
+        lines
+            .iter()
+            .enumerate()
+            .map(|(depth, line)| format!("{}{line}", "  ".repeat(depth)))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 

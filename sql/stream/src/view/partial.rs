@@ -52,12 +52,9 @@ impl PartialPlan {
             // Nanoseconds count in an interval: a pane is a fixed length of time, never a month.
             let pane = IntervalMonthDayNano::new(0, 0, window.pane_us.saturating_mul(1_000));
             let origin = ScalarValue::TimestampNanosecond(Some(0), Some("+00:00".into()));
-            let pane = date_bin(
-                lit(ScalarValue::IntervalMonthDayNano(Some(pane))),
-                window.time.clone(),
-                lit(origin),
-            );
-            let pane = datafusion::logical_expr::cast(pane, DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())));
+            let pane = date_bin(lit(ScalarValue::IntervalMonthDayNano(Some(pane))), window.time.clone(), lit(origin));
+            let pane =
+                datafusion::logical_expr::cast(pane, DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())));
             keys.push((physical(&pane, logical)?, "pane".to_owned()));
         }
         for (at, expr) in plan.group_exprs.iter().enumerate() {

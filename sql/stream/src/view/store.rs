@@ -198,7 +198,8 @@ impl Inner {
         if self.segments.values().filter(|segment| small(segment)).count() <= SMALL_SEGMENTS_MAX {
             return Ok(());
         }
-        let numbers: Vec<u64> = self.segments.iter().filter(|(_, segment)| small(segment)).map(|(number, _)| *number).collect();
+        let numbers: Vec<u64> =
+            self.segments.iter().filter(|(_, segment)| small(segment)).map(|(number, _)| *number).collect();
         let (mut batches, mut all_ids, mut all_times) = (Vec::new(), Vec::new(), Vec::new());
         for number in numbers {
             if let Some(segment) = self.segments.remove(&number) {

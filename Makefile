@@ -1,0 +1,67 @@
+# What a person or a CI job types. `make demo` needs nothing but a Rust toolchain and a C compiler's
+# friends (see `deps`); `make test` also fetches and starts real services under tests/stack.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Outside of the repository, so that a fresh clone finds what an older one has compiled.
+export EBAP_TARGET_DIR ?= $(HOME)/.cache/ebap/target
+export CARGO_TARGET_DIR ?= $(EBAP_TARGET_DIR)
+export CARGO_TERM_COLOR ?= auto
+
+EBAP := $(CARGO_TARGET_DIR)/debug/ebap
+EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
+# What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
+SERVICES := redis kafka iceberg-rest trino minio
+
+.PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test bench stack-install stack-up stack-down
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+deps: ## install what is missing (Debian packages; asks sudo where it is not root)
+	@bash tests/deps.sh build
+
+# `--workspace` everywhere: cargo then compiles the dependencies with one set of features, once.
+build: deps
+	@cargo build --locked --workspace --bin ebap
+
+demo: build ## a server with live data, nothing else needed
+	@$(EBAP) demo $(DEMO_ARGS)
+
+fmt:
+	cargo fmt --all --check
+
+lint: deps fmt ## formatting and clippy, warnings are errors
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Connectors and the server have tests of their own against real services; see tests/with-stack.sh.
+INTEGRATION := $(basename $(notdir $(wildcard connectors/*/tests/*.rs server/tests/*.rs)))
+unit: build
+	bash tests/with-stack.sh "redis minio iceberg-rest kafka" -- \
+	  cargo test --locked --workspace --lib --bins $(INTEGRATION:%=--test %)
+
+architecture: deps
+	cargo test --locked --workspace --test architecture
+
+slt recovery e2e: build
+	EBAP_BIN=$(EBAP) cargo test --locked --workspace --test $@
+
+# In one shell, so that the services are fetched and built while cargo compiles.
+test: ## everything, fast things first
+	@bash tests/run-all.sh
+
+bench: deps ## events/s and latency against real Kafka, one JSON line per run
+	cargo build --locked --release -p ebap-server -p ebap-bench-macro
+	@EBAP_BIN=$(EBAP_RELEASE) $(CARGO_TARGET_DIR)/release/ebap-bench-macro $(BENCH_ARGS)
+
+stack-install: ## fetch and build the services of the end-to-end tests
+	@bash tests/deps.sh stack
+	@for service in $(SERVICES); do bash tests/stack/$$service.sh install; done
+
+stack-up: stack-install ## Redis, MinIO, an Iceberg REST catalog, Kafka and Trino on loopback
+	@for service in redis minio iceberg-rest kafka trino; do bash tests/stack/$$service.sh start; done
+
+stack-down: ## stop them; data stays until `tests/stack/NAME.sh clean`
+	@for service in trino kafka iceberg-rest minio redis; do bash tests/stack/$$service.sh stop; done

@@ -1,0 +1,232 @@
+//! One value on its way from JSON to a column: converted and checked before anything is appended, so
+//! that a rejected record leaves no trace in the columns.
+
+use arrow::datatypes::{DataType, Field};
+use serde_json::Value;
+
+use crate::time::{EpochUnit, date, moment, wall_clock};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell {
+    Null,
+    Bool(bool),
+    /// Integers, dates and timestamps.
+    Int(i64),
+    Float(f64),
+    Decimal(i128),
+    Text(String),
+    Bytes(Vec<u8>),
+    Struct(Vec<Cell>),
+    List(Vec<Cell>),
+    Map(Vec<(Cell, Cell)>),
+}
+
+pub(crate) struct Converter {
+    pub(crate) epoch: EpochUnit,
+}
+
+type Outcome = Result<Cell, String>;
+
+impl Converter {
+    /// The value for this field; `path` names it in the reason.
+    pub(crate) fn field(&self, field: &Field, value: Option<Value>, path: &str) -> Outcome {
+        let cell = match value {
+            None | Some(Value::Null) => Cell::Null,
+            Some(value) => self.value(field, value, path)?,
+        };
+        if cell == Cell::Null && !field.is_nullable() {
+            return Err(format!("null value in column \"{path}\" violates not-null constraint"));
+        }
+        Ok(cell)
+    }
+
+    fn value(&self, field: &Field, value: Value, path: &str) -> Outcome {
+        if field.metadata().get("ebap.type").is_some_and(|marker| marker == "json") {
+            return Ok(Cell::Text(value.to_string()));
+        }
+        match (field.data_type(), value) {
+            (DataType::Utf8, Value::String(text)) => text_cell(field, text, path),
+            (DataType::Boolean, Value::Bool(value)) => Ok(Cell::Bool(value)),
+            (DataType::Int16, value) => integer(value, path, "smallint", i16::MIN.into(), i16::MAX.into()),
+            (DataType::Int32, value) => integer(value, path, "integer", i32::MIN.into(), i32::MAX.into()),
+            (DataType::Int64, value) => integer(value, path, "bigint", i64::MIN, i64::MAX),
+            (DataType::Float32 | DataType::Float64, value) => float(value, path),
+            (DataType::Decimal128(precision, scale), value) => {
+                let text = match &value {
+                    Value::Number(number) => number.to_string(),
+                    Value::String(text) => text.clone(),
+                    _ => return Err(mismatch(path, "numeric", &value)),
+                };
+                let found = arrow::compute::kernels::cast_utils::parse_decimal::<arrow::datatypes::Decimal128Type>(
+                    &text, *precision, *scale,
+                );
+                let exact = fraction_digits(&text) <= usize::try_from(*scale).unwrap_or(0);
+                match found {
+                    Ok(found) if exact => Ok(Cell::Decimal(found)),
+                    _ => Err(format!("column \"{path}\": {text} does not fit numeric({precision}, {scale})")),
+                }
+            }
+            (DataType::Timestamp(_, zone), value) => self.timestamp(zone.is_some(), value, path),
+            (DataType::Date32, Value::String(text)) => match date(&text) {
+                Some(days) => Ok(Cell::Int(days.into())),
+                None => Err(invalid(path, "date", &text)),
+            },
+            (DataType::Binary, Value::String(text)) => {
+                base64(&text).map(Cell::Bytes).ok_or_else(|| invalid(path, "base64 text", &text))
+            }
+            (DataType::Struct(fields), Value::Object(mut object)) => {
+                let cells = fields
+                    .iter()
+                    .map(|field| self.field(field, object.remove(field.name()), &format!("{path}.{}", field.name())));
+                Ok(Cell::Struct(cells.collect::<Result<_, _>>()?))
+            }
+            (DataType::List(item), Value::Array(values)) => {
+                let cells = values
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, value)| self.field(item, Some(value), &format!("{path}[{at}]")));
+                Ok(Cell::List(cells.collect::<Result<_, _>>()?))
+            }
+            (DataType::Map(entries, _), Value::Object(object)) => self.map(entries, object, path),
+            (other, value) => Err(mismatch(path, &name_of(other), &value)),
+        }
+    }
+
+    fn map(&self, entries: &Field, object: serde_json::Map<String, Value>, path: &str) -> Outcome {
+        let DataType::Struct(fields) = entries.data_type() else { return Err(format!("column \"{path}\" is no map")) };
+        let mut cells = Vec::with_capacity(object.len());
+        for (key, value) in object {
+            let at = format!("{path}.{key}");
+            let key = self.key(&fields[0], key, &at)?;
+            cells.push((key, self.field(&fields[1], Some(value), &at)?));
+        }
+        Ok(Cell::Map(cells))
+    }
+
+    /// Keys of JSON objects are text; a map may have keys of another type.
+    fn key(&self, field: &Field, key: String, path: &str) -> Outcome {
+        match field.data_type() {
+            DataType::Utf8 => text_cell(field, key, path),
+            _ => {
+                let value = serde_json::from_str(&key).unwrap_or(Value::String(key));
+                self.field(field, Some(value), path)
+            }
+        }
+    }
+
+    fn timestamp(&self, zoned: bool, value: Value, path: &str) -> Outcome {
+        let kind = if zoned { "timestamp with time zone" } else { "timestamp" };
+        let found = match &value {
+            Value::String(text) if zoned => moment(text),
+            Value::String(text) => wall_clock(text).or_else(|| moment(text)),
+            Value::Number(number) => match number.as_i64() {
+                Some(number) => self.epoch.micros(number),
+                None => {
+                    number.as_f64().filter(|_| self.epoch == EpochUnit::Seconds).map(|seconds| (seconds * 1e6) as i64)
+                }
+            },
+            _ => return Err(mismatch(path, kind, &value)),
+        };
+        found.map(Cell::Int).ok_or_else(|| invalid(path, kind, value.as_str().unwrap_or(&value.to_string())))
+    }
+}
+
+fn text_cell(field: &Field, text: String, path: &str) -> Outcome {
+    if field.metadata().get("ebap.type").is_some_and(|marker| marker == "uuid") {
+        return match uuid::Uuid::try_parse(&text) {
+            Ok(uuid) => Ok(Cell::Text(uuid.hyphenated().to_string())),
+            Err(_) => Err(invalid(path, "uuid", &text)),
+        };
+    }
+    Ok(Cell::Text(text))
+}
+
+fn integer(value: Value, path: &str, kind: &str, least: i64, most: i64) -> Outcome {
+    let Value::Number(number) = &value else { return Err(mismatch(path, kind, &value)) };
+    match number.as_i64() {
+        Some(found) if (least..=most).contains(&found) => Ok(Cell::Int(found)),
+        Some(_) => Err(format!("column \"{path}\": {number} is out of range for type {kind}")),
+        None if number.is_u64() => Err(format!("column \"{path}\": {number} is out of range for type {kind}")),
+        None => Err(mismatch(path, kind, &value)),
+    }
+}
+
+fn float(value: Value, path: &str) -> Outcome {
+    match &value {
+        Value::Number(number) => {
+            number.as_f64().map(Cell::Float).ok_or_else(|| mismatch(path, "double precision", &value))
+        }
+        Value::String(text) => match text.as_str() {
+            "NaN" => Ok(Cell::Float(f64::NAN)),
+            "Infinity" => Ok(Cell::Float(f64::INFINITY)),
+            "-Infinity" => Ok(Cell::Float(f64::NEG_INFINITY)),
+            _ => Err(invalid(path, "double precision", text)),
+        },
+        _ => Err(mismatch(path, "double precision", &value)),
+    }
+}
+
+fn fraction_digits(text: &str) -> usize {
+    let fraction = text.split(['e', 'E']).next().unwrap_or(text).split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.trim_end_matches('0').len()
+}
+
+/// Values of rejected records are cut in reasons: the record itself is kept whole beside it.
+const SHOWN_MAX: usize = 60;
+
+fn shown(text: &str) -> String {
+    if text.chars().count() <= SHOWN_MAX {
+        text.to_owned()
+    } else {
+        text.chars().take(SHOWN_MAX).chain("...".chars()).collect()
+    }
+}
+
+fn invalid(path: &str, kind: &str, text: &str) -> String {
+    format!("column \"{path}\": invalid input syntax for type {kind}: \"{}\"", shown(text))
+}
+
+fn mismatch(path: &str, kind: &str, value: &Value) -> String {
+    format!("column \"{path}\" is of type {kind} but the value is {}", shown(&value.to_string()))
+}
+
+fn name_of(of: &DataType) -> String {
+    match of {
+        DataType::Utf8 => "text".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Binary => "bytea".to_owned(),
+        DataType::Struct(_) => "struct".to_owned(),
+        DataType::List(_) => "array".to_owned(),
+        DataType::Map(_, _) => "map".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+/// Standard alphabet, padding optional.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=').as_bytes();
+    if digits.len() % 4 == 1 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(digits.len() * 3 / 4);
+    let (mut held, mut bits) = (0u32, 0);
+    for digit in digits {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        held = (held << 6) | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((held >> bits) as u8);
+            held &= (1 << bits) - 1;
+        }
+    }
+    Some(out)
+}

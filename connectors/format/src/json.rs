@@ -1,0 +1,173 @@
+//! JSON: one object per record.
+
+use ebap_connector::{DecodeSpec, Decoded, Decoder, Error, Records, Rejected, Result};
+use serde_json::Value;
+
+use crate::{
+    cell::{Cell, Converter},
+    columns::Columns,
+    time::EpochUnit,
+};
+
+pub(crate) struct JsonDecoder {
+    schema: arrow::datatypes::SchemaRef,
+    converter: Converter,
+    columns: Columns,
+}
+
+impl JsonDecoder {
+    pub(crate) fn new(spec: &DecodeSpec) -> Result<Self> {
+        let unit = spec.options.get("timestamp_unit").unwrap_or("auto");
+        let epoch = EpochUnit::parse(unit)
+            .ok_or_else(|| Error::option("timestamp_unit", format!("\"{unit}\" is not one of s, ms, us, ns, auto")))?;
+        let columns = Columns::new(spec.schema.clone())?;
+        Ok(Self { schema: spec.schema.clone(), converter: Converter { epoch }, columns })
+    }
+
+    fn row(&self, value: Option<&[u8]>) -> Result<Vec<Cell>, String> {
+        let Some(value) = value.filter(|value| !value.is_empty()) else { return Err("the record is empty".to_owned()) };
+        let parsed: Value = serde_json::from_slice(value).map_err(|error| format!("invalid JSON: {error}"))?;
+        let Value::Object(mut object) = parsed else { return Err("the record is not a JSON object".to_owned()) };
+        let cells = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| self.converter.field(field, object.remove(field.name()), field.name()));
+        cells.collect()
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn decode(&mut self, records: &Records) -> Result<Decoded> {
+        let (mut rows, mut rejected) = (Vec::with_capacity(records.len()), Vec::new());
+        for at in 0..records.len() {
+            let record = u32::try_from(at).map_err(Error::internal)?;
+            match self.row(records.values.get(at)) {
+                Ok(cells) => {
+                    self.columns.append(cells);
+                    rows.push(record);
+                }
+                Err(reason) => rejected.push(Rejected { record, reason }),
+            }
+        }
+        Ok(Decoded { batch: self.columns.finish()?, rows, rejected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc};
+
+    use arrow::{
+        datatypes::{DataType, Field, Schema, TimeUnit},
+        util::pretty::pretty_format_batches,
+    };
+    use ebap_connector::{Offset, Options, SplitId};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(fields: Vec<Field>, lines: &[&[u8]]) -> Decoded {
+        let spec = DecodeSpec {
+            format: "json".to_owned(),
+            schema: Arc::new(Schema::new(fields)),
+            options: Options::default(),
+        };
+        let mut records = Records::new(SplitId::new("0"), 0, Offset(0));
+        for (at, line) in lines.iter().enumerate() {
+            records.push(at as i64, -1, None, Some(line));
+        }
+        JsonDecoder::new(&spec).expect("options fit").decode(&records).expect("data never fails the call")
+    }
+
+    fn reason(of: DataType, line: &str) -> String {
+        let decoded = decode(vec![Field::new("c", of, false)], &[line.as_bytes()]);
+        decoded.rejected.first().map(|rejected| rejected.reason.clone()).unwrap_or_default()
+    }
+
+    fn nested() -> Vec<Field> {
+        let uuid = Field::new("id", DataType::Utf8, false)
+            .with_metadata(HashMap::from([("ebap.type".to_owned(), "uuid".to_owned())]));
+        let inner = DataType::Struct(
+            vec![Field::new("amount", DataType::Float64, true), Field::new("region", DataType::Utf8, true)].into(),
+        );
+        let entries = DataType::Struct(
+            vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)].into(),
+        );
+        vec![
+            uuid,
+            Field::new("metadata", inner, true),
+            Field::new("tags", DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), true),
+            Field::new("labels", DataType::Map(Arc::new(Field::new("entries", entries, false)), false), true),
+            Field::new("price", DataType::Decimal128(10, 2), true),
+            Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), false),
+        ]
+    }
+
+    #[test]
+    fn nested_values_of_every_kind_become_columns() {
+        let line = br#"{"id":"0F0E0D0C-0B0A-0908-0706-050403020100","metadata":{"amount":1.5,"region":"eu","x":[1]},"tags":["a",null],
+            "labels":{"k":7},"price":"12.30","timestamp":"2026-01-01T00:00:00.5Z","unknown":{}}"#;
+        let decoded = decode(nested(), &[line, br#"{"id":"0f0e0d0c0b0a09080706050403020100","timestamp":1767225600}"#]);
+        assert_eq!(decoded.rejected, []);
+        let shown = pretty_format_batches(&[decoded.batch]).expect("prints").to_string();
+        for part in [
+            "0f0e0d0c-0b0a-0908-0706-050403020100",
+            "{amount: 1.5, region: eu}",
+            "[a, ]",
+            "{k: 7}",
+            "12.30",
+            "2026-01-01T00:00:00.500Z",
+        ] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_rejected_with_its_path() {
+        let table = [
+            (DataType::Int32, r#"{"c":1.5}"#, "column \"c\" is of type integer but the value is 1.5"),
+            (DataType::Int32, r#"{"c":3000000000}"#, "column \"c\": 3000000000 is out of range for type integer"),
+            (DataType::Utf8, r#"{"c":7}"#, "column \"c\" is of type text but the value is 7"),
+            (DataType::Boolean, r#"{"c":"true"}"#, "column \"c\" is of type boolean but the value is \"true\""),
+            (
+                DataType::Float64,
+                r#"{"c":"much"}"#,
+                "column \"c\": invalid input syntax for type double precision: \"much\"",
+            ),
+            (DataType::Decimal128(4, 1), r#"{"c":"1.25"}"#, "column \"c\": 1.25 does not fit numeric(4, 1)"),
+            (
+                DataType::Date32,
+                r#"{"c":"2026-02-30"}"#,
+                "column \"c\": invalid input syntax for type date: \"2026-02-30\"",
+            ),
+            (DataType::Utf8, r#"{"d":1}"#, "null value in column \"c\" violates not-null constraint"),
+            (DataType::Utf8, "[1]", "the record is not a JSON object"),
+            (DataType::Utf8, "", "the record is empty"),
+        ];
+        for (of, line, expected) in table {
+            assert_eq!(reason(of, line), expected, "{line}");
+        }
+        assert!(reason(DataType::Utf8, r#"{"c":"a"} x"#).starts_with("invalid JSON: trailing characters"));
+        assert!(reason(DataType::Utf8, &"[".repeat(500)).starts_with("invalid JSON: recursion limit exceeded"));
+    }
+
+    #[test]
+    fn a_rejected_record_leaves_no_trace_in_the_rows_around_it() {
+        let fields = || vec![Field::new("a", DataType::Utf8, false), Field::new("b", DataType::Int64, false)];
+        let decoded = decode(fields(), &[br#"{"a":"x","b":1}"#, br#"{"a":"y","b":"no"}"#, br#"{"a":"z","b":3}"#]);
+        assert_eq!((decoded.rows, decoded.rejected.len(), decoded.batch.num_rows()), (vec![0, 2], 1, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics_and_every_record_goes_one_way(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..20)) {
+            let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+            let decoded = decode(nested(), &lines);
+            let mut all: Vec<u32> = decoded.rows.iter().copied().chain(decoded.rejected.iter().map(|one| one.record)).collect();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..lines.len() as u32).collect::<Vec<_>>());
+            prop_assert_eq!(decoded.batch.num_rows(), decoded.rows.len());
+        }
+    }
+}

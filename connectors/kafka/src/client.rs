@@ -1,0 +1,55 @@
+//! What librdkafka tells in callbacks, kept for whoever asks.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use rdkafka::{ClientContext, Statistics, consumer::ConsumerContext, error::KafkaError};
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PartitionFacts {
+    /// Last stable offset.
+    pub(crate) end: i64,
+    /// All records below have been handed out, where the queue is empty.
+    pub(crate) fetched: i64,
+    pub(crate) queued: i64,
+    /// How often facts have come since the split was assigned.
+    pub(crate) age: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) partitions: HashMap<i32, PartitionFacts>,
+    /// Why no broker answers.
+    pub(crate) away: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    pub(crate) facts: Mutex<Facts>,
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        let mut facts = self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Only brokers that were learned from metadata have a number; the others are the addresses given.
+        if statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
+            facts.away = None;
+        }
+        for topic in statistics.topics.values() {
+            for (number, partition) in &topic.partitions {
+                let known = facts.partitions.entry(*number).or_default();
+                known.end = known.end.max(partition.ls_offset);
+                known.fetched = partition.next_offset;
+                known.queued = partition.fetchq_cnt;
+                known.age = known.age.saturating_add(1);
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka");
+        let mut facts = self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        facts.away = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Context {}

@@ -1,0 +1,214 @@
+//! Options of a Kafka source, and the client's settings that follow from them.
+
+use ebap_connector::{Error, Options, Result, SourceContext};
+use rdkafka::ClientConfig;
+
+/// Where a split starts the first time it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Earliest,
+    Latest,
+    TimestampMs(i64),
+    Offsets(Vec<(i32, i64)>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct KafkaOptions {
+    pub(crate) bootstrap: String,
+    pub(crate) topic: String,
+    pub(crate) start: Start,
+    pub(crate) dead_letter_topic: Option<String>,
+    client: Vec<(String, String)>,
+    group: String,
+}
+
+const KNOWN: [&str; 14] = [
+    "bootstrap_servers",
+    "connection",
+    "connector",
+    "dead_letter_topic",
+    "format",
+    "group_id",
+    "idle_timeout",
+    "schema_registry",
+    "security.protocol",
+    "start",
+    "start_offsets",
+    "start_timestamp",
+    "timestamp_unit",
+    "topic",
+];
+const PASSED_THROUGH: [&str; 3] = ["kafka.", "sasl.", "ssl."];
+/// Settings that decide exactness are not the user's.
+const OURS: [&str; 6] = [
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "group.id",
+    "isolation.level",
+];
+
+impl KafkaOptions {
+    pub(crate) fn parse(context: &SourceContext) -> Result<Self> {
+        let options = &context.options;
+        let mut prefixes = PASSED_THROUGH.to_vec();
+        prefixes.extend(["csv.", "json."]);
+        options.only(&KNOWN, &prefixes)?;
+        let group = options.get("group_id").map_or_else(|| format!("ebap-{}", context.name), str::to_owned);
+        Ok(Self {
+            bootstrap: options.required("bootstrap_servers")?.to_owned(),
+            topic: options.required("topic")?.to_owned(),
+            start: start(options)?,
+            dead_letter_topic: options.get("dead_letter_topic").map(str::to_owned),
+            client: client(options)?,
+            group,
+        })
+    }
+
+    /// Name of the system in errors.
+    pub(crate) fn system(&self) -> String {
+        format!("kafka {}", self.bootstrap)
+    }
+
+    pub(crate) fn base_config(&self) -> ClientConfig {
+        base_config(&self.bootstrap, self.client.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    pub(crate) fn consumer_config(&self) -> ClientConfig {
+        let mut config = self.base_config();
+        config
+            .set("group.id", &self.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("isolation.level", "read_committed")
+            // An offset that is gone is said, not skipped.
+            .set("auto.offset.reset", "error")
+            // The defaults cap a consumer at 140,000 small records a second: it waits a second whenever its queue is full.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("fetch.wait.max.ms", "20")
+            .set("fetch.min.bytes", "1")
+            .set("queued.min.messages", "100000")
+            .set("queued.max.messages.kbytes", "65536")
+            .set("statistics.interval.ms", "200")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("topic.metadata.refresh.interval.ms", "10000");
+        config
+    }
+}
+
+pub(crate) fn base_config<'a>(bootstrap: &str, settings: impl Iterator<Item = (&'a str, &'a str)>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("client.id", "ebap");
+    for (name, value) in settings {
+        config.set(name, value);
+    }
+    config
+}
+
+fn client(options: &Options) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for (name, value) in &options.0 {
+        let setting = match name.strip_prefix("kafka.") {
+            Some(setting) => setting,
+            None if name == "security.protocol" || name.starts_with("sasl.") || name.starts_with("ssl.") => name,
+            None => continue,
+        };
+        if OURS.contains(&setting) {
+            return Err(Error::option(name, "is set by EBAP, since exactly-once rests on it"));
+        }
+        found.push((setting.to_owned(), value.clone()));
+    }
+    Ok(found)
+}
+
+fn start(options: &Options) -> Result<Start> {
+    match options.get("start").unwrap_or("earliest") {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        "timestamp" => {
+            let text = options.required("start_timestamp")?;
+            let ms = text.parse().ok().or_else(|| moment_ms(text));
+            let wrong = || {
+                Error::option("start_timestamp", format!("\"{text}\" is neither milliseconds nor 2026-01-01T00:00:00Z"))
+            };
+            Ok(Start::TimestampMs(ms.ok_or_else(wrong)?))
+        }
+        "offsets" => {
+            let text = options.required("start_offsets")?;
+            let one = |part: &str| {
+                let (partition, offset) = part.split_once(':')?;
+                Some((partition.trim().parse().ok()?, offset.trim().parse().ok()?))
+            };
+            let all: Option<Vec<(i32, i64)>> = text.split(',').map(one).collect();
+            Ok(Start::Offsets(
+                all.ok_or_else(|| {
+                    Error::option("start_offsets", format!("\"{text}\" is not of the form '0:15,1:20'"))
+                })?,
+            ))
+        }
+        other => Err(Error::option("start", format!("\"{other}\" is not one of earliest, latest, timestamp, offsets"))),
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SSZ` in UTC.
+fn moment_ms(text: &str) -> Option<i64> {
+    let numbers: Vec<i64> =
+        text.trim_end_matches('Z').split(['-', 'T', ' ', ':']).map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let [year, month, day, hour, minute, second] = numbers.try_into().ok()?;
+    // Days from the civil date, after Howard Hinnant's algorithm.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year - era * 400;
+    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_free::context;
+
+    use super::*;
+
+    mod arrow_free {
+        use std::sync::Arc;
+
+        use ebap_connector::{Options, SourceContext};
+
+        pub(super) fn context(pairs: &[(&str, &str)]) -> SourceContext {
+            let mut options = Options::default();
+            for (name, value) in pairs {
+                options.set(*name, *value);
+            }
+            let schema = Arc::new(arrow::datatypes::Schema::empty());
+            SourceContext { name: "events".to_owned(), connector: "kafka".to_owned(), schema, options }
+        }
+    }
+
+    #[test]
+    fn each_start_is_read_and_a_wrong_one_is_named() {
+        let parse = |more: &[(&str, &str)]| {
+            let mut pairs = vec![("bootstrap_servers", "b:1"), ("topic", "t")];
+            pairs.extend(more);
+            KafkaOptions::parse(&context(&pairs)).map(|options| options.start).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(&[]), Ok(Start::Earliest));
+        assert_eq!(
+            parse(&[("start", "offsets"), ("start_offsets", "0:15, 1:20")]),
+            Ok(Start::Offsets(vec![(0, 15), (1, 20)]))
+        );
+        assert_eq!(
+            parse(&[("start", "timestamp"), ("start_timestamp", "2026-01-01T00:00:00Z")]),
+            Ok(Start::TimestampMs(1_767_225_600_000))
+        );
+        assert_eq!(
+            parse(&[("start", "soon")]),
+            Err("option \"start\": \"soon\" is not one of earliest, latest, timestamp, offsets".to_owned())
+        );
+        assert_eq!(
+            parse(&[("kafka.isolation.level", "read_uncommitted")]),
+            Err("option \"kafka.isolation.level\": is set by EBAP, since exactly-once rests on it".to_owned())
+        );
+    }
+}

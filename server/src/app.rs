@@ -1,0 +1,190 @@
+//! The running application: the durable catalog and the engine that runs what it says.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ebap_catalog::{Catalog, CatalogStore, ObjectKind};
+use ebap_connector::{
+    ConnectorRegistry, DecodeSpec, Options, SinkContext, SinkPartition, SourceContext, time::SystemClock,
+};
+use ebap_sql::{Plans, SecretSource, plan_catalog, secret_source};
+use ebap_stream::{Engine, EngineConfig};
+use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
+use parking_lot::RwLock;
+
+use crate::{pgwire::sqlstate::SqlError, registry::Connectors};
+
+#[derive(Clone, Debug)]
+pub struct AppConfig {
+    pub data_dir: PathBuf,
+    /// `s3://bucket/prefix`; the data directory where it is `None`.
+    pub state_url: Option<String>,
+    pub engine: EngineConfig,
+    /// Bytes all queries together may take.
+    pub query_memory_max: usize,
+    pub connections_max: usize,
+}
+
+#[derive(Debug)]
+pub struct App {
+    pub(crate) engine: Arc<Engine>,
+    catalog: RwLock<Arc<Catalog>>,
+    store: CatalogStore,
+    changing: tokio::sync::Mutex<()>,
+    pub(crate) config: AppConfig,
+    /// Held for as long as the server runs: a second one must not use the same folder.
+    _lock: File,
+}
+
+impl App {
+    /// Opens the catalog and starts every job in it.
+    ///
+    /// # Errors
+    /// Where the folder is in use or cannot be written, or the catalog cannot be read.
+    pub async fn open(config: AppConfig) -> anyhow::Result<Arc<Self>> {
+        let folder = config.data_dir.display().to_string();
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|error| anyhow::anyhow!("the data directory {folder} cannot be made (--data-dir): {error}"))?;
+        let lock = lock(&config.data_dir)?;
+        let store = object_store(&config)?;
+        let engine =
+            Engine::open(config.engine.clone(), Arc::clone(&store), Arc::new(Connectors), SystemClock::shared())
+                .await?;
+        let store = CatalogStore::new(store);
+        let catalog = store.load().await?;
+        let plans = resolved(&catalog)?;
+        if let Err(error) = engine.reconcile(plans).await {
+            tracing::error!(error = error.chain(), "not every job could be started");
+        }
+        let catalog = RwLock::new(Arc::new(catalog));
+        Ok(Arc::new(Self { engine, catalog, store, changing: tokio::sync::Mutex::default(), config, _lock: lock }))
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read())
+    }
+
+    /// Makes a changed catalog durable and runs what it says.
+    ///
+    /// # Errors
+    /// 40001 where the catalog is no longer the one `next` was made from; of a connector whose options
+    /// are wrong. Nothing has changed then.
+    pub(crate) async fn commit(&self, base: u64, next: Catalog) -> Result<(), SqlError> {
+        let _one = self.changing.lock().await;
+        let found = self.catalog.read().version;
+        if found != base {
+            return Err(ebap_sql::Error::from(ebap_catalog::Error::Conflict { expected: base, found }).into());
+        }
+        let plans = resolved(&next)?;
+        self.validate(&plans)?;
+        let next = self.store.replace(base, next).await.map_err(ebap_sql::Error::from)?;
+        *self.catalog.write() = Arc::new(next);
+        self.engine.reconcile(plans).await.map_err(SqlError::from)
+    }
+
+    /// Builds every connector that is new, so that a wrong option is an error of the statement.
+    fn validate(&self, plans: &Plans) -> Result<(), SqlError> {
+        let known = self.catalog();
+        let connectors = Connectors;
+        for source in plans.sources.iter().filter(|source| known.get(source.id).is_none()) {
+            let context = SourceContext {
+                name: source.name.clone(),
+                connector: source.connector.clone(),
+                schema: Arc::clone(&source.decoded),
+                options: Options(source.options.clone()),
+            };
+            connectors.source(&context)?;
+            connectors.dead_letters(&context)?;
+            let format = context.options.get("format").unwrap_or("json").to_owned();
+            connectors.decoder(&DecodeSpec {
+                format,
+                schema: Arc::clone(&source.decoded),
+                options: context.options,
+            })?;
+        }
+        for sink in plans.sinks.iter().filter(|sink| known.get(sink.id).is_none()) {
+            let partitions = sink.partitions.iter();
+            let context = SinkContext {
+                name: sink.name.clone(),
+                id: sink.id.to_string(),
+                schema: Arc::clone(&sink.schema),
+                upsert_key: sink.upsert_key.clone(),
+                on_view: sink.on_view,
+                time_column: sink.time_column,
+                partitions: partitions
+                    .map(|one| SinkPartition { column: one.column.clone(), transform: one.transform.clone() })
+                    .collect(),
+                options: Options(sink.options.clone()),
+                incarnation: 0,
+            };
+            connectors.sink(&sink.connector, &context)?;
+        }
+        Ok(())
+    }
+
+    /// Finishes every step and makes it durable.
+    pub async fn shutdown(&self) {
+        self.engine.shutdown().await;
+    }
+}
+
+/// Plans with the values of secrets in their options.
+fn resolved(catalog: &Catalog) -> Result<Plans, SqlError> {
+    let mut plans = plan_catalog(catalog)?;
+    for source in &mut plans.sources {
+        resolve(catalog, &mut Arc::make_mut(source).options)?;
+    }
+    for sink in &mut plans.sinks {
+        resolve(catalog, &mut Arc::make_mut(sink).options)?;
+    }
+    Ok(plans)
+}
+
+fn resolve(catalog: &Catalog, options: &mut std::collections::BTreeMap<String, String>) -> Result<(), SqlError> {
+    for value in options.values_mut() {
+        let Some(name) = value.strip_prefix("secret:") else { continue };
+        let Some(source) = catalog.find(ObjectKind::Secret, name).and_then(secret_source) else { continue };
+        let unreadable = |what: String| SqlError::new("58000", format!("secret \"{name}\" cannot be read: {what}"));
+        *value = match source {
+            SecretSource::Literal(value) => value,
+            SecretSource::Env(variable) => std::env::var(&variable)
+                .map_err(|_| unreadable(format!("environment variable {variable} is not set")))?,
+            SecretSource::File(path) => {
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| unreadable(format!("file {path}: {error}")))?;
+                text.trim_end_matches(['\n', '\r']).to_owned()
+            }
+        };
+    }
+    Ok(())
+}
+
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join("LOCK");
+    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    file.try_lock().map_err(|_| {
+        anyhow::anyhow!(
+            "another server uses the data directory {} (stop it, or give another --data-dir)",
+            folder.display()
+        )
+    })?;
+    Ok(file)
+}
+
+fn object_store(config: &AppConfig) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    let Some(url) = &config.state_url else {
+        return Ok(Arc::new(LocalFileSystem::new_with_prefix(&config.data_dir)?.with_automatic_cleanup(false)));
+    };
+    let Some((bucket, prefix)) = url.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
+    else {
+        anyhow::bail!("state_url \"{url}\" is not of the form s3://bucket/prefix");
+    };
+    let s3 = AmazonS3Builder::from_env().with_bucket_name(bucket).build()?;
+    match prefix.trim_matches('/') {
+        "" => Ok(Arc::new(s3)),
+        prefix => Ok(Arc::new(PrefixStore::new(s3, prefix))),
+    }
+}

@@ -1,0 +1,243 @@
+//! The server's configuration: default, then file, then environment, then flag; the later wins.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use ebap_connector::{parse_duration, parse_size};
+use ebap_stream::EngineConfig;
+
+use crate::app::AppConfig;
+
+/// Every setting: name in the file, default, what it is. The environment has it as `EBAP_` and the
+/// name in capitals.
+const SETTINGS: [(&str, &str, &str); 13] = [
+    ("data_dir", "ebap-data", "folder of catalog and state"),
+    ("pg_listen", "127.0.0.1:5410", "address of the Postgres wire"),
+    ("http_listen", "127.0.0.1:8410", "address of health and metrics"),
+    ("auth", "trust", "trust, on loopback addresses alone"),
+    ("state_url", "", "s3://bucket/prefix for catalog and state instead of data_dir"),
+    ("checkpoint_interval", "1s", "how often an epoch is made durable"),
+    ("discover_interval", "5s", "how often new splits are looked for"),
+    ("step_rows_max", "32768", "records of one step, at the most"),
+    ("view_rows_max", "10000000", "rows of one view, at the most"),
+    ("state_bytes_max", "4GB", "aggregate state of one view, at the most"),
+    ("query_memory_max", "2GB", "memory of all queries together"),
+    ("connections_max", "500", "clients at once"),
+    ("log", "info", "log filter, as in RUST_LOG"),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Default,
+    File,
+    Environment,
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::Flag => "flag",
+        })
+    }
+}
+
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ServerArgs {
+    /// TOML file with settings (also EBAP_CONFIG)
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Folder of catalog and state (also EBAP_DATA_DIR)
+    #[arg(long)]
+    pub data_dir: Option<String>,
+    /// Address of the Postgres wire (also EBAP_PG_LISTEN) [default: 127.0.0.1:5410]
+    #[arg(long)]
+    pub pg_listen: Option<String>,
+    /// Address of health and metrics (also EBAP_HTTP_LISTEN) [default: 127.0.0.1:8410]
+    #[arg(long)]
+    pub http_listen: Option<String>,
+    /// How clients prove who they are; only trust, on loopback (also EBAP_AUTH)
+    #[arg(long)]
+    pub auth: Option<String>,
+    /// Print the effective settings, each with where it comes from, and end
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// The effective settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    values: BTreeMap<&'static str, (String, Origin)>,
+}
+
+impl Config {
+    /// # Errors
+    /// For an unknown setting in the file, with its line, and for a value that does not fit.
+    pub fn load(args: &ServerArgs, environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let mut values: BTreeMap<&'static str, (String, Origin)> =
+            SETTINGS.iter().map(|(name, default, _)| (*name, ((*default).to_owned(), Origin::Default))).collect();
+        let file = args.config.clone().or_else(|| environment("EBAP_CONFIG").map(PathBuf::from));
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
+            let table: toml::Table =
+                text.parse().with_context(|| format!("the configuration {} is not TOML", path.display()))?;
+            for (name, value) in table {
+                let Some((known, _, _)) = SETTINGS.iter().find(|(known, _, _)| *known == name) else {
+                    let line =
+                        text.lines().position(|line| line.trim_start().starts_with(&name)).map_or(0, |at| at + 1);
+                    bail!("{}:{line}: unknown setting \"{name}\"", path.display());
+                };
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                values.insert(known, (value, Origin::File));
+            }
+        }
+        for (name, _, _) in SETTINGS {
+            if let Some(value) = environment(&format!("EBAP_{}", name.to_uppercase())) {
+                values.insert(name, (value, Origin::Environment));
+            }
+        }
+        let flags = [
+            ("data_dir", &args.data_dir),
+            ("pg_listen", &args.pg_listen),
+            ("http_listen", &args.http_listen),
+            ("auth", &args.auth),
+        ];
+        for (name, value) in flags {
+            if let Some(value) = value {
+                values.insert(name, (value.clone(), Origin::Flag));
+            }
+        }
+        let config = Self { values };
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
+        match self.get("auth") {
+            "trust" if self.pg_listen()?.ip().is_loopback() => {}
+            "trust" => bail!(
+                "auth = trust lets anybody in, so pg_listen must be a loopback address, not {}",
+                self.get("pg_listen")
+            ),
+            "scram" => {
+                bail!("auth = scram arrives with a later release; listen on a loopback address with auth = trust")
+            }
+            other => bail!("auth = \"{other}\" is not known; there is trust"),
+        }
+        self.http_listen()?;
+        self.app()?;
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.values.get(name).map_or("", |(value, _)| value)
+    }
+
+    fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>, what: &str) -> anyhow::Result<T> {
+        let value = self.get(name);
+        let origin = self.values.get(name).map_or(Origin::Default, |(_, origin)| *origin);
+        parse(value).with_context(|| format!("{name} = \"{value}\" ({origin}) is not {what}"))
+    }
+
+    pub fn pg_listen(&self) -> anyhow::Result<SocketAddr> {
+        self.parsed("pg_listen", |text| text.parse().ok(), "an address such as 127.0.0.1:5410")
+    }
+
+    pub fn http_listen(&self) -> anyhow::Result<SocketAddr> {
+        self.parsed("http_listen", |text| text.parse().ok(), "an address such as 127.0.0.1:8410")
+    }
+
+    pub fn log(&self) -> &str {
+        self.get("log")
+    }
+
+    pub fn app(&self) -> anyhow::Result<AppConfig> {
+        let number = |name: &str| {
+            self.parsed(name, |text| text.replace('_', "").parse::<usize>().ok().filter(|n| *n > 0), "a number")
+        };
+        let bytes =
+            |name: &str| self.parsed(name, |text| usize::try_from(parse_size(text)?).ok(), "a size such as 2GB");
+        let time = |name: &str| {
+            self.parsed(
+                name,
+                |text| parse_duration(text).filter(|time| *time >= Duration::from_millis(1)),
+                "a duration such as 1s",
+            )
+        };
+        let state_url = Some(self.get("state_url").to_owned()).filter(|url| !url.is_empty());
+        Ok(AppConfig {
+            data_dir: PathBuf::from(self.get("data_dir")),
+            state_url,
+            engine: EngineConfig {
+                checkpoint_interval: time("checkpoint_interval")?,
+                discover_interval: time("discover_interval")?,
+                step_rows_max: number("step_rows_max")?,
+                view_rows_max: number("view_rows_max")?,
+                state_bytes_max: bytes("state_bytes_max")?,
+                ..EngineConfig::default()
+            },
+            query_memory_max: bytes("query_memory_max")?,
+            connections_max: number("connections_max")?,
+        })
+    }
+}
+
+impl fmt::Display for Config {
+    /// As a TOML file, with the origin of each value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, _, about) in SETTINGS {
+            let (value, origin) = &self.values[name];
+            writeln!(f, "{name} = \"{value}\"  # {origin}; {about}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+        let folder = std::env::temp_dir().join(format!("ebap-config-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("ebap.toml");
+        std::fs::write(&file, "pg_listen = \"127.0.0.1:1\"\nhttp_listen = \"127.0.0.1:2\"\nlog = \"warn\"\n")
+            .expect("a file");
+        let args = ServerArgs {
+            config: Some(file.clone()),
+            pg_listen: Some("127.0.0.1:9".to_owned()),
+            ..ServerArgs::default()
+        };
+        let environment =
+            |name: &str| (name == "EBAP_HTTP_LISTEN" || name == "EBAP_PG_LISTEN").then(|| "127.0.0.1:5".to_owned());
+        let shown = Config::load(&args, environment).expect("it fits").to_string();
+        for line in [
+            "pg_listen = \"127.0.0.1:9\"  # flag",
+            "http_listen = \"127.0.0.1:5\"  # environment",
+            "log = \"warn\"  # file",
+            "auth = \"trust\"  # default",
+        ] {
+            assert!(shown.contains(line), "{line} in {shown}");
+        }
+        std::fs::write(&file, "\npg_listne = \"x\"\n").expect("a file");
+        let error = Config::load(&args, nothing).expect_err("unknown").to_string();
+        assert!(error.ends_with("ebap.toml:2: unknown setting \"pg_listne\""), "{error}");
+        std::fs::remove_dir_all(folder).expect("gone");
+    }
+
+    #[test]
+    fn trust_is_for_loopback_alone() {
+        let args = ServerArgs { pg_listen: Some("0.0.0.0:5410".to_owned()), ..ServerArgs::default() };
+        let error = Config::load(&args, nothing).expect_err("open to all").to_string();
+        assert!(error.contains("must be a loopback address"), "{error}");
+    }
+}

@@ -1,0 +1,103 @@
+//! `ebap server`: from configuration to a running process, and back down in order.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    app::App,
+    config::{Config, ServerArgs},
+    http, pgwire,
+};
+
+/// Exit code when a second signal cuts the end short, as shells have it for SIGINT.
+const EXIT_CUT_SHORT: i32 = 130;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Where the configuration does not fit, an address is taken, or the catalog cannot be opened.
+pub async fn run(args: ServerArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args, |name| std::env::var(name).ok())?;
+    if args.print_config {
+        print!("{config}");
+        return Ok(());
+    }
+    start_logging(config.log());
+    let stop = CancellationToken::new();
+    watch_signals(stop.clone())?;
+    let running = Running::start(&config).await?;
+    eprintln!("ebap is ready: psql \"postgres://ebap@{}/ebap\"", config.pg_listen()?);
+    stop.cancelled().await;
+    running.stop().await
+}
+
+pub(crate) fn start_logging(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Tests start several servers in one process: the first one's filter stays.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// A first SIGTERM or SIGINT asks for the end, a second one ends at once.
+pub(crate) fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if first {
+                stop.cancel();
+            } else {
+                std::process::exit(EXIT_CUT_SHORT);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// A server with its listeners.
+pub(crate) struct Running {
+    pub(crate) app: Arc<App>,
+    stop: CancellationToken,
+    stop_http: CancellationToken,
+    clients: tokio::task::JoinHandle<anyhow::Result<()>>,
+    http: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let (pg, web) = (config.pg_listen()?, config.http_listen()?);
+        // HTTP answers first, so that a supervisor sees a start that takes long.
+        let listener = TcpListener::bind(web).await.with_context(|| format!("{web} is not free (--http-listen)"))?;
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let _ = metrics::set_global_recorder(recorder);
+        let (ready, stop, stop_http) = (http::Ready::default(), CancellationToken::new(), CancellationToken::new());
+        let http = tokio::spawn(http::serve(listener, Arc::clone(&ready), handle, stop_http.clone()));
+        let listener = TcpListener::bind(pg).await.with_context(|| format!("{pg} is not free (--pg-listen)"))?;
+        let app = App::open(config.app()?).await?;
+        let clients = tokio::spawn(pgwire::serve(Arc::clone(&app), listener, stop.clone()));
+        ready.store(true, Ordering::Release);
+        Ok(Self { app, stop, stop_http, clients, http })
+    }
+
+    /// Clients are told 57P01, every step is finished and made durable.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.clients.await??;
+        self.app.shutdown().await;
+        self.stop_http.cancel();
+        self.http.await??;
+        Ok(())
+    }
+}

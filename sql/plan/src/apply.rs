@@ -1,0 +1,317 @@
+//! What a DDL statement does to the catalog: a new value of it, or an error. Nothing is stored here.
+
+use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
+
+use crate::{
+    Error, Result, Statement,
+    error::unknown,
+    names::{literal, nearest, quoted},
+    parser::{Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, parse},
+    planner,
+};
+
+/// A catalog with the statement's effect in it.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    pub catalog: Catalog,
+    /// As PostgreSQL answers: `CREATE STREAM`.
+    pub tag: String,
+    pub notices: Vec<String>,
+}
+
+/// Where a secret's value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    Env(String),
+    File(String),
+    Literal(String),
+}
+
+/// Applies `CREATE`, `DROP` or `COMMENT ON`. Plans what it creates, so that every error shows now.
+///
+/// # Errors
+/// With SQLSTATE and, where one character is at fault, its position in `text`, the text the statement
+/// was parsed from.
+pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) -> Result<Applied> {
+    match statement {
+        Statement::Create(create) => create_object(catalog, create, text, now_us),
+        Statement::Drop { kind, names, if_exists, cascade } => {
+            drop_objects(catalog, *kind, names, *if_exists, *cascade)
+        }
+        Statement::Comment { kind, name, column, text } => {
+            comment(catalog, *kind, name, column.as_deref(), text.clone())
+        }
+        Statement::Show(_)
+        | Statement::ShowCreate { .. }
+        | Statement::Describe { .. }
+        | Statement::Flush
+        | Statement::Explain { .. }
+        | Statement::ExplainView { .. }
+        | Statement::Query(_) => Err(Error::new("XX000", "the statement does not change the catalog")),
+    }
+}
+
+fn create_object(catalog: &Catalog, create: &Create, text: &str, now_us: i64) -> Result<Applied> {
+    let kind = create.body.kind();
+    let tag = format!("CREATE {}", kind.to_string().to_uppercase());
+    let mut next = catalog.clone();
+    let mut notices = Vec::new();
+    let existing = if kind.is_relation() { catalog.relation(&create.name) } else { catalog.find(kind, &create.name) };
+    if let Some(existing) = existing {
+        if create.if_not_exists && existing.kind == kind {
+            notices.push(format!("{kind} \"{}\" already exists, skipping", create.name));
+            return Ok(Applied { catalog: next, tag, notices });
+        }
+        if create.or_replace && existing.kind == kind {
+            next.drop(kind, &create.name, false)?;
+        }
+    }
+    let depends_on = dependencies(&next, &create.body)?;
+    let id = next.create(kind, &create.name, canonical(create), depends_on, now_us)?;
+    planner::plan_new(&next, id, create, text)?;
+    if let Body::Source(source) = &create.body
+        && has_pii(source)
+    {
+        notices.push("PII rules are recorded; sinks enforce them from a later release on".to_owned());
+    }
+    Ok(Applied { catalog: next, tag, notices })
+}
+
+fn has_pii(source: &SourceBody) -> bool {
+    source.columns.iter().any(|column| column.pii.is_some() || column.column_type.text.contains(" PII "))
+}
+
+fn dependencies(catalog: &Catalog, body: &Body) -> Result<Vec<ObjectId>> {
+    let mut found = Vec::new();
+    let options = match body {
+        Body::Secret(_) => return Ok(found),
+        Body::Connection { options, .. } => options,
+        Body::Source(source) => &source.options,
+        Body::View(view) => {
+            found.push(relation(catalog, &planner::source_name(view)?)?);
+            &view.options
+        }
+        Body::Sink(sink) => {
+            found.push(relation(catalog, &sink.from)?);
+            &sink.options
+        }
+    };
+    for option in options {
+        let kind = match option {
+            OptionValue { secret: true, .. } => ObjectKind::Secret,
+            OptionValue { name, .. } if name == "connection" => ObjectKind::Connection,
+            _ => continue,
+        };
+        found.push(catalog.find(kind, &option.value).ok_or_else(|| unknown(kind, &option.value))?.id);
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+pub(crate) fn relation(catalog: &Catalog, name: &str) -> Result<ObjectId> {
+    match catalog.relation(name) {
+        Some(object) => Ok(object.id),
+        None => {
+            let names = catalog.objects().filter(|object| object.kind.is_relation()).map(|object| object.name.as_str());
+            let error = Error::unknown_relation(name);
+            Err(match nearest(name, names) {
+                Some(other) => error.hint(format!("Perhaps you meant \"{other}\".")),
+                None => error,
+            })
+        }
+    }
+}
+
+fn drop_objects(
+    catalog: &Catalog,
+    kind: ObjectKind,
+    names: &[String],
+    if_exists: bool,
+    cascade: bool,
+) -> Result<Applied> {
+    let mut next = catalog.clone();
+    let mut notices = Vec::new();
+    for name in names {
+        if next.find(kind, name).is_none() {
+            if let Some(other) = next.relation(name).filter(|_| kind.is_relation()) {
+                let error = Error::new("42809", format!("\"{name}\" is not a {kind}"));
+                return Err(error.hint(format!(
+                    "Use DROP {} to remove a {}.",
+                    other.kind.to_string().to_uppercase(),
+                    other.kind
+                )));
+            }
+            if if_exists {
+                notices.push(format!("{kind} \"{name}\" does not exist, skipping"));
+                continue;
+            }
+        }
+        let gone = next.drop(kind, name, cascade)?;
+        for object in gone.iter().filter(|object| object.name != *name || object.kind != kind) {
+            notices.push(format!("drop cascades to {} {}", object.kind, object.name));
+        }
+    }
+    Ok(Applied { catalog: next, tag: format!("DROP {}", kind.to_string().to_uppercase()), notices })
+}
+
+fn comment(
+    catalog: &Catalog,
+    kind: ObjectKind,
+    name: &str,
+    column: Option<&str>,
+    text: Option<String>,
+) -> Result<Applied> {
+    let mut next = catalog.clone();
+    let id = match column {
+        Some(_) => relation(catalog, name)?,
+        None => catalog.find(kind, name).ok_or_else(|| unknown(kind, name))?.id,
+    };
+    if let Some(column) = column {
+        let schema = planner::relation_schema(catalog, id)?;
+        if schema.field_with_name(column).is_err() {
+            return Err(Error::new("42703", format!("column \"{column}\" of relation \"{name}\" does not exist")));
+        }
+    }
+    if let Some(object) = next.get_mut(id) {
+        match (column, text) {
+            (None, text) => object.comment = text,
+            (Some(column), Some(text)) => {
+                object.column_comments.insert(column.to_owned(), text);
+            }
+            (Some(column), None) => {
+                object.column_comments.remove(column);
+            }
+        }
+    }
+    Ok(Applied { catalog: next, tag: "COMMENT".to_owned(), notices: Vec::new() })
+}
+
+/// The statement as `SHOW CREATE` prints it; parses again to the same.
+fn canonical(create: &Create) -> String {
+    let name = quoted(&create.name);
+    match &create.body {
+        Body::Secret(SecretBody::Env(variable)) => format!("CREATE SECRET {name} AS ENV {}", literal(variable)),
+        Body::Secret(SecretBody::File(path)) => format!("CREATE SECRET {name} AS FILE {}", literal(path)),
+        Body::Secret(SecretBody::Literal(value)) => format!("CREATE SECRET {name} AS {}", literal(value)),
+        Body::Connection { kind, options } => {
+            format!("CREATE CONNECTION {name} TO {} ({})", quoted(kind), options_text(options))
+        }
+        Body::Source(source) => canonical_source(&name, source),
+        Body::View(view) => canonical_view(&name, view),
+        Body::Sink(sink) => canonical_sink(&name, sink),
+    }
+}
+
+fn options_text(options: &[OptionValue]) -> String {
+    let one = |option: &OptionValue| {
+        let name = option.name.split('.').map(quoted).collect::<Vec<_>>().join(".");
+        match option.secret {
+            true => format!("{name} = SECRET {}", quoted(&option.value)),
+            false if option.name == "connection" => format!("{name} = {}", quoted(&option.value)),
+            false => format!("{name} = {}", literal(&option.value)),
+        }
+    };
+    options.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn canonical_source(name: &str, source: &SourceBody) -> String {
+    let check = |(name, expr): &(Option<String>, _)| match name {
+        Some(name) => format!("CONSTRAINT {} CHECK ({expr})", quoted(name)),
+        None => format!("CHECK ({expr})"),
+    };
+    let mut lines: Vec<String> = Vec::new();
+    for column in &source.columns {
+        let mut line = format!("{} {}", quoted(&column.name), column.column_type.text);
+        if let Some(expr) = &column.computed {
+            line.push_str(&format!(" AS ({expr})"));
+        }
+        if column.not_null {
+            line.push_str(" NOT NULL");
+        }
+        if column.primary_key {
+            line.push_str(" PRIMARY KEY");
+        }
+        if let Some(pii) = column.pii {
+            line.push_str(&format!(" PII {pii}"));
+        }
+        for one in &column.checks {
+            line.push(' ');
+            line.push_str(&check(one));
+        }
+        lines.push(line);
+    }
+    lines.extend(source.checks.iter().map(check));
+    if !source.primary_key.is_empty() {
+        let columns: Vec<String> = source.primary_key.iter().map(|column| quoted(column)).collect();
+        lines.push(format!("PRIMARY KEY ({})", columns.join(", ")));
+    }
+    if let Some((column, delay_us)) = &source.watermark {
+        let column = quoted(column);
+        lines.push(match delay_us {
+            0 => format!("WATERMARK FOR {column} AS {column}"),
+            _ => format!("WATERMARK FOR {column} AS {column} - INTERVAL '{} seconds'", *delay_us as f64 / 1e6),
+        });
+    }
+    let kind = if source.kind == crate::SourceKind::Stream { "STREAM" } else { "TABLE" };
+    format!("CREATE {kind} {name} (\n    {}\n) WITH ({})", lines.join(",\n    "), options_text(&source.options))
+}
+
+fn canonical_view(name: &str, view: &ViewBody) -> String {
+    let mut text = format!("CREATE MATERIALIZED VIEW {name}");
+    if !view.options.is_empty() {
+        text.push_str(&format!(" WITH ({})", options_text(&view.options)));
+    }
+    text.push_str(&format!(" AS\n{}", view.query));
+    if let Some((time, sizes)) = &view.window {
+        let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("\nWINDOW TUMBLE ({time}, {})", sizes.join(", ")));
+    }
+    text.push_str(match view.emit {
+        crate::Emit::Update => "\nEMIT ON UPDATE",
+        crate::Emit::WindowClose => "\nEMIT ON WINDOW CLOSE",
+    });
+    text
+}
+
+fn canonical_sink(name: &str, sink: &SinkBody) -> String {
+    let mut text = format!("CREATE SINK {name} FROM {}", quoted(&sink.from));
+    if !sink.partitions.is_empty() {
+        let one = |(column, transform): &(String, String)| match transform.as_str() {
+            "identity" => quoted(column),
+            transform => format!("{transform}({})", quoted(column)),
+        };
+        text.push_str(&format!(" PARTITIONED BY ({})", sink.partitions.iter().map(one).collect::<Vec<_>>().join(", ")));
+    }
+    format!("{text} WITH ({})", options_text(&sink.options))
+}
+
+/// An object's stored statement, parsed.
+pub(crate) fn reparse(object: &Object) -> Result<(Create, String)> {
+    let parsed = parse(&object.sql)?;
+    match parsed.into_iter().next() {
+        Some(Parsed { statement: Statement::Create(create), text, .. }) => Ok((*create, text)),
+        _ => Err(Error::new("XX001", format!("the catalog's statement of \"{}\" is no CREATE", object.name))),
+    }
+}
+
+/// What `SHOW CREATE` prints: never the value of a secret.
+pub fn printable_sql(object: &Object) -> String {
+    match secret_source(object) {
+        Some(SecretSource::Literal(_)) => format!("CREATE SECRET {} AS '***'", quoted(&object.name)),
+        _ => object.sql.clone(),
+    }
+}
+
+/// `None` where the object is no secret.
+pub fn secret_source(object: &Object) -> Option<SecretSource> {
+    if object.kind != ObjectKind::Secret {
+        return None;
+    }
+    match reparse(object).ok()?.0.body {
+        Body::Secret(SecretBody::Env(name)) => Some(SecretSource::Env(name)),
+        Body::Secret(SecretBody::File(path)) => Some(SecretSource::File(path)),
+        Body::Secret(SecretBody::Literal(value)) => Some(SecretSource::Literal(value)),
+        _ => None,
+    }
+}

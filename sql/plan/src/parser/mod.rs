@@ -1,0 +1,251 @@
+//! Text to statements. What is PostgreSQL's own goes to sqlparser; what is EBAP's is read here, token
+//! by token, with expressions and queries handed to sqlparser again.
+
+mod cursor;
+mod object;
+mod types;
+
+use datafusion::sql::sqlparser::{
+    ast::{self, Expr, Query},
+    dialect::PostgreSqlDialect,
+    parser::Parser,
+    tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError},
+};
+use ebap_catalog::ObjectKind;
+
+use crate::{
+    Emit, Error, Result, SourceKind,
+    error::{from_parser, position_of},
+};
+use cursor::Cursor;
+pub(crate) use types::ColumnType;
+
+/// A statement and where it stands.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    pub statement: Statement,
+    /// Its text, without the semicolon.
+    pub text: String,
+    /// Byte in the given text at which `text` starts.
+    pub start: usize,
+}
+
+#[derive(Clone, Debug)]
+pub enum Statement {
+    Create(Box<Create>),
+    Drop {
+        kind: ObjectKind,
+        names: Vec<String>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    Comment {
+        kind: ObjectKind,
+        name: String,
+        column: Option<String>,
+        text: Option<String>,
+    },
+    Show(ShowKind),
+    ShowCreate {
+        kind: Option<ObjectKind>,
+        name: String,
+    },
+    Describe {
+        name: String,
+    },
+    Flush,
+    Explain {
+        analyze: bool,
+        verbose: bool,
+        statement: Box<Statement>,
+    },
+    /// `EXPLAIN MATERIALIZED VIEW name`
+    ExplainView {
+        name: String,
+    },
+    /// Anything else that PostgreSQL's grammar has; the server decides what it does with it.
+    Query(Box<ast::Statement>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShowKind {
+    Objects(ObjectKind),
+    Jobs,
+}
+
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub(crate) name: String,
+    pub(crate) if_not_exists: bool,
+    pub(crate) or_replace: bool,
+    pub(crate) body: Body,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Secret(SecretBody),
+    Connection { kind: String, options: Vec<OptionValue> },
+    Source(SourceBody),
+    View(ViewBody),
+    Sink(SinkBody),
+}
+
+impl Body {
+    pub(crate) fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Secret(_) => ObjectKind::Secret,
+            Self::Connection { .. } => ObjectKind::Connection,
+            Self::Source(source) => match source.kind {
+                SourceKind::Stream => ObjectKind::Stream,
+                SourceKind::Table => ObjectKind::Table,
+            },
+            Self::View(_) => ObjectKind::MaterializedView,
+            Self::Sink(_) => ObjectKind::Sink,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum SecretBody {
+    Env(String),
+    File(String),
+    Literal(String),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OptionValue {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) secret: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ColumnDef {
+    pub(crate) name: String,
+    pub(crate) column_type: ColumnType,
+    pub(crate) not_null: bool,
+    pub(crate) pii: Option<&'static str>,
+    pub(crate) checks: Vec<(Option<String>, Expr)>,
+    pub(crate) computed: Option<Expr>,
+    pub(crate) primary_key: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SourceBody {
+    pub(crate) kind: SourceKind,
+    pub(crate) columns: Vec<ColumnDef>,
+    pub(crate) checks: Vec<(Option<String>, Expr)>,
+    pub(crate) primary_key: Vec<String>,
+    pub(crate) watermark: Option<(String, i64)>,
+    pub(crate) options: Vec<OptionValue>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ViewBody {
+    pub(crate) options: Vec<OptionValue>,
+    pub(crate) query: Box<Query>,
+    /// Of the clause `WINDOW TUMBLE (…)`.
+    pub(crate) window: Option<(Expr, Vec<Expr>)>,
+    pub(crate) emit: Emit,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SinkBody {
+    pub(crate) from: String,
+    /// Column, transform.
+    pub(crate) partitions: Vec<(String, String)>,
+    pub(crate) options: Vec<OptionValue>,
+}
+
+/// Every statement of the text. Comments and empty statements give nothing.
+///
+/// # Errors
+/// 42601 with the position in `text`.
+pub fn parse(text: &str) -> Result<Vec<Parsed>> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
+        .tokenize_with_location()
+        .map_err(|error| tokenizer(&error, text))?;
+    let mut out = Vec::new();
+    for part in tokens.split(|token| token.token == Token::SemiColon) {
+        let solid: Vec<TokenWithSpan> =
+            part.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).cloned().collect();
+        let (Some(first), Some(last)) = (solid.first(), solid.last()) else { continue };
+        let start = byte_of(text, first.span.start.line, first.span.start.column);
+        let end = byte_of(text, last.span.end.line, last.span.end.column);
+        let statement = statement(&mut Cursor::new(text, solid))?;
+        out.push(Parsed { statement, text: text[start..end.max(start)].to_owned(), start });
+    }
+    Ok(out)
+}
+
+fn tokenizer(error: &TokenizerError, text: &str) -> Error {
+    let position = position_of(text, error.location.line as usize, error.location.column as usize);
+    let mut mapped = Error::syntax(error.message.to_lowercase());
+    mapped.position = position;
+    mapped
+}
+
+fn byte_of(text: &str, line: u64, column: u64) -> usize {
+    let characters = position_of(text, line as usize, column as usize).unwrap_or(1) - 1;
+    text.char_indices().nth(characters).map_or(text.len(), |(at, _)| at)
+}
+
+fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    if let Some(own) = object::create(cursor)? {
+        return Ok(own);
+    }
+    if cursor.at(&["DROP"])
+        && let Some(kind) = object::kind_at(cursor, 1)
+    {
+        return object::drop(cursor, kind);
+    }
+    if cursor.at(&["COMMENT", "ON"]) {
+        return object::comment(cursor);
+    }
+    if cursor.at(&["FLUSH"]) {
+        cursor.skip(1);
+        cursor.end()?;
+        return Ok(Statement::Flush);
+    }
+    if cursor.at(&["SHOW"])
+        && let Some(show) = object::show(cursor)?
+    {
+        return Ok(show);
+    }
+    if cursor.at(&["DESCRIBE"]) || cursor.at(&["DESC"]) {
+        cursor.skip(1);
+        let name = cursor.object_name()?;
+        cursor.end()?;
+        return Ok(Statement::Describe { name });
+    }
+    if cursor.at(&["EXPLAIN"]) {
+        return explain(cursor);
+    }
+    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(cursor.rest().to_vec());
+    let parsed = parser.parse_statement().map_err(|error| from_parser(&error, cursor.text()))?;
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        return Err(cursor.near(&next));
+    }
+    Ok(Statement::Query(Box::new(parsed)))
+}
+
+fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.skip(1);
+    let (mut analyze, mut verbose) = (false, false);
+    loop {
+        if cursor.take(&["ANALYZE"]) {
+            analyze = true;
+        } else if cursor.take(&["VERBOSE"]) {
+            verbose = true;
+        } else {
+            break;
+        }
+    }
+    if cursor.take(&["MATERIALIZED", "VIEW"]) {
+        let name = cursor.object_name()?;
+        cursor.end()?;
+        return Ok(Statement::ExplainView { name });
+    }
+    Ok(Statement::Explain { analyze, verbose, statement: Box::new(statement(cursor)?) })
+}

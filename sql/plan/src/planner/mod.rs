@@ -1,0 +1,247 @@
+//! From a statement to what the engine runs.
+
+mod rewrite;
+mod sink;
+mod source;
+mod view;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{IntervalMonthDayNano, SchemaRef};
+use datafusion::{
+    catalog::{MemTable, MemorySchemaProvider, SchemaProvider},
+    execution::{SessionState, runtime_env::RuntimeEnv},
+    logical_expr::{LogicalPlan, LogicalPlanBuilder},
+    sql::{
+        parser::Statement as DataFusionStatement,
+        sqlparser::ast::{self, DateTimeField, Expr, Value},
+    },
+};
+use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
+use futures::FutureExt;
+
+pub(crate) use self::view::source_name;
+use crate::{
+    Error, Plans, Result, SourcePlan, Statement, ViewPlan,
+    apply::reparse,
+    error::from_datafusion,
+    parser::{Body, Create, OptionValue},
+    session::{session_config, session_state},
+};
+
+/// Plans everything in the catalog.
+///
+/// # Errors
+/// Where a stored statement can no longer be planned; names the object.
+pub fn plan_catalog(catalog: &Catalog) -> Result<Plans> {
+    let mut plans = Plans::default();
+    for object in catalog.objects() {
+        let (create, text) = reparse(object)?;
+        plan_into(catalog, object, &create, &text, &mut plans).map_err(|mut error| {
+            error.detail.get_or_insert(format!("In the stored definition of {} \"{}\".", object.kind, object.name));
+            error
+        })?;
+    }
+    Ok(plans)
+}
+
+/// Plans the new object alone, with what it depends on.
+pub(crate) fn plan_new(catalog: &Catalog, id: ObjectId, create: &Create, text: &str) -> Result<()> {
+    let mut plans = Plans::default();
+    let Some(object) = catalog.get(id) else { return Ok(()) };
+    for needed in needed_by(catalog, object) {
+        let (create, text) = reparse(needed)?;
+        plan_into(catalog, needed, &create, &text, &mut plans)?;
+    }
+    plan_into(catalog, object, create, text, &mut plans)
+}
+
+/// All it depends on, directly or not, in the order of creation.
+fn needed_by<'a>(catalog: &'a Catalog, object: &Object) -> Vec<&'a Object> {
+    let mut ids = object.depends_on.clone();
+    let mut at = 0;
+    while at < ids.len() {
+        if let Some(object) = catalog.get(ids[at]) {
+            ids.extend(object.depends_on.iter().copied());
+        }
+        at += 1;
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids.iter().filter_map(|id| catalog.get(*id)).collect()
+}
+
+fn plan_into(catalog: &Catalog, object: &Object, create: &Create, text: &str, plans: &mut Plans) -> Result<()> {
+    match &create.body {
+        Body::Secret(_) | Body::Connection { .. } => {}
+        Body::Source(body) => plans.sources.push(Arc::new(source::plan(catalog, object, body, text)?)),
+        Body::View(body) => {
+            let view = view::plan(object, body, text, plans)?;
+            plans.views.push(Arc::new(view));
+        }
+        Body::Sink(body) => {
+            let sink = sink::plan(catalog, object, body, plans)?;
+            plans.sinks.push(Arc::new(sink));
+        }
+    }
+    Ok(())
+}
+
+/// Plans of a view that is not created, for `EXPLAIN`.
+///
+/// # Errors
+/// As `CREATE` would give them.
+pub fn explain_view_plan(
+    catalog: &Catalog,
+    statement: &Statement,
+    text: &str,
+) -> Result<(Arc<SourcePlan>, Arc<ViewPlan>)> {
+    let Statement::Create(create) = statement else { return Err(Error::new("XX000", "no CREATE statement")) };
+    let Body::View(body) = &create.body else {
+        return Err(Error::unsupported(
+            "EXPLAIN of this statement",
+            "Use EXPLAIN with SELECT or CREATE MATERIALIZED VIEW.",
+        ));
+    };
+    let source = crate::apply::relation(catalog, &source_name(body)?)?;
+    let mut scratch = catalog.clone();
+    let id = scratch.create(ObjectKind::MaterializedView, "?explain?", String::new(), vec![source], 0)?;
+    let mut plans = Plans::default();
+    if let Some(object) = scratch.get(id) {
+        for needed in needed_by(&scratch, object) {
+            let (create, text) = reparse(needed)?;
+            plan_into(&scratch, needed, &create, &text, &mut plans)?;
+        }
+        plan_into(&scratch, object, create, text, &mut plans)?;
+    }
+    let view = plans.views.pop().ok_or_else(|| Error::new("XX000", "no view was planned"))?;
+    let source = plans.sources.into_iter().find(|source| source.id == view.source);
+    Ok((source.ok_or_else(|| Error::new("XX000", "the view has no source"))?, view))
+}
+
+/// Columns a query sees in this relation.
+pub(crate) fn relation_schema(catalog: &Catalog, id: ObjectId) -> Result<SchemaRef> {
+    let plans = plan_catalog(catalog)?;
+    let source = plans.sources.iter().find(|source| source.id == id).map(|source| visible(source));
+    let view = || plans.views.iter().find(|view| view.id == id).map(|view| Arc::clone(&view.schema));
+    source.or_else(view).ok_or_else(|| Error::new("XX000", "no such relation"))
+}
+
+fn visible(source: &SourcePlan) -> SchemaRef {
+    match source.kind {
+        crate::SourceKind::Stream => Arc::clone(&source.full_schema),
+        crate::SourceKind::Table => Arc::clone(&source.schema),
+    }
+}
+
+/// Plans a query against the catalog's relations without running it.
+///
+/// # Errors
+/// As the server would give them.
+pub fn plan_query(catalog: &Catalog, query: &ast::Statement, text: &str) -> Result<()> {
+    if !matches!(query, ast::Statement::Query(_)) {
+        return Ok(());
+    }
+    let plans = plan_catalog(catalog)?;
+    let tables = plans.sources.iter().map(|source| (source.name.clone(), visible(source)));
+    let views = plans.views.iter().map(|view| (view.name.clone(), Arc::clone(&view.schema)));
+    logical(query.clone(), tables.chain(views), text).map(|_| ())
+}
+
+/// The analysed logical plan (types coerced, nothing optimised: rules such as the one that turns a
+/// distinct aggregate into two would change what the state is) of a query over these tables.
+fn logical(
+    statement: ast::Statement,
+    tables: impl Iterator<Item = (String, SchemaRef)>,
+    text: &str,
+) -> Result<LogicalPlan> {
+    let state = planning_state(tables)?;
+    let statement = DataFusionStatement::Statement(Box::new(statement));
+    // Tables are in memory, so nothing is ever waited for.
+    let plan = state.statement_to_plan(statement).now_or_never();
+    let plan =
+        plan.ok_or_else(|| Error::new("XX000", "planning waited"))?.map_err(|error| from_datafusion(error, text))?;
+    let options = state.config().options();
+    state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| from_datafusion(error, text))
+}
+
+fn planning_state(tables: impl Iterator<Item = (String, SchemaRef)>) -> Result<SessionState> {
+    let state = session_state(session_config(), Arc::new(RuntimeEnv::default()));
+    let internal = |error| from_datafusion(error, "");
+    let schema = MemorySchemaProvider::new();
+    for (name, columns) in tables {
+        let table = MemTable::try_new(columns, vec![vec![]]).map_err(internal)?;
+        schema.register_table(name, Arc::new(table)).map_err(internal)?;
+    }
+    let catalogs = state.catalog_list();
+    let catalog = catalogs.catalog("ebap").ok_or_else(|| Error::new("XX000", "no default catalog"))?;
+    catalog.register_schema("public", Arc::new(schema)).map_err(internal)?;
+    Ok(state)
+}
+
+/// A scan of a placeholder table.
+fn placeholder(name: &str, schema: &SchemaRef) -> Result<LogicalPlan> {
+    let internal = |error| from_datafusion(error, "");
+    let table = MemTable::try_new(Arc::clone(schema), vec![vec![]]).map_err(internal)?;
+    let source = datafusion::datasource::provider_as_source(Arc::new(table));
+    LogicalPlanBuilder::scan(name, source, None).and_then(LogicalPlanBuilder::build).map_err(internal)
+}
+
+/// Options of the statement over those of its connection; a secret becomes `secret:NAME`.
+fn merged_options(catalog: &Catalog, options: &[OptionValue]) -> Result<(String, BTreeMap<String, String>)> {
+    let mut merged = BTreeMap::new();
+    let mut connector = None;
+    if let Some(connection) = options.iter().find(|option| option.name == "connection") {
+        let object = catalog.find(ObjectKind::Connection, &connection.value);
+        let object = object.ok_or_else(|| crate::error::unknown(ObjectKind::Connection, &connection.value))?;
+        if let Body::Connection { kind, options } = reparse(object)?.0.body {
+            connector = Some(kind);
+            put(&mut merged, &options);
+        }
+    }
+    put(&mut merged, options);
+    merged.remove("connection");
+    let named = merged.remove("connector");
+    match (connector, named) {
+        (Some(kind), Some(named)) if kind != named => {
+            Err(Error::option("connector", format!("\"{named}\" does not fit the connection, which is to {kind}")))
+        }
+        (Some(kind), _) | (None, Some(kind)) => Ok((kind, merged)),
+        (None, None) => {
+            Err(Error::option("connector", "is required").hint("Write connector = '...' or connection = name."))
+        }
+    }
+}
+
+fn put(merged: &mut BTreeMap<String, String>, options: &[OptionValue]) {
+    for option in options {
+        let value = if option.secret { format!("secret:{}", option.value) } else { option.value.clone() };
+        merged.insert(option.name.clone(), value);
+    }
+}
+
+/// An `INTERVAL` literal: microseconds (a day counts 24 hours) and the interval itself.
+pub(crate) fn interval_us(expr: &Expr) -> Option<(i64, IntervalMonthDayNano)> {
+    let Expr::Interval(interval) = expr else { return None };
+    let Expr::Value(value) = interval.value.as_ref() else { return None };
+    let mut text = match &value.value {
+        Value::SingleQuotedString(text) => text.clone(),
+        Value::Number(text, _) => text.clone(),
+        _ => return None,
+    };
+    if let Some(field) = &interval.leading_field {
+        text.push_str(match field {
+            DateTimeField::Day | DateTimeField::Days => " days",
+            DateTimeField::Hour | DateTimeField::Hours => " hours",
+            DateTimeField::Minute | DateTimeField::Minutes => " minutes",
+            DateTimeField::Second | DateTimeField::Seconds => " seconds",
+            _ => return None,
+        });
+    }
+    let parsed = arrow::compute::kernels::cast_utils::parse_interval_month_day_nano(&text).ok()?;
+    if parsed.months != 0 {
+        return None;
+    }
+    let us = i64::from(parsed.days).checked_mul(86_400_000_000)?.checked_add(parsed.nanoseconds / 1_000)?;
+    Some((us, parsed))
+}

@@ -1,0 +1,401 @@
+//! `CREATE MATERIALIZED VIEW`.
+
+use std::{collections::HashSet, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
+use datafusion::{
+    logical_expr::{Aggregate, Expr as LogicalExpr, LogicalPlan},
+    sql::sqlparser::ast::{
+        self, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor,
+    },
+};
+use ebap_catalog::Object;
+
+use super::{
+    interval_us, logical,
+    rewrite::{WINDOW_COLUMNS, groups_schema, is_window_column, mentions_window, output, split},
+    source::{duration_us, time_type},
+};
+use crate::{
+    AggregatePlan, Emit, Error, Plans, Result, SourceKind, SourcePlan, ViewPlan, WindowPlan, WindowSize,
+    error::find_word, parser::ViewBody,
+};
+
+/// The window as the statement gives it, in either form.
+struct Tumble {
+    time: Expr,
+    sizes: Vec<Expr>,
+    /// The clause: window columns are grouped by and selected without being written.
+    implied: bool,
+}
+
+/// Name of the stream the view reads.
+pub(crate) fn source_name(body: &ViewBody) -> Result<String> {
+    let select = select(&body.query)?;
+    let factor = factor(select)?;
+    Ok(factor_name(factor)?.0)
+}
+
+fn select(query: &Query) -> Result<&Select> {
+    match query.body.as_ref() {
+        SetExpr::Select(select) => Ok(select),
+        SetExpr::Query(inner) => self::select(inner),
+        SetExpr::SetOperation { .. } => {
+            Err(Error::unsupported("UNION in a materialized view", "Use one view per branch."))
+        }
+        SetExpr::Values(_)
+        | SetExpr::Insert(_)
+        | SetExpr::Update(_)
+        | SetExpr::Delete(_)
+        | SetExpr::Merge(_)
+        | SetExpr::Table(_) => {
+            Err(Error::unsupported("this query in a materialized view", "Use SELECT ... FROM a stream."))
+        }
+    }
+}
+
+fn factor(select: &Select) -> Result<&TableFactor> {
+    match select.from.as_slice() {
+        [one] if one.joins.is_empty() => match &one.relation {
+            TableFactor::Derived { subquery, .. } => factor(self::select(subquery)?),
+            other => Ok(other),
+        },
+        [] => Err(Error::unsupported("a materialized view without FROM", "Select FROM a stream.")),
+        _ => Err(Error::unsupported("a join in a materialized view", "Use a view over one stream.")),
+    }
+}
+
+/// Name of the stream, and the arguments if it stands in `TUMBLE(…)`.
+fn factor_name(factor: &TableFactor) -> Result<(String, Option<&[FunctionArg]>)> {
+    let TableFactor::Table { name, args, .. } = factor else {
+        return Err(Error::unsupported(
+            format!("FROM {factor} in a materialized view"),
+            "Select FROM a stream, or FROM TUMBLE(stream, time, size).",
+        ));
+    };
+    let Some(args) = args else { return Ok((last_name(name), None)) };
+    let function = last_name(name);
+    if function != "tumble" {
+        return Err(Error::unsupported(
+            format!("table function {function} in a materialized view"),
+            "Use TUMBLE(stream, time, size).",
+        ));
+    }
+    match args.args.first() {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident)))) => {
+            Ok((folded(ident), Some(&args.args)))
+        }
+        _ => Err(Error::syntax("the first argument of TUMBLE must be the name of a stream")),
+    }
+}
+
+fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn last_name(name: &ast::ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
+}
+
+pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) -> Result<ViewPlan> {
+    let name = source_name(body)?;
+    let source = plans.sources.iter().find(|source| source.name == name);
+    let Some(source) = source else {
+        return Err(match plans.views.iter().any(|view| view.name == name) {
+            true => {
+                Error::unsupported("a materialized view over a materialized view", "Use a view over the stream itself.")
+            }
+            false => Error::unknown_relation(&name),
+        });
+    };
+    if source.kind == SourceKind::Table {
+        return Err(Error::unsupported(
+            "a materialized view over a table",
+            "Select from the table, or use a view over a stream.",
+        ));
+    }
+    let mut query = body.query.as_ref().clone();
+    let tumble = take_tumble(&mut query, body)?;
+    let schema = match &tumble {
+        Some(_) => with_window_columns(&source.full_schema),
+        None => Arc::clone(&source.full_schema),
+    };
+    let statement = ast::Statement::Query(Box::new(query));
+    let planned = logical(statement, std::iter::once((name.clone(), schema)), text)?;
+    let parts = split(&planned)?;
+    let retention_us = retention(body)?;
+    let (input, aggregate, top) = match parts.aggregate {
+        None if tumble.is_some() => {
+            return Err(Error::unsupported("TUMBLE without GROUP BY", "Add GROUP BY window_start."));
+        }
+        None => (planned.clone(), None, planned),
+        Some((node, above)) => {
+            let window = tumble.map(|tumble| window(&tumble, &node, source, &parts.input, text)).transpose()?;
+            let aggregate = aggregate(&node, &above, window)?;
+            let top = aggregate.output.clone();
+            (parts.input, Some(aggregate), top)
+        }
+    };
+    if body.emit == Emit::WindowClose && aggregate.as_ref().is_none_or(|aggregate| aggregate.window.is_none()) {
+        let error = Error::unsupported(
+            "EMIT ON WINDOW CLOSE without a window",
+            "Add WINDOW TUMBLE (...), or use EMIT ON UPDATE.",
+        );
+        return Err(super::source::placed(error, find_word(text, "EMIT")));
+    }
+    let schema: SchemaRef = Arc::clone(top.schema().inner());
+    let mut seen = HashSet::new();
+    if let Some(twice) = schema.fields().iter().find(|field| !seen.insert(field.name().clone())) {
+        let error = Error::new("42701", format!("column \"{}\" specified more than once", twice.name()));
+        return Err(error.hint("Give each column of the view its own name with AS."));
+    }
+    let upsert_key = aggregate.as_ref().map(upsert_key).unwrap_or_default();
+    Ok(ViewPlan {
+        id: object.id,
+        name: object.name.clone(),
+        source: source.id,
+        source_name: source.name.clone(),
+        input,
+        aggregate,
+        emit: body.emit,
+        retention_us,
+        schema,
+        upsert_key,
+    })
+}
+
+fn retention(body: &ViewBody) -> Result<Option<i64>> {
+    let mut found = None;
+    for option in &body.options {
+        match option.name.as_str() {
+            "retention" => {
+                let us = duration_us(&option.value);
+                found =
+                    Some(us.ok_or_else(|| {
+                        Error::option("retention", format!("\"{}\" is not a duration", option.value))
+                    })?);
+            }
+            other => {
+                return Err(
+                    Error::option(other, "is not known here").hint("A materialized view has the option retention.")
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Takes the window out of the query, in either form, and leaves a query over a relation that has the
+/// window columns.
+fn take_tumble(query: &mut Query, body: &ViewBody) -> Result<Option<Tumble>> {
+    let mut tumble = body.window.clone().map(|(time, sizes)| Tumble { time, sizes, implied: true });
+    let select = select_mut(query)?;
+    if let Some(TableFactor::Table { name, args, alias, .. }) = factor_mut(select)
+        && let Some(function) = args.take()
+    {
+        if tumble.is_some() {
+            return Err(Error::syntax("a view has one window: the table function or the WINDOW clause"));
+        }
+        let mut exprs = function.args.into_iter().map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
+            other => Err(Error::syntax(format!("TUMBLE does not take the argument {other}"))),
+        });
+        let (stream, time) = (exprs.next().transpose()?, exprs.next().transpose()?);
+        let (Some(Expr::Identifier(stream)), Some(time)) = (stream, time) else {
+            return Err(Error::syntax("TUMBLE needs a stream, a time column and a size"));
+        };
+        *name = ast::ObjectName::from(vec![stream]);
+        let _ = alias;
+        tumble = Some(Tumble { time, sizes: exprs.collect::<Result<_>>()?, implied: false });
+    }
+    if let Some(Tumble { implied: true, .. }) = &tumble {
+        imply_window_columns(select)?;
+    }
+    Ok(tumble)
+}
+
+fn select_mut(query: &mut Query) -> Result<&mut Select> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => Ok(select),
+        SetExpr::Query(inner) => select_mut(inner),
+        _ => Err(Error::unsupported("this query in a materialized view", "Use SELECT ... FROM a stream.")),
+    }
+}
+
+fn factor_mut(select: &mut Select) -> Option<&mut TableFactor> {
+    match &mut select.from.first_mut()?.relation {
+        TableFactor::Derived { subquery, .. } => factor_mut(select_mut(subquery).ok()?),
+        other => Some(other),
+    }
+}
+
+/// The clause groups by the window, and shows it.
+fn imply_window_columns(select: &mut Select) -> Result<()> {
+    let column = |name: &str| Expr::Identifier(Ident::new(name));
+    match &mut select.group_by {
+        GroupByExpr::All(_) => return Err(Error::unsupported("GROUP BY ALL with WINDOW", "Name the columns.")),
+        GroupByExpr::Expressions(exprs, _) => {
+            for name in WINDOW_COLUMNS {
+                if !exprs.iter().any(|expr| matches!(expr, Expr::Identifier(ident) if folded(ident) == name)) {
+                    exprs.push(column(name));
+                }
+            }
+        }
+    }
+    let shown = |item: &SelectItem, name: &str| match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(ident)) => folded(ident) == name,
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+            parts.last().is_some_and(|last| folded(last) == name)
+        }
+        SelectItem::ExprWithAlias { expr: Expr::Identifier(ident), .. } => folded(ident) == name,
+        _ => false,
+    };
+    let missing = WINDOW_COLUMNS.iter().filter(|name| !select.projection.iter().any(|item| shown(item, name)));
+    let missing: Vec<SelectItem> = missing.map(|name| SelectItem::UnnamedExpr(column(name))).collect();
+    select.projection.splice(0..0, missing);
+    Ok(())
+}
+
+fn with_window_columns(schema: &Schema) -> SchemaRef {
+    let mut fields = schema.fields().to_vec();
+    fields.push(Arc::new(Field::new(WINDOW_COLUMNS[0], time_type(), false)));
+    fields.push(Arc::new(Field::new(WINDOW_COLUMNS[1], time_type(), false)));
+    fields.push(Arc::new(Field::new(WINDOW_COLUMNS[2], DataType::Interval(IntervalUnit::MonthDayNano), false)));
+    Arc::new(Schema::new(fields))
+}
+
+fn window(
+    tumble: &Tumble,
+    node: &Aggregate,
+    source: &SourcePlan,
+    input: &LogicalPlan,
+    text: &str,
+) -> Result<WindowPlan> {
+    let name = match &tumble.time {
+        Expr::Identifier(ident) => folded(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().map(folded).unwrap_or_default(),
+        other => {
+            return Err(Error::unsupported(
+                format!("the window time {other}"),
+                "Use the watermark column of the stream.",
+            ));
+        }
+    };
+    let times = source.watermark.map(|watermark| source.schema.field(watermark.column).name().clone());
+    match &times {
+        None => {
+            let error = Error::new(
+                "42P17",
+                format!("stream \"{}\" has no watermark, so a window would never close", source.name),
+            );
+            return Err(error.hint("Add WATERMARK FOR column AS column - INTERVAL '10 seconds' to the stream."));
+        }
+        Some(times) if *times != name => {
+            let error = match source.full_schema.field_with_name(&name) {
+                Ok(_) => Error::unsupported(
+                    format!("a window over \"{name}\""),
+                    format!("Use the watermark column \"{times}\"."),
+                ),
+                Err(_) => Error::new("42703", format!("column \"{name}\" does not exist"))
+                    .hint(format!("The watermark column is \"{times}\".")),
+            };
+            return Err(super::source::placed(error, find_word(text, &name)));
+        }
+        Some(_) => {}
+    }
+    let mut sizes: Vec<WindowSize> = Vec::new();
+    for expr in &tumble.sizes {
+        let found = interval_us(expr).filter(|(us, _)| *us > 0);
+        let Some((size_us, interval)) = found else {
+            let error = Error::new("22023", format!("window size {expr} is not a positive, fixed length of time"));
+            return Err(error.hint("Write INTERVAL '1 minute'; months have no fixed length."));
+        };
+        if sizes.iter().all(|other| other.size_us != size_us) {
+            sizes.push(WindowSize { size_us, interval });
+        }
+    }
+    sizes.sort_by_key(|size| size.size_us);
+    let Some(pane_us) = sizes.first().map(|size| size.size_us) else {
+        return Err(
+            Error::syntax("TUMBLE needs at least one size").hint("Write TUMBLE(stream, time, INTERVAL '1 minute').")
+        );
+    };
+    if sizes.iter().any(|size| size.size_us % pane_us != 0) {
+        let error = Error::new("22023", "window sizes must be multiples of the smallest");
+        return Err(error.hint("Use two views, or sizes such as 1 minute, 5 minutes and 1 hour."));
+    }
+    check_grouping(node, sizes.len())?;
+    let column = input.schema().columns().into_iter().find(|column| column.name == name);
+    let Some(column) = column else {
+        return Err(Error::unsupported(
+            "a sub-query that drops the time column of its window",
+            format!("Select \"{name}\" in the sub-query."),
+        ));
+    };
+    Ok(WindowPlan { time: LogicalExpr::Column(column), sizes, pane_us })
+}
+
+fn check_grouping(node: &Aggregate, sizes: usize) -> Result<()> {
+    let grouped: Vec<&str> = node.group_expr.iter().filter_map(is_window_column).collect();
+    if !grouped.contains(&"window_start") && !grouped.contains(&"window_end") {
+        return Err(Error::new("42803", "a view over TUMBLE must group by window_start or window_end")
+            .hint("Add window_start to GROUP BY."));
+    }
+    if sizes > 1 && !grouped.contains(&"window_size") {
+        return Err(Error::new("42803", "a view over several window sizes must group by window_size")
+            .hint("Add window_size to GROUP BY."));
+    }
+    let inside = node.group_expr.iter().filter(|expr| is_window_column(expr).is_none()).chain(&node.aggr_expr);
+    if inside.into_iter().any(mentions_window) || plan_mentions_window(&node.input) {
+        return Err(Error::unsupported(
+            "an expression of a window column below GROUP BY",
+            "Use window_start, window_end and window_size in GROUP BY, SELECT and HAVING.",
+        ));
+    }
+    Ok(())
+}
+
+fn plan_mentions_window(plan: &LogicalPlan) -> bool {
+    let here = match plan {
+        LogicalPlan::TableScan(_) => false,
+        other => other.expressions().iter().any(mentions_window),
+    };
+    here || plan.inputs().into_iter().any(plan_mentions_window)
+}
+
+fn aggregate(node: &Aggregate, above: &[LogicalPlan], window: Option<WindowPlan>) -> Result<AggregatePlan> {
+    let windowed = window.is_some();
+    let (groups_schema, names) = groups_schema(node, windowed);
+    let group_exprs = node.group_expr.iter().filter(|expr| !windowed || is_window_column(expr).is_none());
+    Ok(AggregatePlan {
+        window,
+        group_exprs: group_exprs.cloned().collect(),
+        aggr_exprs: node.aggr_expr.clone(),
+        output: output(above, &groups_schema, &names)?,
+        groups_schema,
+    })
+}
+
+/// Positions of the columns that are the window and the group columns, where all of them are selected.
+fn upsert_key(aggregate: &AggregatePlan) -> Vec<usize> {
+    let LogicalPlan::Projection(top) = &aggregate.output else { return Vec::new() };
+    let position = |name: &str| {
+        let plain =
+            |expr: &LogicalExpr| matches!(expr.clone().unalias(), LogicalExpr::Column(column) if column.name == name);
+        top.expr.iter().position(plain)
+    };
+    let mut key = Vec::new();
+    if let Some(window) = &aggregate.window {
+        let Some(bound) = position("window_start").or_else(|| position("window_end")) else { return Vec::new() };
+        key.push(bound);
+        if window.sizes.len() > 1 {
+            let Some(size) = position("window_size") else { return Vec::new() };
+            key.push(size);
+        }
+    }
+    for at in 0..aggregate.group_exprs.len() {
+        let Some(found) = position(&format!("g{at}")) else { return Vec::new() };
+        key.push(found);
+    }
+    key
+}

@@ -1,0 +1,38 @@
+//! The one DataFusion setup, for planning and for serving.
+
+use std::sync::Arc;
+
+use datafusion::{
+    execution::{SessionState, SessionStateBuilder, runtime_env::RuntimeEnv},
+    prelude::SessionConfig,
+};
+
+/// Settings that must be as they are, each for its reason.
+pub fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema("ebap", "public")
+        .with_create_default_catalog_and_schema(true)
+        .with_information_schema(false)
+        .with_target_partitions(1)
+        .with_collect_statistics(false);
+    let options = config.options_mut();
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    options.sql_parser.enable_ident_normalization = true;
+    // Errors name the character they are about.
+    options.sql_parser.collect_spans = true;
+    // Text is `Utf8` everywhere, so that declared columns and casts meet without conversion.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.time_zone = Some("+00:00".to_owned());
+    // Else Partial degrades to one state row per input row when keys are many.
+    options.execution.skip_partial_aggregation_probe_ratio_threshold = 1.0;
+    config
+}
+
+pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
+    let mut state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    if let Err(error) = datafusion_functions_json::register_all(&mut state) {
+        tracing::error!(%error, "JSON functions are missing");
+    }
+    state
+}

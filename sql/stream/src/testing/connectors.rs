@@ -1,0 +1,184 @@
+//! A source of JSON lines, its decoder, and a sink that keeps what it gets.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use ebap_connector::{
+    ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, Offset, Position, Records,
+    Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened, Source, SourceContext, SourceReader, SplitBounds,
+    SplitId, SplitState, SplitStatus,
+};
+use parking_lot::Mutex;
+
+/// What lies outside of the engine: it stays when the engine dies.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    splits: Mutex<BTreeMap<SplitId, Vec<String>>>,
+    /// Rows and position, replaced in one act as a transactional system does.
+    pub(super) committed: Mutex<(Vec<RecordBatch>, Option<Position>)>,
+    /// Of the newest sink that was opened: an older one may still run for a moment after a kill.
+    incarnation: AtomicU64,
+}
+
+impl Outside {
+    pub(super) fn produce(&self, split: &str, lines: impl IntoIterator<Item = String>) {
+        self.splits.lock().entry(SplitId::new(split)).or_default().extend(lines);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct TestConnectors(pub(super) Arc<Outside>);
+
+impl ConnectorRegistry for TestConnectors {
+    fn source(&self, _: &SourceContext) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(Lines(Arc::clone(&self.0))))
+    }
+
+    fn decoder(&self, spec: &DecodeSpec) -> Result<Box<dyn Decoder>> {
+        Ok(Box::new(JsonLines(spec.clone())))
+    }
+
+    fn dead_letters(&self, _: &SourceContext) -> Result<Option<Box<dyn DeadLetterWriter>>> {
+        Ok(None)
+    }
+
+    fn sink(&self, _: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {
+        let incarnation = context.incarnation;
+        Ok(Box::new(Keeper { outside: Arc::downgrade(&self.0), pending: Vec::new(), incarnation }))
+    }
+}
+
+struct Lines(Arc<Outside>);
+
+#[async_trait]
+impl Source for Lines {
+    async fn splits(&self) -> Result<Vec<SplitId>> {
+        Ok(self.0.splits.lock().keys().cloned().collect())
+    }
+
+    async fn bounds(&self, split: &SplitId) -> Result<SplitBounds> {
+        let end = self.0.splits.lock().get(split).map_or(0, Vec::len);
+        Ok(SplitBounds { earliest: Offset(0), end: Offset(end as i64) })
+    }
+
+    async fn start(&self, _: &SplitId, _: bool) -> Result<Offset> {
+        Ok(Offset(0))
+    }
+
+    async fn reader(&self) -> Result<Box<dyn SourceReader>> {
+        Ok(Box::new(LinesReader { outside: Arc::clone(&self.0), at: BTreeMap::new() }))
+    }
+}
+
+struct LinesReader {
+    outside: Arc<Outside>,
+    at: BTreeMap<SplitId, i64>,
+}
+
+#[async_trait]
+impl SourceReader for LinesReader {
+    async fn assign(&mut self, split: SplitId, offset: Offset) -> Result<()> {
+        self.at.insert(split, offset.0);
+        Ok(())
+    }
+
+    async fn poll(&mut self, wanted: &[SplitId], rows_max: usize, _: Duration) -> Result<Vec<Records>> {
+        let mut out = Vec::new();
+        {
+            let splits = self.outside.splits.lock();
+            for split in wanted {
+                let (Some(at), Some(lines)) = (self.at.get_mut(split), splits.get(split)) else { continue };
+                let partition = split.as_str().parse().unwrap_or(0);
+                let mut records = Records::new(split.clone(), partition, Offset(*at));
+                for line in lines.iter().skip(*at as usize).take(rows_max / wanted.len().max(1)) {
+                    records.push(*at, -1, None, Some(line.as_bytes()));
+                    *at += 1;
+                }
+                if !records.is_empty() {
+                    out.push(records);
+                }
+            }
+        }
+        if out.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        Ok(out)
+    }
+
+    fn status(&self) -> Vec<SplitStatus> {
+        let splits = self.outside.splits.lock();
+        let status = self.at.keys().map(|split| SplitStatus {
+            split: split.clone(),
+            end: splits.get(split).map(|lines| Offset(lines.len() as i64)),
+            state: SplitState::Running,
+        });
+        status.collect()
+    }
+}
+
+struct JsonLines(DecodeSpec);
+
+impl Decoder for JsonLines {
+    fn decode(&mut self, records: &Records) -> Result<Decoded> {
+        let (mut batches, mut rows, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
+        for at in 0..records.len() {
+            let builder = arrow_json::ReaderBuilder::new(Arc::clone(&self.0.schema));
+            let mut decoder = builder.build_decoder().map_err(Error::internal)?;
+            let line = records.values.get(at).unwrap_or_default();
+            match decoder.decode(line).and_then(|_| decoder.flush()) {
+                Ok(Some(batch)) => {
+                    batches.push(batch);
+                    rows.push(at as u32);
+                }
+                Ok(None) => rejected.push(Rejected { record: at as u32, reason: "no row".to_owned() }),
+                Err(error) => rejected.push(Rejected { record: at as u32, reason: error.to_string() }),
+            }
+        }
+        let batch = arrow::compute::concat_batches(&self.0.schema, &batches).map_err(Error::internal)?;
+        Ok(Decoded { batch, rows, rejected })
+    }
+}
+
+/// Commits rows with their position at every checkpoint.
+struct Keeper {
+    outside: Weak<Outside>,
+    pending: Vec<RecordBatch>,
+    incarnation: u64,
+}
+
+#[async_trait]
+impl Sink for Keeper {
+    async fn open(&mut self) -> Result<SinkOpened> {
+        let outside = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?;
+        let committed = outside.committed.lock();
+        outside.incarnation.fetch_max(self.incarnation, Ordering::SeqCst);
+        let position = committed.1.clone();
+        Ok(SinkOpened { position })
+    }
+
+    async fn write(&mut self, input: SinkInput, _: &Position) -> Result<()> {
+        if let SinkInput::Rows(batch) = input {
+            self.pending.push(batch);
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self, _: Epoch, position: &Position, _: bool) -> Result<Option<Position>> {
+        let outside = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?;
+        let mut committed = outside.committed.lock();
+        if outside.incarnation.load(Ordering::SeqCst) > self.incarnation {
+            return Err(Error::Fenced { message: "a newer sink writes".to_owned() });
+        }
+        committed.0.append(&mut self.pending);
+        committed.1 = Some(position.clone());
+        Ok(Some(position.clone()))
+    }
+}

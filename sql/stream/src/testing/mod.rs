@@ -1,0 +1,5 @@
+//! An engine over a source and a sink that a test holds in its hands.
+
+mod connectors;
+mod loop_tests;
+mod rig;

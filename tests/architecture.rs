@@ -1,0 +1,63 @@
+//! Holds the directions of the dependencies between our crates.
+
+use std::{collections::BTreeMap, process::Command};
+
+use serde_json::Value;
+
+const CONNECTORS: [&str; 6] =
+    ["ebap-file", "ebap-format", "ebap-generator", "ebap-iceberg", "ebap-kafka", "ebap-redis"];
+
+/// What a crate of ours may see of the others.
+fn allowed(from: &str, to: &str) -> bool {
+    match from {
+        "ebap-catalog" | "ebap-connector" => false,
+        "ebap-sql" => to == "ebap-catalog",
+        "ebap-stream" => ["ebap-sql", "ebap-catalog", "ebap-connector"].contains(&to),
+        "ebap-server" => to != "ebap-tests" && to != "ebap-bench-macro",
+        // The binary is known by its command line and its answers; the words and the clock are shared.
+        "ebap-tests" => to == "ebap-connector",
+        "ebap-bench-macro" => ["ebap-connector", "ebap-tests"].contains(&to),
+        connector if CONNECTORS.contains(&connector) => to == "ebap-connector",
+        _ => false,
+    }
+}
+
+/// The crates that each of our crates names, dependencies of its tests included.
+fn edges() -> BTreeMap<String, Vec<String>> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline", "--manifest-path", manifest])
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let names = |value: &Value| value["name"].as_str().expect("a package has a name").to_owned();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let ours: Vec<String> = packages.iter().map(names).collect();
+    let dependencies = |package: &Value| {
+        let all = package["dependencies"].as_array().expect("dependencies").iter().map(names);
+        all.filter(|name| ours.contains(name)).collect()
+    };
+    packages.iter().map(|package| (names(package), dependencies(package))).collect()
+}
+
+#[test]
+fn no_crate_sees_more_than_it_may() {
+    let edges = edges();
+    let wrong: Vec<String> = edges
+        .iter()
+        .flat_map(|(from, tos)| tos.iter().map(move |to| (from, to)))
+        .filter(|(from, to)| !allowed(from, to))
+        .map(|(from, to)| format!("{from} -> {to}"))
+        .collect();
+    assert!(wrong.is_empty(), "edges that ARCHITECTURE.md does not allow: {wrong:?}");
+    assert!(edges.contains_key("ebap-server") && edges.contains_key("ebap-stream"), "{edges:?}");
+}
+
+#[test]
+fn only_the_server_names_connectors() {
+    for (from, tos) in edges() {
+        let named: Vec<&String> = tos.iter().filter(|to| CONNECTORS.contains(&to.as_str())).collect();
+        assert!(from == "ebap-server" || named.is_empty(), "{from} names {named:?}");
+    }
+}

@@ -1,0 +1,49 @@
+//! The whole path: the real binary between real Kafka, Redis, Iceberg and Trino, seen by real clients.
+//!
+//! Scenarios run one after the other and share services, which are stopped when `main` ends, also
+//! after a failure.
+
+mod clients;
+mod command_line;
+mod demo;
+mod pipeline;
+mod splits;
+
+use std::{process::ExitCode, sync::Arc};
+
+use ebap_tests::trials;
+use pipeline::Shared;
+
+fn main() -> ExitCode {
+    let shared = match Shared::new() {
+        Ok(shared) => Arc::new(shared),
+        Err(error) => {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{error:?}\n").as_bytes());
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = trials::run(vec![
+        trials::trial("check_names_file_line_and_column", &shared, |_| command_line::check_names_the_place()),
+        trials::trial("print_config_shows_each_origin", &shared, |_| command_line::print_config_shows_each_origin()),
+        trials::trial("migrations_are_applied_once_and_whole", &shared, |_| {
+            command_line::migrations_are_applied_once()
+        }),
+        trials::trial("a_fresh_demo_shows_live_rows", &shared, |_| demo::a_fresh_demo_shows_live_rows()),
+        trials::trial("psql_lists_what_exists", &shared, |_| clients::psql_lists_what_exists()),
+        trials::trial("two_hundred_connections_while_ingesting", &shared, |_| clients::two_hundred_connections()),
+        trials::trial("a_broken_client_harms_nobody", &shared, |_| clients::a_broken_client_harms_nobody()),
+        trials::trial("sigterm_says_57p01_and_exits_zero", &shared, |_| clients::sigterm_says_57p01()),
+        trials::trial("a_partition_added_while_running_is_read", &shared, splits::an_added_partition_is_read),
+        trials::trial("an_idle_partition_does_not_hold_windows_open", &shared, splits::an_idle_partition_holds_nothing),
+        trials::trial("a_view_created_later_equals_one_created_before", &shared, splits::a_later_view_is_equal),
+        trials::trial("pipeline_over_real_kafka_equals_the_batch_answer", &shared, pipeline::equals_the_batch_answer),
+        trials::trial(
+            "killed_twice_and_kafka_away_gives_the_same_answer",
+            &shared,
+            pipeline::survives_kills_and_outage,
+        ),
+    ]);
+    // The last holder: ends the services.
+    drop(shared);
+    outcome
+}

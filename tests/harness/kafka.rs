@@ -1,0 +1,114 @@
+//! Topics as a user of Kafka would make, fill and read them.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A record as it stands in a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    bootstrap: String,
+}
+
+impl Kafka {
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        Self { bootstrap: bootstrap.into() }
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+
+    fn admin(&self) -> anyhow::Result<AdminClient<DefaultClientContext>> {
+        self.config().create().context("an admin client")
+    }
+
+    pub async fn create_topic(&self, name: &str, partitions: i32) -> anyhow::Result<()> {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        for result in self.admin()?.create_topics([&topic], &options).await? {
+            result.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Raises the number of partitions to this.
+    pub async fn add_partitions(&self, topic: &str, partitions: usize) -> anyhow::Result<()> {
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        for result in self.admin()?.create_partitions([&NewPartitions::new(topic, partitions)], &options).await? {
+            result.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Delivers the values to one partition, in order.
+    pub fn produce<'a>(
+        &self,
+        topic: &str,
+        partition: i32,
+        values: impl IntoIterator<Item = &'a str>,
+    ) -> anyhow::Result<()> {
+        let producer: BaseProducer = self.config().set("linger.ms", "5").create().context("a producer")?;
+        for value in values {
+            let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(value);
+            producer.send(record).map_err(|(error, _)| error).context("produce")?;
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(TIMEOUT).context("produce")
+    }
+
+    /// Everything that stands in the topic now.
+    pub fn read_all(&self, topic: &str) -> anyhow::Result<Vec<Record>> {
+        let consumer: BaseConsumer = self
+            .config()
+            .set("group.id", "ebap-tests")
+            .set("enable.auto.commit", "false")
+            .set("fetch.queue.backoff.ms", "1")
+            .create()
+            .context("a consumer")?;
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).context("metadata")?;
+        let partitions: Vec<i32> = metadata
+            .topics()
+            .first()
+            .map_or(Vec::new(), |topic| topic.partitions().iter().map(|one| one.id()).collect());
+        let (mut assignment, mut left) = (TopicPartitionList::new(), 0);
+        for partition in partitions {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT).context("end offsets")?;
+            assignment.add_partition_offset(topic, partition, Offset::Offset(low))?;
+            left += high - low;
+        }
+        consumer.assign(&assignment).context("assign")?;
+        let mut records = Vec::with_capacity(usize::try_from(left).unwrap_or(0));
+        while left > 0 {
+            let Some(message) = consumer.poll(TIMEOUT) else { bail!("{left} records of {topic} do not come") };
+            let message = message.context("consume")?;
+            records.push(Record {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+            });
+            left -= 1;
+        }
+        Ok(records)
+    }
+}

@@ -1,0 +1,16 @@
+//! What the tests share: a real `ebap` process, real services, and waiting for either.
+//!
+//! Knows the binary by its command line, its ports and its answers alone; no crate of the engine is
+//! linked, so that what a test sees is what a user sees.
+
+pub mod kafka;
+pub mod process;
+pub mod rows;
+pub mod server;
+pub mod slt;
+pub mod stack;
+pub mod trials;
+pub mod wait;
+
+pub use server::{Ebap, EbapOptions};
+pub use stack::{Service, Stack};

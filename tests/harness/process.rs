@@ -1,0 +1,68 @@
+//! Child processes and ports.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+use anyhow::{Context, bail};
+
+/// Lines of a log that an error shows.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// The folder `tests/`.
+pub fn tests_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The binary under test: `EBAP_BIN`, else the one beside this test in the target folder.
+pub fn ebap_bin() -> anyhow::Result<PathBuf> {
+    let bin = match std::env::var_os("EBAP_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let here = std::env::current_exe().context("the path of this test")?;
+            let target = here.parent().and_then(Path::parent).context("tests lie in target/PROFILE/deps")?;
+            target.join("ebap")
+        }
+    };
+    if !bin.is_file() {
+        bail!("{} does not exist: run `cargo build -p ebap-server` first, or set EBAP_BIN", bin.display());
+    }
+    Ok(bin)
+}
+
+/// A port of the loopback interface that nobody listens on now.
+pub fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// A free port whose neighbour at this distance is free too.
+pub fn free_port_with(distance: u16) -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let port = free_port()?;
+        let neighbour = port.checked_add(distance);
+        if neighbour.is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return Ok(port);
+        }
+    }
+    bail!("no two free ports {distance} apart")
+}
+
+/// Sends a signal by name to this process alone.
+pub fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().context("kill")?;
+    if !status.success() {
+        bail!("signal {name} could not be sent to process {}", child.id());
+    }
+    Ok(())
+}
+
+/// The end of a log, for an error message.
+pub fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(LOG_LINES_SHOWN);
+    format!("end of {}:\n{}", log.display(), lines[from..].join("\n"))
+}

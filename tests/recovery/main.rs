@@ -1,0 +1,140 @@
+//! Recovery equivalence: a server that is killed again and again ends with the answer of a batch
+//! query over the same records, and with every record accounted for once.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::{Context, ensure};
+use ebap_tests::{Ebap, EbapOptions, rows, trials, wait};
+use tokio_postgres::Client;
+
+const ROWS: i64 = 300_000;
+const KILLS: i64 = 4;
+
+const STREAM: &str = "CREATE STREAM events (id UUID NOT NULL, user_id TEXT NOT NULL, action TEXT NOT NULL,
+        metadata STRUCT<amount DOUBLE, region TEXT>, timestamp TIMESTAMPTZ NOT NULL,
+        WATERMARK FOR timestamp AS timestamp - INTERVAL '5 seconds')
+    WITH (connector = 'generator', dataset = 'ebap.events', rows = 300000, event_rate = 100, splits = 3, seed = 11,
+        late_share = 0.02, bad_share = 0.01, late_by = '10 minutes')";
+
+/// A view, and the batch query over the stream that it must equal. Sums are of whole cents, as those
+/// of floats depend on their order.
+struct Case {
+    view: &'static str,
+    batch: &'static str,
+}
+
+const CASES: [Case; 4] = [
+    Case {
+        view: "SELECT metadata['region'] AS region, action, count(*) AS events, count(DISTINCT user_id) AS users,
+                      sum(CAST(round(metadata['amount'] * 100) AS BIGINT)) AS cents
+               FROM events GROUP BY metadata['region'], action
+               WINDOW TUMBLE (timestamp, INTERVAL '1 minute')",
+        batch: "SELECT metadata['region'] AS region, action, count(*) AS events, count(DISTINCT user_id) AS users,
+                       sum(CAST(round(metadata['amount'] * 100) AS BIGINT)) AS cents,
+                       date_bin(INTERVAL '1 minute', timestamp) AS window_start
+                FROM events WHERE NOT _late OR date_bin(INTERVAL '1 minute', timestamp) + INTERVAL '1 minute' > _watermark
+                GROUP BY metadata['region'], action, date_bin(INTERVAL '1 minute', timestamp)",
+    },
+    Case {
+        view: "SELECT action, min(user_id) AS first_user, max(metadata['amount']) AS most, count(*) FILTER (WHERE
+                      metadata['amount'] > 100) AS large
+               FROM events GROUP BY action",
+        batch: "SELECT action, min(user_id) AS first_user, max(metadata['amount']) AS most, count(*) FILTER (WHERE
+                       metadata['amount'] > 100) AS large
+                FROM events GROUP BY action",
+    },
+    Case {
+        view: "SELECT user_id, count(*) AS events FROM events GROUP BY user_id HAVING count(*) > 30",
+        batch: "SELECT user_id, count(*) AS events FROM events GROUP BY user_id HAVING count(*) > 30",
+    },
+    Case {
+        view: "SELECT id, action FROM events WHERE action = 'purchase'",
+        batch: "SELECT id, action FROM events WHERE action = 'purchase'",
+    },
+];
+
+fn main() -> ExitCode {
+    let nothing = Arc::new(());
+    trials::run(vec![
+        trials::trial("an_unbroken_run_equals_the_batch_answer", &nothing, |_| run(0)),
+        trials::trial("a_run_killed_again_and_again_equals_the_batch_answer", &nothing, |_| run(KILLS)),
+        trials::trial("a_run_that_is_asked_to_end_goes_on_where_it_was", &nothing, |_| ends_and_goes_on()),
+    ])
+}
+
+async fn create(client: &Client) -> anyhow::Result<()> {
+    rows::execute(client, &[STREAM]).await?;
+    for (number, case) in CASES.iter().enumerate() {
+        rows::execute(client, &[&format!("CREATE MATERIALIZED VIEW v{number} AS {}", case.view)]).await?;
+    }
+    Ok(())
+}
+
+/// Kills when another part has been read, so that the kills are spread whatever the speed.
+async fn run(kills: i64) -> anyhow::Result<()> {
+    let data = tempfile::tempdir().context("a data directory")?;
+    let options = EbapOptions { data_dir: Some(data.path().join("data")), ..EbapOptions::default() };
+    let mut ebap = Ebap::start_with(options).await?;
+    create(&ebap.connect().await?).await?;
+    for kill in 1..=kills {
+        let client = ebap.connect().await?;
+        read_at_least(&client, ROWS * kill / (kills + 2)).await?;
+        ebap.kill()?;
+        ebap.start_again().await?;
+    }
+    verify(&ebap.connect().await?).await
+}
+
+async fn ends_and_goes_on() -> anyhow::Result<()> {
+    let mut ebap = Ebap::start().await?;
+    create(&ebap.connect().await?).await?;
+    read_at_least(&ebap.connect().await?, ROWS / 3).await?;
+    let status = ebap.terminate().await?;
+    ensure!(status.success(), "SIGTERM: {status}");
+    ebap.start_again().await?;
+    verify(&ebap.connect().await?).await
+}
+
+async fn read_at_least(client: &Client, wanted: i64) -> anyhow::Result<()> {
+    let sql = "SELECT CAST(coalesce(sum(\"offset\"), 0) AS BIGINT) FROM ebap.splits WHERE source = 'events'";
+    wait::until("so many records are read", wait::PATIENCE, async || {
+        Ok((rows::number(client, sql).await? >= wanted).then_some(()))
+    })
+    .await
+}
+
+async fn verify(client: &Client) -> anyhow::Result<()> {
+    rows::execute(client, &["FLUSH"]).await?;
+    for (number, case) in CASES.iter().enumerate() {
+        let columns: Vec<String> = rows::texts(
+            client,
+            &format!("SELECT column_name FROM information_schema.columns WHERE table_name = 'v{number}'"),
+        )
+        .await?
+        .into_iter()
+        .flatten()
+        .filter(|column| !["window_end", "window_size"].contains(&column.as_str()))
+        .collect();
+        ensure!(!columns.is_empty(), "v{number} has no columns");
+        let columns = columns.join(", ");
+        let sorted = async |from: String| {
+            let mut rows = rows::texts(client, &format!("SELECT {columns} FROM {from}")).await?;
+            rows.sort();
+            anyhow::Ok(rows)
+        };
+        let (view, batch) = (sorted(format!("v{number}")).await?, sorted(format!("({}) AS batch", case.batch)).await?);
+        ensure!(!batch.is_empty(), "v{number}: nothing to compare");
+        let differs = view.iter().zip(&batch).find(|(view, batch)| view != batch);
+        ensure!(
+            view.len() == batch.len() && differs.is_none(),
+            "v{number}: {} and {} rows, {differs:?}",
+            view.len(),
+            batch.len()
+        );
+    }
+    let wrong = "SELECT count(*) FROM ebap.accounting WHERE consumed <> emitted + late + dead_lettered + filtered";
+    ensure!(rows::number(client, wrong).await? == 0, "ebap.accounting does not add up");
+    let consumed = "SELECT CAST(sum(consumed) AS BIGINT) FROM ebap.accounting WHERE job = 'v0'";
+    ensure!(rows::number(client, consumed).await? == ROWS, "not every record is accounted for once");
+    Ok(())
+}
