@@ -55,8 +55,13 @@ fn set_up(context: &SessionContext, app: &Arc<App>) -> DataFusionResult<()> {
         schemas.register_schema("pg_catalog", Arc::new(PgCatalog { inner, app: Arc::clone(app) }))?;
     }
     let version = format!("PostgreSQL {SERVER_VERSION} (EBAP {})", env!("CARGO_PKG_VERSION"));
-    for (name, value) in [("version", version.as_str()), ("current_database", DATABASE), ("current_catalog", DATABASE)]
-    {
+    for (name, value) in [
+        ("version", version.as_str()),
+        ("current_database", DATABASE),
+        ("session_user", DATABASE),
+        ("current_user", DATABASE),
+        ("current_catalog", DATABASE),
+    ] {
         let value = ScalarValue::Utf8(Some(value.to_owned()));
         let constant = Arc::new(move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(value.clone())));
         context.register_udf(create_udf(name, vec![], DataType::Utf8, Volatility::Stable, constant));

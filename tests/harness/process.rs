@@ -4,6 +4,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use anyhow::{Context, bail};
@@ -32,10 +33,23 @@ pub fn ebap_bin() -> anyhow::Result<PathBuf> {
     Ok(bin)
 }
 
-/// A port of the loopback interface that nobody listens on now.
+/// Below the range from which the system gives ports to outgoing connections.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// A port of the loopback interface that nobody listens on now, and that no other test of this process
+/// is given.
 pub fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let span = PORTS.end - PORTS.start;
+    // Test binaries that run at once start at different places.
+    let first = (std::process::id() % 50) as u16 * 200;
+    for _ in 0..span {
+        let port = PORTS.start + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % span;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port in {PORTS:?}")
 }
 
 /// A free port whose neighbour at this distance is free too.

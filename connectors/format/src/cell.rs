@@ -27,6 +27,9 @@ pub(crate) struct Converter {
 
 type Outcome = Result<Cell, String>;
 
+/// Digits that a JSON number with a fraction keeps on its way through a double.
+const EXACT_DIGITS: usize = 15;
+
 impl Converter {
     /// The value for this field; `path` names it in the reason.
     pub(crate) fn field(&self, field: &Field, value: Option<Value>, path: &str) -> Outcome {
@@ -53,6 +56,12 @@ impl Converter {
             (DataType::Float32 | DataType::Float64, value) => float(value, path),
             (DataType::Decimal128(precision, scale), value) => {
                 let text = match &value {
+                    Value::Number(number)
+                        if number.is_f64()
+                            && number.to_string().bytes().filter(u8::is_ascii_digit).count() > EXACT_DIGITS =>
+                    {
+                        return Err(format!("column \"{path}\": {number} may have lost digits; write it as a string"));
+                    }
                     Value::Number(number) => number.to_string(),
                     Value::String(text) => text.clone(),
                     _ => return Err(mismatch(path, "numeric", &value)),

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch, StringArray, StructArray},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray},
+    datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
 };
 use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
 use pgwire::{
-    api::{portal::Format, results::FieldInfo},
+    api::{
+        portal::Format,
+        results::{FieldFormat, FieldInfo},
+    },
     error::{PgWireError, PgWireResult},
     messages::data::DataRow,
 };
@@ -45,7 +48,13 @@ pub(super) fn rows(batch: RecordBatch, fields: &Arc<Vec<FieldInfo>>) -> PgWireRe
     let columns: Result<Vec<ArrayRef>, _> = batch
         .columns()
         .iter()
-        .map(|column| if travels_as_json(column.data_type()) { json(column) } else { Ok(Arc::clone(column)) })
+        .zip(fields.iter())
+        .map(|(column, field)| match column.data_type() {
+            of if travels_as_json(of) => json(column),
+            DataType::Timestamp(_, _) if field.format() == FieldFormat::Text => timestamps(column),
+            DataType::Float64 | DataType::Float32 if field.format() == FieldFormat::Text => floats(column),
+            _ => Ok(Arc::clone(column)),
+        })
         .collect();
     let batch = ebap_batch(&schema, columns.map_err(failed)?, batch.num_rows()).map_err(failed)?;
     Ok(encode_recordbatch(Arc::clone(fields), batch).collect())
@@ -53,8 +62,55 @@ pub(super) fn rows(batch: RecordBatch, fields: &Arc<Vec<FieldInfo>>) -> PgWireRe
 
 fn ebap_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> arrow::error::Result<RecordBatch> {
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-    let nullable = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let fields = schema.fields().iter().zip(&columns);
+    let nullable = fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(nullable.collect::<Vec<_>>())), columns, &options)
+}
+
+/// As PostgreSQL prints them: a space, a fraction only where there is one, `+00` with a zone.
+fn timestamps(column: &ArrayRef) -> arrow::error::Result<ArrayRef> {
+    let zoned = matches!(column.data_type(), DataType::Timestamp(_, Some(_)));
+    let micros = arrow::compute::cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let micros = micros.as_primitive::<TimestampMicrosecondType>();
+    let text = |at: usize| {
+        let value = micros.is_valid(at).then(|| micros.value_as_datetime(at)).flatten()?;
+        let mut text = value.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len().max("2026-01-01 00:00:00".len()));
+        text.push_str(if zoned { "+00" } else { "" });
+        Some(text)
+    };
+    Ok(Arc::new((0..micros.len()).map(text).collect::<StringArray>()))
+}
+
+/// The shortest digits that mean the number, with an exponent where PostgreSQL has one.
+fn floats(column: &ArrayRef) -> arrow::error::Result<ArrayRef> {
+    fn shortest<T: std::fmt::Display + std::fmt::LowerExp>(value: T, size: f64, most: f64) -> String {
+        match size {
+            size if size.is_infinite() => if size > 0.0 { "Infinity" } else { "-Infinity" }.to_owned(),
+            size if size != 0.0 && (size.abs() >= most || size.abs() < 1e-4) => {
+                let text = format!("{value:e}");
+                match text.split_once('e') {
+                    Some((digits, exponent)) => {
+                        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+                        format!("{digits}e{sign}{exponent:0>2}")
+                    }
+                    None => text,
+                }
+            }
+            _ => value.to_string(),
+        }
+    }
+    let array: StringArray = match column.data_type() {
+        DataType::Float32 => {
+            let values = column.as_primitive::<Float32Type>().iter();
+            values.map(|value| value.map(|value| shortest(value, value.into(), 1e6))).collect()
+        }
+        _ => {
+            let values = column.as_primitive::<Float64Type>().iter();
+            values.map(|value| value.map(|value| shortest(value, value, 1e15))).collect()
+        }
+    };
+    Ok(Arc::new(array))
 }
 
 /// Each value as JSON.

@@ -225,6 +225,7 @@ fn from_plan_message(message: &str, text: &str) -> Error {
     {
         "42803"
     } else if lower.contains("coerc")
+        || lower.contains("non-boolean")
         || lower.contains("cannot cast")
         || lower.contains("incompatible")
         || lower.contains("type")
@@ -242,6 +243,9 @@ fn from_arrow(error: &ArrowError) -> Error {
     match error {
         ArrowError::DivideByZero => Error::new("22012", "division by zero"),
         ArrowError::ArithmeticOverflow(message) => Error::new("22003", lower_first(message)),
+        ArrowError::CastError(message) if message.starts_with("Can't cast value") => {
+            Error::new("22003", lower_first(message))
+        }
         ArrowError::CastError(message) | ArrowError::ParseError(message) => Error::new("22P02", lower_first(message)),
         ArrowError::InvalidArgumentError(message) | ArrowError::ComputeError(message) => {
             Error::new("22023", lower_first(message))

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     EngineConfig, Error, Result,
     checkpoint::CheckpointStore,
-    pipeline::{COMMANDS_MAX, Command, JobSet, runtime::SourceRuntime, supervise},
+    pipeline::{COMMANDS_MAX, Command, JobSet, kind_text, runtime::SourceRuntime, supervise},
     scan::{ComputedTable, StreamTable, ViewTable, dead_letter_rows, dead_letter_schema},
     system,
     view::{ViewJob, store::ViewStore},
@@ -89,6 +89,7 @@ impl Engine {
         let mut failed = None;
         for source in &plans.sources {
             let jobs = self.jobs_of(source, &plans);
+            let declared = jobs.names(&source.name, kind_text(source.kind));
             let commands = self.inner.read().pipelines.get(&source.id).map(|running| running.commands.clone());
             match commands {
                 Some(commands) => {
@@ -100,6 +101,9 @@ impl Engine {
                         failed.get_or_insert(error);
                     }
                 }
+            }
+            if let Some(running) = self.inner.read().pipelines.get(&source.id) {
+                running.runtime.status.declare(&source.name, &declared);
             }
         }
         failed.map_or(Ok(()), Err)

@@ -71,6 +71,22 @@ impl Status {
         info.sinks = sinks;
     }
 
+    /// Shows jobs from the moment they are created, and no longer than they exist.
+    pub(crate) fn declare(&self, own: &str, jobs: &[(String, &'static str)]) {
+        let mut info = self.0.lock();
+        info.jobs.retain(|job| job.name == own || jobs.iter().any(|(name, _)| *name == job.name));
+        for (name, kind) in jobs {
+            if info.jobs.iter().all(|job| job.name != *name) {
+                info.jobs.push(JobInfo {
+                    name: name.clone(),
+                    kind,
+                    state: "starting".to_owned(),
+                    ..JobInfo::default()
+                });
+            }
+        }
+    }
+
     /// The whole pipeline waits or has stopped.
     pub(crate) fn set_state(&self, name: &str, kind: &'static str, state: &str, message: &str) {
         let mut info = self.0.lock();

@@ -52,6 +52,15 @@ pub(crate) struct JobSet {
     pub(crate) sinks: Vec<Arc<SinkPlan>>,
 }
 
+impl JobSet {
+    /// Names and kinds of what runs, the source itself among them.
+    pub(crate) fn names(&self, source: &str, kind: &'static str) -> Vec<(String, &'static str)> {
+        let views = self.views.iter().map(|(plan, _)| (plan.name.clone(), "materialized view"));
+        let sinks = self.sinks.iter().filter(|plan| !plan.on_view).map(|plan| (plan.name.clone(), "sink"));
+        std::iter::once((source.to_owned(), kind)).chain(views).chain(sinks).collect()
+    }
+}
+
 pub(crate) enum Command {
     Jobs(JobSet),
     /// Answered when everything up to the position is visible everywhere.
