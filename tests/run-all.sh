@@ -31,4 +31,5 @@ fi
 trap 'rm -f "$install_log"' EXIT
 step unit
 step slt
+step recovery
 printf '\nall passed in %d s\n' "$((SECONDS - began))"
