@@ -32,6 +32,8 @@ struct Writer {
     deliveries: Deliveries,
     /// Partition and offset of records that were delivered after the epoch that is resumed.
     delivered: HashSet<(i32, i64)>,
+    /// What `open` was given, or the beginning.
+    resumed: String,
 }
 
 /// The writer for option `dead_letter_topic`; connects when opened.
@@ -43,7 +45,15 @@ pub fn dead_letters(context: &SourceContext) -> Result<Option<Box<dyn DeadLetter
     let Some(topic) = options.dead_letter_topic.clone() else { return Ok(None) };
     let stream = context.name.clone();
     let (deliveries, delivered) = (Deliveries::default(), HashSet::new());
-    Ok(Some(Box::new(Writer { options: Arc::new(options), topic, stream, producer: None, deliveries, delivered })))
+    Ok(Some(Box::new(Writer {
+        options: Arc::new(options),
+        topic,
+        stream,
+        producer: None,
+        deliveries,
+        delivered,
+        resumed: String::new(),
+    })))
 }
 
 impl Writer {
@@ -123,6 +133,7 @@ fn origin(message: &BorrowedMessage<'_>, stream: &str, topic: &str) -> Option<(i
 #[async_trait]
 impl DeadLetterWriter for Writer {
     async fn open(&mut self, token: Option<&str>) -> Result<()> {
+        self.resumed = token.unwrap_or("{}").to_owned();
         self.create_topic().await?;
         let from: BTreeMap<i32, i64> = match token {
             Some(token) => serde_json::from_str(token).map_err(Error::internal)?,
@@ -198,6 +209,11 @@ impl DeadLetterWriter for Writer {
         });
         let ends = asked.await.map_err(Error::internal)?.map_err(|error| self.unreachable(error))?;
         self.deliveries.check(&self.options.system())?;
+        if !self.delivered.is_empty() {
+            // Letters from before the crash are still to be met again: a crash now must find them
+            // behind the token once more.
+            return Ok(self.resumed.clone());
+        }
         serde_json::to_string(&ends).map_err(Error::internal)
     }
 }
