@@ -29,8 +29,11 @@ install() {
   [ -x "$DIST/minio" ] && return 0
   st_lock minio-install 3600
   [ -x "$DIST/minio" ] && { st_unlock; return 0; }
-  # Debian's may be older than what MinIO wants; since 1.21 it fetches the newer one by itself.
   st_need go golang
+  # Since 1.21 go fetches the newer one that MinIO wants by itself; Debian 12's is older.
+  local go; go="$(go env GOVERSION)"
+  [ "$(printf '%s\n' go1.21 "$go" | sort -V | head -1)" = go1.21 ] ||
+    st_die "MinIO needs Go 1.24, or at least 1.21, which fetches it by itself; here is $go. Put a newer go on PATH"
   st_log "building MinIO $MINIO_VERSION (minutes; -p $GO_BUILD_JOBS)"
   local tmp log; tmp="$(mktemp -d "$STACK_HOME/.minio-install.XXXXXX")"; log="$STACK_HOME/minio-build.log"
   if ! (cd "$tmp" && GOBIN="$tmp" GOFLAGS=-buildvcs=false GOWORK=off \

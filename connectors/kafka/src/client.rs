@@ -6,13 +6,11 @@ use rdkafka::{ClientContext, Statistics, consumer::ConsumerContext, error::Kafka
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PartitionFacts {
-    /// Last stable offset.
-    pub(crate) end: i64,
+    /// Last stable offset, once a broker has said it.
+    pub(crate) end: Option<i64>,
     /// All records below have been handed out, where the queue is empty.
     pub(crate) fetched: i64,
     pub(crate) queued: i64,
-    /// How often facts have come since the split was assigned.
-    pub(crate) age: u32,
 }
 
 #[derive(Debug, Default)]
@@ -20,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) partitions: HashMap<i32, PartitionFacts>,
     /// Why no broker answers.
     pub(crate) away: Option<String>,
+    /// How many callbacks were served.
+    pub(crate) heard: u64,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +30,7 @@ pub(crate) struct Context {
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let mut facts = self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        facts.heard += 1;
         // Only brokers that were learned from metadata have a number; the others are the addresses given.
         if statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
             facts.away = None;
@@ -37,10 +38,9 @@ impl ClientContext for Context {
         for topic in statistics.topics.values() {
             for (number, partition) in &topic.partitions {
                 let known = facts.partitions.entry(*number).or_default();
-                known.end = known.end.max(partition.ls_offset);
+                known.end = known.end.max((partition.ls_offset >= 0).then_some(partition.ls_offset));
                 known.fetched = partition.next_offset;
                 known.queued = partition.fetchq_cnt;
-                known.age = known.age.saturating_add(1);
             }
         }
     }
@@ -48,6 +48,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "kafka");
         let mut facts = self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        facts.heard += 1;
         facts.away = Some(reason.to_owned());
     }
 }

@@ -21,7 +21,7 @@ use rdkafka::{
 use crate::{options::KafkaOptions, source::ASK_MAX, writer::Deliveries};
 
 const FLUSH_MAX: Duration = Duration::from_secs(30);
-/// Letters remembered from after the last epoch, at the most: more cannot lie between two epochs.
+/// Letters remembered from after the last epoch, at the most; where there are more, opening fails.
 const DELIVERED_MAX: usize = 5_000_000;
 
 struct Writer {
@@ -58,7 +58,7 @@ pub fn dead_letters(context: &SourceContext) -> Result<Option<Box<dyn DeadLetter
 
 impl Writer {
     fn unreachable(&self, error: impl std::fmt::Display) -> Error {
-        Error::unreachable(self.options.system(), format!("dead-letter topic \"{}\": {error}", self.topic))
+        unreachable(&self.options, &self.topic, error)
     }
 
     async fn create_topic(&self) -> Result<()> {
@@ -81,9 +81,11 @@ impl Writer {
         topic: &str,
         stream: &str,
         from: &BTreeMap<i32, i64>,
-    ) -> Result<HashSet<(i32, i64)>, KafkaError> {
-        let consumer: BaseConsumer = options.consumer_config().create()?;
-        let metadata = consumer.fetch_metadata(Some(topic), ASK_MAX)?;
+    ) -> Result<HashSet<(i32, i64)>> {
+        let failed = |error: KafkaError| unreachable(options, topic, error);
+        let consumer: BaseConsumer =
+            options.consumer_config().set("enable.partition.eof", "true").create().map_err(failed)?;
+        let metadata = consumer.fetch_metadata(Some(topic), ASK_MAX).map_err(failed)?;
         let mut delivered = HashSet::new();
         let partitions: Vec<i32> = metadata
             .topics()
@@ -91,29 +93,46 @@ impl Writer {
             .flat_map(|topic| topic.partitions())
             .map(rdkafka::metadata::MetadataPartition::id)
             .collect();
+        // To go on without having looked would deliver letters twice.
+        if partitions.is_empty() {
+            return Err(unreachable(options, topic, "no partition is known yet"));
+        }
         for partition in partitions {
-            let (low, high) = consumer.fetch_watermarks(topic, partition, ASK_MAX)?;
+            let (low, high) = consumer.fetch_watermarks(topic, partition, ASK_MAX).map_err(failed)?;
             let start = from.get(&partition).copied().unwrap_or(low).max(low);
             if start >= high {
                 continue;
             }
             let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, KafkaOffset::Offset(start))?;
-            consumer.assign(&list)?;
+            list.add_partition_offset(topic, partition, KafkaOffset::Offset(start)).map_err(failed)?;
+            consumer.assign(&list).map_err(failed)?;
             let mut at = start;
-            while at < high && delivered.len() < DELIVERED_MAX {
+            while at < high {
                 match consumer.poll(ASK_MAX) {
-                    None => return Err(KafkaError::Global(RDKafkaErrorCode::OperationTimedOut)),
+                    None => return Err(failed(KafkaError::Global(RDKafkaErrorCode::OperationTimedOut))),
+                    // Markers of another client's transactions may be the last in the partition.
+                    Some(Err(KafkaError::PartitionEOF(_))) => break,
                     Some(message) => {
-                        let message = message?;
+                        let message = message.map_err(failed)?;
                         at = message.offset() + 1;
                         delivered.extend(origin(&message, stream, &options.topic));
                     }
+                }
+                if delivered.len() > DELIVERED_MAX {
+                    return Err(Error::Limit {
+                        message: format!(
+                            "dead-letter topic \"{topic}\" holds more than {DELIVERED_MAX} letters to compare with"
+                        ),
+                    });
                 }
             }
         }
         Ok(delivered)
     }
+}
+
+fn unreachable(options: &KafkaOptions, topic: &str, error: impl std::fmt::Display) -> Error {
+    Error::unreachable(options.system(), format!("dead-letter topic \"{topic}\": {error}"))
 }
 
 /// Where a dead letter came from, if it is of this stream.
@@ -141,7 +160,7 @@ impl DeadLetterWriter for Writer {
         };
         let (options, topic, stream) = (Arc::clone(&self.options), self.topic.clone(), self.stream.clone());
         let found = tokio::task::spawn_blocking(move || Self::scan(&options, &topic, &stream, &from)).await;
-        self.delivered = found.map_err(Error::internal)?.map_err(|error| self.unreachable(error))?;
+        self.delivered = found.map_err(Error::internal)??;
         let mut config = self.options.base_config();
         config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "30000");
         let producer: BaseProducer<Deliveries> = config

@@ -39,14 +39,29 @@ const KNOWN: [&str; 14] = [
     "topic",
 ];
 const PASSED_THROUGH: [&str; 3] = ["kafka.", "sasl.", "ssl."];
-/// Settings that decide exactness are not the user's.
-const OURS: [&str; 6] = [
+/// Settings that decide exactness are not the user's; nor is any `enable.auto.*`.
+const OURS: [&str; 10] = [
+    "auto.commit.enable",
     "auto.offset.reset",
     "bootstrap.servers",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
     "group.id",
     "isolation.level",
+    "metadata.broker.list",
+    "statistics.interval.ms",
+    "transactional.id",
+];
+/// What the user may set otherwise.
+const TUNING: [(&str, &str); 7] = [
+    // The defaults cap a consumer at 140,000 small records a second: it waits a second whenever its queue is full.
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.wait.max.ms", "20"),
+    ("fetch.min.bytes", "1"),
+    ("queued.min.messages", "100000"),
+    ("queued.max.messages.kbytes", "65536"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("topic.metadata.refresh.interval.ms", "10000"),
 ];
 
 impl KafkaOptions {
@@ -76,23 +91,18 @@ impl KafkaOptions {
     }
 
     pub(crate) fn consumer_config(&self) -> ClientConfig {
+        let set = TUNING.into_iter().filter(|(name, _)| self.client.iter().all(|(other, _)| other != name));
         let mut config = self.base_config();
+        for (name, value) in set {
+            config.set(name, value);
+        }
         config
             .set("group.id", &self.group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", "read_committed")
             // An offset that is gone is said, not skipped.
-            .set("auto.offset.reset", "error")
-            // The defaults cap a consumer at 140,000 small records a second: it waits a second whenever its queue is full.
-            .set("fetch.queue.backoff.ms", "5")
-            .set("fetch.wait.max.ms", "20")
-            .set("fetch.min.bytes", "1")
-            .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", "65536")
-            .set("statistics.interval.ms", "200")
-            .set("reconnect.backoff.max.ms", "1000")
-            .set("topic.metadata.refresh.interval.ms", "10000");
+            .set("auto.offset.reset", "error");
         config
     }
 }
@@ -114,7 +124,10 @@ fn client(options: &Options) -> Result<Vec<(String, String)>> {
             None if name == "security.protocol" || name.starts_with("sasl.") || name.starts_with("ssl.") => name,
             None => continue,
         };
-        if OURS.contains(&setting) {
+        if (setting, value.as_str()) == ("isolation.level", "read_committed") {
+            continue;
+        }
+        if OURS.contains(&setting) || setting.starts_with("enable.auto.") {
             return Err(Error::option(name, "is set by EBAP, since exactly-once rests on it"));
         }
         found.push((setting.to_owned(), value.clone()));
@@ -138,7 +151,9 @@ fn start(options: &Options) -> Result<Start> {
             let text = options.required("start_offsets")?;
             let one = |part: &str| {
                 let (partition, offset) = part.split_once(':')?;
-                Some((partition.trim().parse().ok()?, offset.trim().parse().ok()?))
+                // Below zero they have other meanings in Kafka.
+                let (partition, offset): (i32, i64) = (partition.trim().parse().ok()?, offset.trim().parse().ok()?);
+                (partition >= 0 && offset >= 0).then_some((partition, offset))
             };
             let all: Option<Vec<(i32, i64)>> = text.split(',').map(one).collect();
             Ok(Start::Offsets(
@@ -156,6 +171,17 @@ fn moment_ms(text: &str) -> Option<i64> {
     let numbers: Vec<i64> =
         text.trim_end_matches('Z').split(['-', 'T', ' ', ':']).map(|part| part.parse().ok()).collect::<Option<_>>()?;
     let [year, month, day, hour, minute, second] = numbers.try_into().ok()?;
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_in_month = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(leap),
+        _ => return None,
+    };
+    let valid = (1970..10_000).contains(&year) && (1..=days_in_month).contains(&day);
+    if !(valid && (0..24).contains(&hour) && (0..60).contains(&minute) && (0..60).contains(&second)) {
+        return None;
+    }
     // Days from the civil date, after Howard Hinnant's algorithm.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -202,6 +228,12 @@ mod tests {
             parse(&[("start", "timestamp"), ("start_timestamp", "2026-01-01T00:00:00Z")]),
             Ok(Start::TimestampMs(1_767_225_600_000))
         );
+        for text in ["2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-01-01T24:00:00Z", "soon"] {
+            let wrong =
+                format!("option \"start_timestamp\": \"{text}\" is neither milliseconds nor 2026-01-01T00:00:00Z");
+            assert_eq!(parse(&[("start", "timestamp"), ("start_timestamp", text)]), Err(wrong));
+        }
+        assert!(parse(&[("start", "offsets"), ("start_offsets", "0:-1")]).is_err());
         assert_eq!(
             parse(&[("start", "soon")]),
             Err("option \"start\": \"soon\" is not one of earliest, latest, timestamp, offsets".to_owned())
@@ -210,5 +242,16 @@ mod tests {
             parse(&[("kafka.isolation.level", "read_uncommitted")]),
             Err("option \"kafka.isolation.level\": is set by EBAP, since exactly-once rests on it".to_owned())
         );
+        assert!(parse(&[("kafka.enable.auto.offset.store", "true")]).is_err());
+        assert_eq!(parse(&[("kafka.isolation.level", "read_committed")]), Ok(Start::Earliest));
+    }
+
+    #[test]
+    fn the_users_tuning_is_used_and_what_exactness_needs_stays() {
+        let pairs = [("bootstrap_servers", "b:1"), ("topic", "t"), ("kafka.fetch.wait.max.ms", "70")];
+        let config = KafkaOptions::parse(&context(&pairs)).expect("options").consumer_config();
+        assert_eq!(config.get("fetch.wait.max.ms"), Some("70"));
+        assert_eq!(config.get("fetch.min.bytes"), Some("1"));
+        assert_eq!(config.get("isolation.level"), Some("read_committed"));
     }
 }

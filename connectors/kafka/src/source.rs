@@ -11,7 +11,7 @@ use rdkafka::{
 
 use crate::{
     options::{KafkaOptions, Start},
-    reader::KafkaReader,
+    reader::{KafkaReader, SERVED_MAX},
 };
 
 /// How long a question to the brokers may take.
@@ -40,7 +40,14 @@ impl KafkaSource {
     ) -> Result<T> {
         let (asker, options) = (Arc::clone(&self.asker), Arc::clone(&self.options));
         let system = self.options.system();
-        let answer = tokio::task::spawn_blocking(move || question(&asker, &options)).await;
+        let answer = tokio::task::spawn_blocking(move || {
+            // Errors told meanwhile would pile up in the client.
+            for _ in 0..SERVED_MAX {
+                let _ = asker.poll(Duration::ZERO);
+            }
+            question(&asker, &options)
+        })
+        .await;
         answer.map_err(Error::internal)?.map_err(|error| Error::unreachable(system, error))
     }
 }

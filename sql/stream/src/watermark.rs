@@ -72,12 +72,16 @@ impl Watermarks {
 
     /// Recomputes and gives the stream's watermark.
     pub(crate) fn advance(&mut self, now_us: i64) -> EventTime {
-        let mut lowest: Option<i64> = None;
         for state in self.splits.values_mut() {
             state.idle = now_us - state.active_us >= self.idle_timeout_us;
-            if state.idle {
-                continue;
-            }
+        }
+        // Where all have gone idle since the last call, the one that was active last was alone before it
+        // did: calling more often would have found it so, and the answer must not depend on that.
+        let last_active_us = self.splits.values().map(|state| state.active_us).max();
+        let all_idle = self.splits.values().all(|state| state.idle);
+        let counts = |state: &&Split| if all_idle { Some(state.active_us) == last_active_us } else { !state.idle };
+        let mut lowest: Option<i64> = None;
+        for state in self.splits.values().filter(counts) {
             let Some(newest) = state.newest_us else { return self.current };
             lowest = Some(lowest.map_or(newest, |low| low.min(newest)));
         }
@@ -133,6 +137,14 @@ mod tests {
         assert_eq!(watermarks.advance(1_000), EventTime(490));
         watermarks.observe(&b, Some(EventTime(100)), 1_001);
         assert_eq!(watermarks.advance(1_001), EventTime(490));
+    }
+
+    #[test]
+    fn splits_that_go_idle_between_two_looks_count_as_if_one_after_the_other() {
+        let (mut watermarks, a, b) = two_splits();
+        watermarks.observe(&a, Some(EventTime(100)), 0);
+        watermarks.observe(&b, Some(EventTime(900)), 5);
+        assert_eq!(watermarks.advance(9_000), EventTime(890));
     }
 
     #[test]
