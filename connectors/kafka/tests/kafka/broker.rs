@@ -18,7 +18,7 @@ use rdkafka::{
 };
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
-const DEFAULT_PORT: &str = "19192";
+const DEFAULT_PORT: &str = "19392";
 
 /// Stopped, with its data, when dropped, unless it ran before.
 pub(crate) struct Broker {

@@ -2,9 +2,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use ebap_connector::{DeadLetter, DeadLetterWriter};
+use rdkafka::producer::{BaseRecord, Producer};
 
 use crate::{
-    broker::{Broker, Seen},
+    broker::{Broker, Seen, TIMEOUT, send},
     context, ensure_eq, split,
 };
 
@@ -101,12 +102,22 @@ pub(crate) async fn a_letter_is_delivered_once_when_the_writer_is_opened_again(
     third.write(&letters(70..100)).await?;
     let token = third.flush().await?;
     ensure_eq(values(&broker.read_all(&topic)?), expected(0..100), "none twice, none lost")?;
-    ensure_eq(third.flush().await?, token, "a token says where the topic ends")?;
+    ensure_eq(third.flush().await?, token.clone(), "a token says where the topic ends")?;
 
     // Letters of another stream over the same topic are not taken for ours.
     let mut other = writer(&broker, "other", &topic)?;
     other.open(None).await?;
     other.write(&letters(0..10)).await?;
     other.flush().await?;
-    ensure_eq(broker.read_all(&topic)?.len(), 110, "letters of both")
+    ensure_eq(broker.read_all(&topic)?.len(), 110, "letters of both")?;
+
+    // Another client's transaction leaves markers at the end of the topic.
+    let producer = broker.producer(&[("transactional.id", &topic)])?;
+    producer.init_transactions(TIMEOUT)?;
+    producer.begin_transaction()?;
+    send(&producer, BaseRecord::<[u8], [u8]>::to(&topic).partition(0).payload(b"aborted"))?;
+    producer.flush(TIMEOUT)?;
+    producer.abort_transaction(TIMEOUT)?;
+    let mut fourth = writer(&broker, STREAM, &topic)?;
+    Ok(fourth.open(Some(&token)).await?)
 }

@@ -68,3 +68,30 @@ pub(crate) async fn a_broker_that_is_away_is_shown_and_nothing_is_lost(broker: A
     .await?;
     ensure_eq(source.splits().await?.len(), 1, "splits")
 }
+
+pub(crate) async fn a_split_given_again_while_the_broker_is_away_loses_nothing(
+    broker: Arc<Broker>,
+) -> anyhow::Result<()> {
+    let topic = broker.topic("back", 1).await?;
+    let value = |at: i64| format!("0-{at}");
+    broker.produce(&topic, 0, (0..100).map(value))?;
+    let source = source(&broker, &topic, &[])?;
+    let mut reader = source.reader().await?;
+    reader.assign(split(0), Offset(0)).await?;
+    read_to(&mut reader, &[(split(0), Offset(100))]).await?;
+
+    broker.stop_node()?;
+    until("status says that the broker is away", async || {
+        reader.poll(&[split(0)], 10, WAIT).await?;
+        Ok(reader.status().iter().any(|status| status.state != SplitState::Running).then_some(()))
+    })
+    .await?;
+    reader.assign(split(0), Offset(3)).await?;
+    for _ in 0..5 {
+        let early = reader.poll(&[split(0)], 10, WAIT).await?;
+        anyhow::ensure!(early.is_empty(), "nothing is skipped while nothing can be read: {early:?}");
+    }
+    broker.start_node()?;
+    let all = read_to(&mut reader, &[(split(0), Offset(100))]).await?;
+    ensure_eq(rows(&all), (3..100).map(|at| (0, at, value(at))).collect(), "each record once")
+}

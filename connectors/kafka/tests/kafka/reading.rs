@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use ebap_connector::{Offset, SplitBounds};
+use ebap_connector::{Offset, SourceReader, SplitBounds, SplitId};
 use rdkafka::producer::{BaseRecord, Producer};
 
 use crate::{
-    PATIENCE, Row, WAIT,
+    Row, WAIT,
     broker::{Broker, TIMEOUT, headers, send},
     ensure_eq, partition_rows, read_all, read_to, rows, source, split, until,
 };
@@ -96,6 +96,40 @@ pub(crate) async fn a_split_given_again_is_read_again_from_there(broker: Arc<Bro
     ensure_whole(&rows(&read_to(&mut other, &end).await?), 1, RECORDS - 1..RECORDS)
 }
 
+/// What the client has told of the old place meanwhile must not count for the new one.
+pub(crate) async fn a_reader_that_goes_back_after_a_pause_skips_nothing(broker: Arc<Broker>) -> anyhow::Result<()> {
+    let topic = filled(&broker, "pause").await?;
+    let source = source(&broker, &topic, &[])?;
+    let end = [(split(1), Offset(RECORDS))];
+    let mut reader = source.reader().await?;
+    reader.assign(split(1), Offset(0)).await?;
+    read_to(&mut reader, &end).await?;
+    // As long as others take to hear several times from the broker.
+    for _ in 0..5 {
+        let mut other = source.reader().await?;
+        other.assign(split(1), Offset(RECORDS)).await?;
+        ends_known(&mut other, &[split(1)]).await?;
+    }
+    reader.assign(split(1), Offset(3)).await?;
+    ensure_whole(&rows(&read_to(&mut reader, &end).await?), 1, 3..RECORDS)
+}
+
+pub(crate) async fn the_end_of_an_empty_partition_is_known(broker: Arc<Broker>) -> anyhow::Result<()> {
+    let topic = broker.topic("empty", 1).await?;
+    let mut reader = source(&broker, &topic, &[])?.reader().await?;
+    reader.assign(split(0), Offset(0)).await?;
+    ends_known(&mut reader, &[split(0)]).await?;
+    ensure_eq(reader.status()[0].end, Some(Offset(0)), "end")
+}
+
+async fn ends_known(reader: &mut Box<dyn SourceReader>, wanted: &[SplitId]) -> anyhow::Result<()> {
+    until("status knows the ends", async || {
+        reader.poll(wanted, 1, WAIT).await?;
+        Ok(reader.status().iter().all(|status| status.end.is_some()).then_some(()))
+    })
+    .await
+}
+
 pub(crate) async fn a_split_joins_a_reader_that_is_reading_without_losing_a_record(
     broker: Arc<Broker>,
 ) -> anyhow::Result<()> {
@@ -125,17 +159,17 @@ pub(crate) async fn only_wanted_splits_are_read_and_evenly(broker: Arc<Broker>) 
     for partition in 0..PARTITIONS {
         reader.assign(split(partition), Offset(0)).await?;
     }
-    // Until all of it lies in the reader, so that what a poll gives is its own choice.
+    // Until both lie in the reader, so that what a poll gives is its own choice.
     let wanted = [split(0), split(3)];
-    let mut last = Vec::new();
-    for _ in 0..20 {
-        last = reader.poll(&wanted, 100, WAIT).await?;
-        let taken: usize = last.iter().map(ebap_connector::Records::len).sum();
-        anyhow::ensure!(taken <= 100, "{taken} records where 100 were asked for");
+    let counts = until("a poll gives of both", async || {
+        let last = reader.poll(&wanted, 20, WAIT).await?;
+        let counts: Vec<usize> = last.iter().map(ebap_connector::Records::len).collect();
+        let taken: usize = counts.iter().sum();
+        anyhow::ensure!(taken <= 20, "{taken} records where 20 were asked for");
         anyhow::ensure!(last.iter().all(|records| wanted.contains(&records.split)), "a split that is not wanted");
-    }
-    let counts: Vec<usize> = last.iter().map(ebap_connector::Records::len).collect();
-    ensure_eq(counts, vec![50, 50], "records of each split")?;
+        Ok((counts.len() == 2).then_some(counts))
+    });
+    ensure_eq(counts.await?, vec![10, 10], "records of each split")?;
     let rest: Vec<_> = [1, 2].map(|partition| (split(partition), Offset(RECORDS))).into();
     let all = rows(&read_to(&mut reader, &rest).await?);
     [1, 2].into_iter().try_for_each(|partition| ensure_whole(&all, partition, 0..RECORDS))
@@ -150,6 +184,7 @@ pub(crate) async fn next_offset_reaches_the_end_behind_aborted_records(broker: A
         for _ in 0..10 {
             send(&producer, BaseRecord::<[u8], [u8]>::to(&topic).partition(0).payload(value.as_bytes()))?;
         }
+        producer.flush(TIMEOUT)?;
         if commit { producer.commit_transaction(TIMEOUT)? } else { producer.abort_transaction(TIMEOUT)? }
     }
     let source = source(&broker, &topic, &[])?;
@@ -248,8 +283,6 @@ pub(crate) async fn a_partition_added_later_is_read_from_its_first_record(broker
         let begin = source.start(&split(partition), true).await?;
         reader.assign(split(partition), begin).await?;
     }
-    let began = ebap_connector::time::instant();
     let all = rows(&read_to(&mut reader, &[(split(1), Offset(10)), (split(2), Offset(10))]).await?);
-    anyhow::ensure!(began.elapsed() < PATIENCE, "read");
     [1, 2].into_iter().try_for_each(|partition| ensure_whole(&all, partition, 0..10))
 }
