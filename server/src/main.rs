@@ -32,6 +32,8 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Two crates below bring a provider each, so the one for clients that leave it open must be named.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ended = match Cli::parse().command {
         Command::Server(args) => server::run(args).await.map(|()| true),
         Command::Demo(args) => demo::run(args).await.map(|()| true),

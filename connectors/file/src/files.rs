@@ -76,6 +76,17 @@ impl Files {
         Ok(found.clone())
     }
 
+    /// All that were ever found, without looking.
+    pub(crate) fn known(&self) -> Vec<SplitId> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the file, or the folder of a pattern, is not there at all. Blocks.
+    pub(crate) fn missing(&self) -> bool {
+        let path = if self.is_pattern { self.folder.clone() } else { self.folder.join(&self.name) };
+        path.try_exists().is_ok_and(|exists| !exists)
+    }
+
     /// Number of the split, for `_partition`.
     pub(crate) fn index(&self, split: &SplitId) -> i32 {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,8 +45,13 @@ struct FileSource {
 #[async_trait]
 impl Source for FileSource {
     async fn splits(&self) -> Result<Vec<SplitId>> {
-        let files = self.files.clone();
-        let found = spawn_blocking(move || files.look()).await.map_err(Error::internal)??;
+        let (files, follow) = (self.files.clone(), self.follow);
+        let look = move || match files.look() {
+            // What is followed may come later, as with `tail -F`.
+            Err(Error::Unreachable { .. }) if follow && files.missing() => Ok(files.known()),
+            found => found,
+        };
+        let found = spawn_blocking(look).await.map_err(Error::internal)??;
         if found.is_empty() && !self.follow {
             return Err(Error::unreachable(format!("file \"{}\"", self.files.display()), "no file matches"));
         }

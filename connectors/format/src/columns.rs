@@ -5,19 +5,22 @@ use std::sync::Arc;
 use arrow::{
     array::{
         ArrayRef, BinaryBuilder, BooleanBuilder, Date32Array, Decimal128Array, Float32Array, Float64Builder,
-        Int16Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, RecordBatchOptions, StringBuilder,
-        StructArray, TimestampMicrosecondArray,
+        Int16Array, Int32Array, Int64Array, ListArray, MapArray, NullBufferBuilder, RecordBatch, RecordBatchOptions,
+        StringBuilder, StructArray, TimestampMicrosecondArray,
     },
-    buffer::{NullBuffer, OffsetBuffer},
+    buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{DataType, Fields, SchemaRef},
 };
 use ebap_connector::{Error, Result};
 
-use crate::cell::Cell;
+use crate::{
+    cell::Cell,
+    plain::{Row, Slot},
+};
 
 enum Column {
     Bool(BooleanBuilder),
-    Int(Vec<Option<i64>>),
+    Int { values: Vec<i64>, valid: NullBufferBuilder },
     Float(Float64Builder),
     Decimal(Vec<Option<i128>>),
     Text(StringBuilder),
@@ -46,6 +49,15 @@ impl Columns {
         self.rows += 1;
     }
 
+    /// The same from the short way. Slots are in the order of the fields, those of a struct behind it.
+    pub(crate) fn append_row(&mut self, row: &Row, text: &str) {
+        let mut slots = row.slots.iter();
+        for column in &mut self.columns {
+            column.push_slot(&mut slots, row, text);
+        }
+        self.rows += 1;
+    }
+
     pub(crate) fn finish(&mut self) -> Result<RecordBatch> {
         let arrays: Result<Vec<ArrayRef>> = self
             .columns
@@ -62,7 +74,7 @@ fn column(of: &DataType) -> Result<Column> {
     Ok(match of {
         DataType::Boolean => Column::Bool(BooleanBuilder::new()),
         DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(_, _) => {
-            Column::Int(Vec::new())
+            Column::Int { values: Vec::new(), valid: NullBufferBuilder::new(0) }
         }
         DataType::Float32 | DataType::Float64 => Column::Float(Float64Builder::new()),
         DataType::Decimal128(_, _) => Column::Decimal(Vec::new()),
@@ -102,8 +114,14 @@ impl Column {
         match (self, cell) {
             (Self::Bool(builder), Cell::Bool(value)) => builder.append_value(value),
             (Self::Bool(builder), _) => builder.append_null(),
-            (Self::Int(values), Cell::Int(value)) => values.push(Some(value)),
-            (Self::Int(values), _) => values.push(None),
+            (Self::Int { values, valid }, Cell::Int(value)) => {
+                values.push(value);
+                valid.append_non_null();
+            }
+            (Self::Int { values, valid }, _) => {
+                values.push(0);
+                valid.append_null();
+            }
             (Self::Float(builder), Cell::Float(value)) => builder.append_value(value),
             (Self::Float(builder), _) => builder.append_null(),
             (Self::Decimal(values), Cell::Decimal(value)) => values.push(Some(value)),
@@ -140,10 +158,32 @@ impl Column {
         }
     }
 
+    fn push_slot(&mut self, slots: &mut std::slice::Iter<'_, Slot>, row: &Row, text: &str) {
+        let slot = slots.next().copied().unwrap_or_default();
+        let cell = match (&mut *self, slot) {
+            (Self::Struct { children, valid }, slot) => {
+                valid.push(slot == Slot::Struct);
+                return children.iter_mut().for_each(|(_, child)| child.push_slot(slots, row, text));
+            }
+            (Self::Text(builder), Slot::Text(start, end)) => return builder.append_value(&text[start..end]),
+            (Self::Text(builder), Slot::Scratch(start, end)) => return builder.append_value(&row.scratch[start..end]),
+            (_, Slot::Bool(value)) => Cell::Bool(value),
+            (_, Slot::Int(value)) => Cell::Int(value),
+            (_, Slot::Float(value)) => Cell::Float(value),
+            (_, Slot::Decimal(value)) => Cell::Decimal(value),
+            (_, Slot::Cell(at)) => row.cells.get(at).cloned().unwrap_or(Cell::Null),
+            (_, Slot::Missing | Slot::Null | Slot::Text(..) | Slot::Scratch(..) | Slot::Struct) => Cell::Null,
+        };
+        self.push(cell);
+    }
+
     fn finish(&mut self, of: &DataType) -> Result<ArrayRef> {
         Ok(match self {
             Self::Bool(builder) => Arc::new(builder.finish()),
-            Self::Int(values) => integers(std::mem::take(values), of),
+            Self::Int { values, valid } => {
+                let room = Vec::with_capacity(values.len());
+                integers(std::mem::replace(values, room), valid.finish(), of)
+            }
             Self::Float(builder) => match of {
                 DataType::Float32 => Arc::new(
                     builder.finish().iter().map(|value| value.map(|value| value as f32)).collect::<Float32Array>(),
@@ -155,7 +195,11 @@ impl Column {
                 let DataType::Decimal128(precision, scale) = of else { return Err(Error::internal("no decimal")) };
                 Arc::new(array.with_precision_and_scale(*precision, *scale).map_err(Error::internal)?)
             }
-            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Text(builder) => {
+                // Room for as much again: the next batch is about as large.
+                let room = StringBuilder::with_capacity(builder.offsets_slice().len(), builder.values_slice().len());
+                Arc::new(std::mem::replace(builder, room).finish())
+            }
             Self::Bytes(builder) => Arc::new(builder.finish()),
             Self::Struct { children, valid } => {
                 let DataType::Struct(fields) = of else { return Err(Error::internal("no struct")) };
@@ -190,21 +234,18 @@ impl Column {
     }
 }
 
-fn integers(values: Vec<Option<i64>>, of: &DataType) -> ArrayRef {
+fn integers(values: Vec<i64>, valid: Option<NullBuffer>, of: &DataType) -> ArrayRef {
     // The converter has checked the ranges.
+    let narrow = |values: &[i64]| values.iter().map(|value| *value as i32).collect::<ScalarBuffer<i32>>();
     match of {
         DataType::Int16 => {
-            Arc::new(values.into_iter().map(|value| value.map(|value| value as i16)).collect::<Int16Array>())
+            Arc::new(Int16Array::new(values.iter().map(|value| *value as i16).collect::<ScalarBuffer<i16>>(), valid))
         }
-        DataType::Int32 => {
-            Arc::new(values.into_iter().map(|value| value.map(|value| value as i32)).collect::<Int32Array>())
-        }
-        DataType::Date32 => {
-            Arc::new(values.into_iter().map(|value| value.map(|value| value as i32)).collect::<Date32Array>())
-        }
+        DataType::Int32 => Arc::new(Int32Array::new(narrow(&values), valid)),
+        DataType::Date32 => Arc::new(Date32Array::new(narrow(&values), valid)),
         DataType::Timestamp(_, zone) => {
-            Arc::new(values.into_iter().collect::<TimestampMicrosecondArray>().with_timezone_opt(zone.clone()))
+            Arc::new(TimestampMicrosecondArray::new(values.into(), valid).with_timezone_opt(zone.clone()))
         }
-        _ => Arc::new(values.into_iter().collect::<Int64Array>()),
+        _ => Arc::new(Int64Array::new(values.into(), valid)),
     }
 }

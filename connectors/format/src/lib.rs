@@ -9,6 +9,8 @@ mod cell;
 mod columns;
 mod csv;
 mod json;
+mod plain;
+mod scan;
 mod time;
 
 use ebap_connector::{DecodeSpec, Decoder, Error, Result};

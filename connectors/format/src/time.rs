@@ -66,6 +66,62 @@ pub(crate) fn date(text: &str) -> Option<i32> {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
+/// `2026-01-01T00:00:00.123Z` and, where there is no zone to tell, the same without `Z`; `None` for any
+/// other form, which `moment` and `wall_clock` may know.
+pub(crate) fn plain_moment(text: &[u8], zoned: bool) -> Option<i64> {
+    let (clock, rest) = text.split_at_checked(19)?;
+    let days = plain_date(&clock[..10])?;
+    if clock[10] != b'T' || clock[13] != b':' || clock[16] != b':' {
+        return None;
+    }
+    let (hour, minute, second) = (digits(&clock[11..13])?, digits(&clock[14..16])?, digits(&clock[17..19])?);
+    // The 61st second of a leap second is the library's to judge.
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let rest = if zoned { rest.strip_suffix(b"Z")? } else { rest };
+    let micros = match rest {
+        [] => 0,
+        [b'.', fraction @ ..] if (1..=9).contains(&fraction.len()) => {
+            let known = fraction.len().min(6);
+            let all = digits(fraction)?;
+            match fraction.len() {
+                0..=6 => all * 10_i64.pow(6 - known as u32),
+                more => all / 10_i64.pow(more as u32 - 6),
+            }
+        }
+        _ => return None,
+    };
+    Some(((days * 24 + hour) * 60 + minute) * 60_000_000 + second * 1_000_000 + micros)
+}
+
+/// Days since 1970 of `2026-01-01`.
+pub(crate) fn plain_date(text: &[u8]) -> Option<i64> {
+    if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
+        return None;
+    }
+    let (year, month, day) = (digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..])?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    // Years that begin in March ("chrono-Compatible Low-Level Date Algorithms", H. Hinnant).
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    text.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +142,34 @@ mod tests {
         }
         assert_eq!(wall_clock("2026-01-01T00:00:00.123"), expected);
         assert_eq!(date("1970-01-02"), Some(1));
+    }
+
+    #[test]
+    fn the_short_way_reads_the_same_times() {
+        let first = NaiveDate::from_ymd_opt(1, 1, 1).expect("a date");
+        for day in
+            first.iter_days().step_by(97).take_while(|day| *day < NaiveDate::from_ymd_opt(9999, 1, 1).expect("a date"))
+        {
+            let text = format!("{day}T23:59:59.000001Z");
+            assert_eq!(plain_moment(text.as_bytes(), true), moment(&text), "{text}");
+            assert_eq!(plain_date(day.to_string().as_bytes()), date(&day.to_string()).map(i64::from), "{day}");
+        }
+        for text in [
+            "2026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00.1Z",
+            "2026-01-01T12:34:56.123456789Z",
+            "2024-02-29T00:00:00.999999Z",
+            "0000-02-29T00:00:00Z",
+        ] {
+            assert_eq!(plain_moment(text.as_bytes(), true), moment(text), "{text}");
+            let clock = text.trim_end_matches('Z');
+            assert_eq!(plain_moment(clock.as_bytes(), false), wall_clock(clock), "{clock}");
+        }
+        for text in
+            ["2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00.Z", ""]
+        {
+            assert_eq!(plain_moment(text.as_bytes(), true), None, "{text}");
+        }
     }
 
     #[test]

@@ -59,7 +59,8 @@ const TUNING: [(&str, &str); 7] = [
     ("fetch.wait.max.ms", "20"),
     ("fetch.min.bytes", "1"),
     ("queued.min.messages", "100000"),
-    ("queued.max.messages.kbytes", "65536"),
+    // Of each partition, so that many partitions do not take the machine's memory.
+    ("queued.max.messages.kbytes", "16384"),
     ("reconnect.backoff.max.ms", "1000"),
     ("topic.metadata.refresh.interval.ms", "10000"),
 ];
@@ -141,9 +142,11 @@ fn start(options: &Options) -> Result<Start> {
         "latest" => Ok(Start::Latest),
         "timestamp" => {
             let text = options.required("start_timestamp")?;
-            let ms = text.parse().ok().or_else(|| moment_ms(text));
+            let moment = || chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis());
+            let ms = text.parse().ok().or_else(moment);
             let wrong = || {
-                Error::option("start_timestamp", format!("\"{text}\" is neither milliseconds nor 2026-01-01T00:00:00Z"))
+                let known = "neither milliseconds since 1970 nor a time with its zone, such as 2026-01-01T00:00:00Z";
+                Error::option("start_timestamp", format!("\"{text}\" is {known}"))
             };
             Ok(Start::TimestampMs(ms.ok_or_else(wrong)?))
         }
@@ -164,31 +167,6 @@ fn start(options: &Options) -> Result<Start> {
         }
         other => Err(Error::option("start", format!("\"{other}\" is not one of earliest, latest, timestamp, offsets"))),
     }
-}
-
-/// `YYYY-MM-DDTHH:MM:SSZ` in UTC.
-fn moment_ms(text: &str) -> Option<i64> {
-    let numbers: Vec<i64> =
-        text.trim_end_matches('Z').split(['-', 'T', ' ', ':']).map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    let [year, month, day, hour, minute, second] = numbers.try_into().ok()?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days_in_month = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + i64::from(leap),
-        _ => return None,
-    };
-    let valid = (1970..10_000).contains(&year) && (1..=days_in_month).contains(&day);
-    if !(valid && (0..24).contains(&hour) && (0..60).contains(&minute) && (0..60).contains(&second)) {
-        return None;
-    }
-    // Days from the civil date, after Howard Hinnant's algorithm.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year - era * 400;
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000)
 }
 
 #[cfg(test)]
@@ -228,10 +206,13 @@ mod tests {
             parse(&[("start", "timestamp"), ("start_timestamp", "2026-01-01T00:00:00Z")]),
             Ok(Start::TimestampMs(1_767_225_600_000))
         );
+        assert_eq!(
+            parse(&[("start", "timestamp"), ("start_timestamp", "2026-01-01T02:30:00.5+02:30")]),
+            Ok(Start::TimestampMs(1_767_225_600_500))
+        );
         for text in ["2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-01-01T24:00:00Z", "soon"] {
-            let wrong =
-                format!("option \"start_timestamp\": \"{text}\" is neither milliseconds nor 2026-01-01T00:00:00Z");
-            assert_eq!(parse(&[("start", "timestamp"), ("start_timestamp", text)]), Err(wrong));
+            let wrong = parse(&[("start", "timestamp"), ("start_timestamp", text)]).expect_err(text);
+            assert!(wrong.starts_with(&format!("option \"start_timestamp\": \"{text}\" is neither")), "{wrong}");
         }
         assert!(parse(&[("start", "offsets"), ("start_offsets", "0:-1")]).is_err());
         assert_eq!(
