@@ -85,7 +85,7 @@ impl Running {
         let (ready, stop, stop_http) = (http::Ready::default(), CancellationToken::new(), CancellationToken::new());
         let http = tokio::spawn(http::serve(listener, Arc::clone(&ready), handle, stop_http.clone()));
         let listener = TcpListener::bind(pg).await.with_context(|| format!("{pg} is not free (--pg-listen)"))?;
-        let app = App::open(config.app()?).await?;
+        let app = pgwire::while_starting(&listener, App::open(config.app()?)).await?;
         let clients = tokio::spawn(pgwire::serve(Arc::clone(&app), listener, stop.clone()));
         ready.store(true, Ordering::Release);
         Ok(Self { app, stop, stop_http, clients, http })

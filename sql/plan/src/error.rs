@@ -203,7 +203,9 @@ fn from_plan_message(message: &str, text: &str) -> Error {
         && let Some(name) = rest.split('\'').next()
     {
         let short = name.rsplit('.').next().unwrap_or(name);
-        let shown = name.strip_prefix("ebap.public.").or(name.strip_prefix("ebap.")).unwrap_or(name).to_owned();
+        // Names without a schema are looked for along the search path.
+        let bare = name.strip_prefix("ebap.$search_path.").or(name.strip_prefix("ebap.public."));
+        let shown = bare.or(name.strip_prefix("ebap.")).unwrap_or(name).to_owned();
         let mut mapped = Error::unknown_relation(&shown);
         mapped.position = find_word(text, short);
         return mapped;
