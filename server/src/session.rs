@@ -1,6 +1,7 @@
 //! One client's session: its settings, its transaction block, and what each statement does.
 
 mod change;
+mod functions;
 mod interrupt;
 mod names;
 mod set;
@@ -15,10 +16,8 @@ use datafusion::{
     common::{ParamValues, runtime::SpawnedTask},
     error::Result as DataFusionResult,
     logical_expr::LogicalPlan,
-    prelude::SessionContext,
     sql::{parser::Statement as DataFusionStatement, sqlparser::ast},
 };
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use ebap_catalog::Catalog;
 use ebap_sql::{Parsed, ShowKind, Statement, parse};
 use futures::{StreamExt, stream::BoxStream};
@@ -28,8 +27,9 @@ use tokio::sync::mpsc;
 use crate::{
     app::App,
     pgwire::sqlstate::{SqlError, from_query},
-    system::names_catalog,
+    system::Surroundings,
 };
+pub(crate) use functions::probe;
 pub(crate) use interrupt::{Interrupts, on_own_task};
 pub(crate) use settings::Settings;
 pub(crate) use show::type_name;
@@ -66,29 +66,22 @@ pub(crate) struct Planned {
 
 pub(crate) struct Session {
     pub(crate) app: Arc<App>,
-    context: SessionContext,
+    surroundings: Surroundings,
     pub(crate) settings: Arc<Settings>,
     pub(crate) interrupts: Arc<Interrupts>,
     transaction: Mutex<Option<Transaction>>,
-    compatibility: Arc<PostgresCompatibilityParser>,
     /// Notices of the statement that runs.
     notices: Mutex<Vec<String>>,
 }
 
 impl Session {
-    pub(crate) fn new(
-        app: Arc<App>,
-        context: SessionContext,
-        settings: Arc<Settings>,
-        compatibility: Arc<PostgresCompatibilityParser>,
-    ) -> Self {
+    pub(crate) fn new(app: Arc<App>, surroundings: Surroundings, settings: Arc<Settings>) -> Self {
         Self {
             app,
-            context,
+            surroundings,
             settings,
             interrupts: Arc::default(),
             transaction: Mutex::default(),
-            compatibility,
             notices: Mutex::default(),
         }
     }
@@ -128,13 +121,17 @@ impl Session {
 
     /// The plan of a query; what else sqlparser knows is not supported.
     pub(crate) async fn plan(&self, statement: &ast::Statement, text: &str) -> Result<Planned> {
-        let understood = match names_catalog(statement) {
-            true => self.compatible(statement, text),
-            false => statement.clone(),
+        let understood = names::distinct(self.surroundings.understood(statement, text)?);
+        let plan = match self.logical_plan(understood.clone()).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let error = from_query(error, text);
+                return Err(match functions::unknown(&error) {
+                    Some(name) => self.with_argument_types(&name, understood, error).await,
+                    None => self.not_yet(error),
+                });
+            }
         };
-        let state = self.context.state();
-        let plan = state.statement_to_plan(DataFusionStatement::Statement(Box::new(understood))).await;
-        let plan = plan.map_err(|error| self.not_yet(from_query(error, text)))?;
         if matches!(&plan, LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_)) {
             return Err(SqlError::new("0A000", "the statement is not supported")
                 .hint("Data come in through streams and tables."));
@@ -143,12 +140,18 @@ impl Session {
         Ok(Planned { plan, schema })
     }
 
-    /// A query of the system catalogs, in words that DataFusion has.
-    fn compatible(&self, statement: &ast::Statement, text: &str) -> ast::Statement {
-        // From the text where it is one statement, as some rewrites are of tokens.
-        match self.compatibility.parse(text) {
-            Ok(mut all) if all.len() == 1 => all.swap_remove(0),
-            _ => self.compatibility.rewrite(statement.clone()),
+    async fn logical_plan(&self, statement: ast::Statement) -> DataFusionResult<LogicalPlan> {
+        let state = self.surroundings.context.state();
+        state.statement_to_plan(DataFusionStatement::Statement(Box::new(statement))).await
+    }
+
+    /// Names the arguments of a function that does not exist: the types are what is wrong, often. They are
+    /// found by planning the call as one of a function that takes anything.
+    async fn with_argument_types(&self, name: &str, statement: ast::Statement, error: SqlError) -> SqlError {
+        let call = self.logical_plan(functions::probing(name, statement)).await;
+        match call.err().and_then(|found| functions::probed(&found)) {
+            Some(types) => functions::does_not_exist(name, &types, error.position),
+            None => error,
         }
     }
 
@@ -225,7 +228,7 @@ impl Session {
     /// task ends with the reader.
     async fn execute(&self, planned: Planned, text: &str) -> Result<Output> {
         let failed = |error| from_query(error, text);
-        let frame = self.context.execute_logical_plan(planned.plan).await.map_err(failed)?;
+        let frame = self.surroundings.context.execute_logical_plan(planned.plan).await.map_err(failed)?;
         let mut stream = frame.execute_stream().await.map_err(failed)?;
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let task = SpawnedTask::spawn(async move {

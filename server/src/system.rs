@@ -1,6 +1,7 @@
 //! What a query can name: the schemas `public`, `ebap`, `pg_catalog` and `information_schema`, resolved
 //! anew for every query, and the functions all sessions share.
 
+mod dialect;
 mod functions;
 mod information;
 mod mentions;
@@ -23,15 +24,19 @@ use datafusion::{
     error::Result as DataFusionResult,
     execution::{SessionState, SessionStateBuilder, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
     prelude::SessionContext,
+    sql::sqlparser::ast,
 };
-use datafusion_pg_catalog::pg_catalog::{context::EmptyContextProvider, setup_pg_catalog};
+use datafusion_pg_catalog::{
+    pg_catalog::{context::EmptyContextProvider, setup_pg_catalog},
+    sql::PostgresCompatibilityParser,
+};
 use ebap_catalog::Catalog;
 use ebap_sql::{session_config, session_state};
 use ebap_stream::Engine;
 
-use crate::{app::App, session::Settings};
+use crate::{app::App, pgwire::sqlstate::SqlError, session::Settings};
 use information::Information;
-pub(crate) use mentions::names_catalog;
+use mentions::names_catalog;
 use pg_catalog::{Described, PgCatalog};
 use search_path::SearchPath;
 use yielding::YieldingJoins;
@@ -46,7 +51,9 @@ const SEARCH_PATH: &str = "$search_path";
 #[derive(Clone)]
 pub(crate) struct Shared {
     state: SessionState,
+    schemas: Arc<dyn CatalogProvider>,
     described: Arc<Described>,
+    compatibility: Arc<PostgresCompatibilityParser>,
 }
 
 /// What every session starts from: functions, settings, schemas.
@@ -61,11 +68,16 @@ pub(crate) fn shared(app: &Arc<App>) -> anyhow::Result<Shared> {
         SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rule(Arc::new(YieldingJoins)).build();
     let context = SessionContext::new_with_state(state);
     let described = Arc::new(Described::new(Arc::clone(app)));
-    set_up(&context, app, &described)?;
-    Ok(Shared { state: context.state(), described })
+    let schemas = set_up(&context, app, &described)?;
+    let compatibility = Arc::new(PostgresCompatibilityParser::new());
+    Ok(Shared { state: context.state(), schemas, described, compatibility })
 }
 
-fn set_up(context: &SessionContext, app: &Arc<App>, described: &Arc<Described>) -> DataFusionResult<()> {
+fn set_up(
+    context: &SessionContext,
+    app: &Arc<App>,
+    described: &Arc<Described>,
+) -> DataFusionResult<Arc<dyn CatalogProvider>> {
     let schemas = Arc::new(MemoryCatalogProvider::new());
     schemas.register_schema("public", Arc::new(Relations { engine: Arc::clone(&app.engine) }))?;
     schemas.register_schema("ebap", Arc::new(System { app: Arc::clone(app) }))?;
@@ -76,7 +88,7 @@ fn set_up(context: &SessionContext, app: &Arc<App>, described: &Arc<Described>) 
         schemas.register_schema("pg_catalog", Arc::new(PgCatalog { inner, described: Arc::clone(described) }))?;
     }
     functions::register(context, described);
-    Ok(())
+    Ok(schemas)
 }
 
 /// What one session runs its queries in: the shared state, its own search path, and the functions that
@@ -84,7 +96,7 @@ fn set_up(context: &SessionContext, app: &Arc<App>, described: &Arc<Described>) 
 ///
 /// # Errors
 /// Where a schema cannot be registered.
-pub(crate) fn session_context(shared: &Shared, settings: &Arc<Settings>) -> DataFusionResult<SessionContext> {
+pub(crate) fn surroundings(shared: &Shared, settings: &Arc<Settings>) -> DataFusionResult<Surroundings> {
     let own: Arc<dyn CatalogProvider> = Arc::new(MemoryCatalogProvider::new());
     let config = shared.state.config().clone();
     let config =
@@ -93,17 +105,48 @@ pub(crate) fn session_context(shared: &Shared, settings: &Arc<Settings>) -> Data
     catalogs.register_catalog(DATABASE.to_owned(), Arc::clone(&own));
     let state = SessionStateBuilder::new_from_existing(shared.state.clone());
     let mut state = state.with_config(config).with_catalog_list(Arc::new(catalogs)).build();
-    if let Some(schemas) = shared.state.catalog_list().catalog(DATABASE) {
-        for name in schemas.schema_names() {
-            if let Some(schema) = schemas.schema(&name) {
-                own.register_schema(&name, schema)?;
-            }
+    for name in shared.schemas.schema_names() {
+        if let Some(schema) = shared.schemas.schema(&name) {
+            own.register_schema(&name, schema)?;
         }
-        let path = SearchPath { schemas, settings: Arc::clone(settings) };
-        functions::register_session(&mut state, &path, &shared.described)?;
-        own.register_schema(SEARCH_PATH, Arc::new(path))?;
     }
-    Ok(SessionContext::new_with_state(state))
+    let path = SearchPath { schemas: Arc::clone(&shared.schemas), settings: Arc::clone(settings) };
+    functions::register_session(&mut state, &path, &shared.described)?;
+    own.register_schema(SEARCH_PATH, Arc::new(path.clone()))?;
+    let described = Arc::clone(&shared.described);
+    let compatibility = Arc::clone(&shared.compatibility);
+    Ok(Surroundings { context: SessionContext::new_with_state(state), path, described, compatibility })
+}
+
+/// What a session runs its queries in.
+pub(crate) struct Surroundings {
+    pub(crate) context: SessionContext,
+    path: SearchPath,
+    described: Arc<Described>,
+    compatibility: Arc<PostgresCompatibilityParser>,
+}
+
+impl Surroundings {
+    /// A query of the system catalogs, in words that DataFusion has; any other as it is.
+    ///
+    /// # Errors
+    /// 42P01 for a name that is none of a relation.
+    pub(crate) fn understood(&self, statement: &ast::Statement, text: &str) -> Result<ast::Statement, SqlError> {
+        if !names_catalog(statement) {
+            return Ok(statement.clone());
+        }
+        let mut translated = statement.clone();
+        dialect::translate(&mut translated, &self.path, &self.described)?;
+        // Some of the parser's rewrites are of the tokens that clients send.
+        let parsed = match translated == *statement {
+            true => self.compatibility.parse(text),
+            false => self.compatibility.parse(&translated.to_string()),
+        };
+        Ok(match parsed {
+            Ok(mut all) if all.len() == 1 => all.swap_remove(0),
+            _ => self.compatibility.rewrite(translated),
+        })
+    }
 }
 
 /// Streams, tables and views as they are now.

@@ -5,18 +5,25 @@ use std::{collections::HashMap, fmt::Debug, sync::Arc};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow_pg::datatypes::{df::deserialize_parameters, into_pg_type};
 use async_trait::async_trait;
-use datafusion::{common::ParamValues, logical_expr::LogicalPlan, sql::sqlparser::ast};
+use datafusion::{
+    common::{
+        ParamValues,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{Expr, LogicalPlan},
+    sql::sqlparser::ast,
+};
 use ebap_sql::{Parsed, Statement, parse};
 use futures::{Sink, SinkExt, StreamExt, stream};
 use pgwire::{
     api::{
-        ClientInfo, ClientPortalStore, ErrorHandler, PgWireConnectionState, Type,
+        ClientInfo, ClientPortalStore, DEFAULT_NAME, ErrorHandler, PgWireConnectionState, Type,
         auth::{ServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation},
         cancel::CancelHandler,
-        portal::{Format, Portal},
+        portal::{Format, Portal, PortalExecutionState},
         query::{
-            ExtendedQueryHandler, SimpleQueryHandler, send_execution_response, send_query_response,
-            send_ready_for_query,
+            ExtendedQueryHandler, SimpleQueryHandler, send_execution_response, send_partial_query_response,
+            send_query_response, send_ready_for_query,
         },
         results::{FieldInfo, QueryResponse, Response, Tag},
         stmt::QueryParser,
@@ -149,6 +156,46 @@ impl Connection {
         Ok(self.session.end_implicit(true).await?)
     }
 
+    /// Runs a portal, or runs it on. Rows are sent as they come; pgwire's own would first keep them all.
+    async fn execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Err(PgWireError::NotReadyForQuery);
+        }
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let portal = client.portal_store().get_portal(name);
+        let portal = portal.ok_or_else(|| PgWireError::PortalNotFound(name.to_owned()))?;
+        let state = portal.state();
+        let mut state = state.lock().await;
+        if matches!(*state, PortalExecutionState::Initial) {
+            match ExtendedQueryHandler::do_query(self, client, &portal, 0).await? {
+                Response::Query(rows) => *state = PortalExecutionState::Suspended(rows),
+                Response::Execution(tag) | Response::TransactionStart(tag) | Response::TransactionEnd(tag) => {
+                    send_execution_response(client, tag).await?;
+                }
+                _ => client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?,
+            }
+        } else if matches!(*state, PortalExecutionState::Finished) {
+            send_execution_response(client, Tag::new("SELECT").with_rows(0)).await?;
+        }
+        if let PortalExecutionState::Suspended(rows) = &mut *state {
+            let rows_max = usize::try_from(message.max_rows).unwrap_or(0);
+            let sent = send_partial_query_response(client, rows, rows_max).await;
+            if !matches!(sent, Ok(true)) {
+                *state = PortalExecutionState::Finished;
+            }
+            sent?;
+        }
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        Ok(())
+    }
+
     fn status(&self) -> TransactionStatus {
         if self.session.in_block() { TransactionStatus::Transaction } else { TransactionStatus::Idle }
     }
@@ -219,9 +266,24 @@ impl QueryParser for StatementParser {
     }
 }
 
-/// Types of `$1`, `$2`, … as the plan infers them.
+/// Types of `$1`, `$2`, … as the plan infers them; that of a cast around one is its type, as in
+/// PostgreSQL.
 fn parameters(plan: &LogicalPlan) -> PgWireResult<Vec<Option<DataType>>> {
-    let found = plan.get_parameter_types().map_err(|error| from_query(error, ""))?;
+    let mut found = plan.get_parameter_types().map_err(|error| from_query(error, ""))?;
+    let casts = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Cast(cast) = expr
+                    && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                {
+                    let of = found.entry(placeholder.id.clone()).or_default();
+                    of.get_or_insert_with(|| cast.data_type.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    casts.map_err(|error| from_query(error, ""))?;
     let mut numbered: Vec<(usize, Option<DataType>)> =
         found.into_iter().filter_map(|(name, of)| Some((name.trim_start_matches('$').parse().ok()?, of))).collect();
     numbered.sort_by_key(|(number, _)| *number);
@@ -291,7 +353,7 @@ impl ExtendedQueryHandler for Connection {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         self.session.interrupts.begin(self.session.settings.statement_timeout());
-        let done = self._on_execute(client, message).await;
+        let done = self.execute(client, message).await;
         self.session.interrupts.end();
         if done.is_err() {
             self.session.failed();
@@ -405,7 +467,7 @@ impl StartupHandler for Connection {
 #[async_trait]
 impl CancelHandler for Connection {
     async fn on_cancel_request(&self, request: CancelRequest) {
-        if let SecretKey::I32(key) = request.secret_key {
+        if let Some(key) = request.secret_key.as_i32() {
             self.sessions.cancel(request.pid, key);
         }
     }
@@ -418,7 +480,7 @@ impl ErrorHandler for Connection {
         C: ClientInfo,
     {
         self.session.failed();
-        let name = |name: &str| name.replace(pgwire::api::DEFAULT_NAME, "");
+        let name = |name: &str| name.replace(DEFAULT_NAME, "");
         let own = match error {
             PgWireError::StatementNotFound(found) => {
                 SqlError::new("26000", format!("prepared statement \"{}\" does not exist", name(found)))

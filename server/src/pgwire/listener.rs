@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use ebap_connector::time;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -27,7 +26,7 @@ use super::{
 use crate::{
     app::App,
     session::Session,
-    system::{Shared, session_context, shared},
+    system::{Shared, shared, surroundings},
 };
 
 /// Until the next try where a connection could not be accepted.
@@ -66,13 +65,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 /// # Errors
 /// Where the session catalog cannot be built.
 pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let server = Arc::new(Server {
-        shared: shared(&app)?,
-        app,
-        sessions: Arc::default(),
-        compatibility: Arc::new(PostgresCompatibilityParser::new()),
-        open: AtomicUsize::new(0),
-    });
+    let server = Arc::new(Server { shared: shared(&app)?, app, sessions: Arc::default(), open: AtomicUsize::new(0) });
     let mut connections = JoinSet::new();
     loop {
         let socket = tokio::select! {
@@ -90,7 +83,6 @@ struct Server {
     app: Arc<App>,
     shared: Shared,
     sessions: Arc<Sessions>,
-    compatibility: Arc<PostgresCompatibilityParser>,
     open: AtomicUsize,
 }
 
@@ -111,11 +103,11 @@ impl Server {
 
     async fn session(&self, socket: TcpStream, second: std::net::TcpStream, shutdown: CancellationToken) {
         let settings = Arc::default();
-        let context = match session_context(&self.shared, &settings) {
-            Ok(context) => context,
+        let surroundings = match surroundings(&self.shared, &settings) {
+            Ok(surroundings) => surroundings,
             Err(error) => return farewell(&second, &SqlError::new("XX000", error.to_string())),
         };
-        let session = Session::new(Arc::clone(&self.app), context, settings, Arc::clone(&self.compatibility));
+        let session = Session::new(Arc::clone(&self.app), surroundings, settings);
         let connection = Arc::new(Connection::new(session, Arc::clone(&self.sessions)));
         let bytes_max = self.app.config.message_bytes_max;
         let mut served = tokio::spawn(connection::serve(socket, connection, bytes_max));
@@ -142,4 +134,25 @@ fn split(socket: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)>
     let socket = socket.into_std()?;
     let second = socket.try_clone()?;
     Ok((TcpStream::from_std(socket)?, second))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio_postgres::{NoTls, error::SqlState};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_is_told_that_the_server_starts() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("postgres://ebap@{}/ebap", listener.local_addr().expect("bound"));
+        let (open, opened) = oneshot::channel::<()>();
+        let starting = tokio::spawn(async move { while_starting(&listener, opened).await });
+        let refused = tokio_postgres::connect(&url, NoTls).await.err().expect("it is starting");
+        assert_eq!(refused.code(), Some(&SqlState::CANNOT_CONNECT_NOW));
+        assert_eq!(refused.as_db_error().map(|error| error.message()), Some("the database system is starting up"));
+        open.send(()).expect("it waits");
+        assert_eq!(starting.await.expect("no panic"), Ok(()));
+    }
 }

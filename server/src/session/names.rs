@@ -3,14 +3,33 @@
 //! Only what the client is told is named so. Inside of a plan a column keeps the name DataFusion gave
 //! it: that one is unique, and PostgreSQL's (`sum`, `sum`) is not.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, DataType, Expr, ObjectName, SelectItem, SetExpr, Subscript, Value,
+    self, AccessExpr, DataType, Expr, Ident, ObjectName, SelectItem, SetExpr, Subscript, Value,
 };
 
 const UNNAMED: &str = "?column?";
+
+/// Gives columns of the same name names of their own, which DataFusion needs and nobody sees.
+pub(super) fn distinct(mut statement: ast::Statement) -> ast::Statement {
+    let ast::Statement::Query(query) = &mut statement else { return statement };
+    let SetExpr::Select(select) = query.body.as_mut() else { return statement };
+    let mut seen = HashSet::new();
+    for (at, item) in select.projection.iter_mut().enumerate() {
+        let (name, expr) = match &*item {
+            SelectItem::UnnamedExpr(expr) => (expr.to_string().to_lowercase(), expr),
+            SelectItem::ExprWithAlias { expr, alias } => (folded(alias), expr),
+            _ => continue,
+        };
+        if !seen.insert(name.clone()) {
+            let alias = Ident::with_quote('"', format!("{name}${at}"));
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+    statement
+}
 
 /// The columns as the client is told of them.
 pub(super) fn named(statement: &ast::Statement, schema: &Schema) -> SchemaRef {
@@ -66,7 +85,7 @@ fn of_item(item: &SelectItem) -> Option<String> {
     }
 }
 
-fn folded(ident: &ast::Ident) -> String {
+fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
@@ -187,6 +206,20 @@ mod tests {
         ] {
             assert_eq!(names(&format!("SELECT {sql} FROM t"), 1), [name], "{sql}");
         }
+    }
+
+    #[test]
+    fn columns_that_are_named_alike_are_told_apart_inside() {
+        let told_apart = |sql: &str| {
+            let parsed = parse(sql).expect(sql).pop().expect("a statement");
+            let Statement::Query(statement) = parsed.statement else { panic!("{sql}") };
+            distinct(*statement).to_string()
+        };
+        assert_eq!(
+            told_apart("SELECT count(*), 1 AS x, count(*), 2 AS X, y FROM t"),
+            "SELECT count(*), 1 AS x, count(*) AS \"count(*)$2\", 2 AS \"x$3\", y FROM t"
+        );
+        assert_eq!(told_apart("SELECT x, y FROM t"), "SELECT x, y FROM t");
     }
 
     #[test]

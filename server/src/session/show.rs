@@ -58,7 +58,7 @@ impl Session {
             None => TableReference::bare(name),
         };
         let unknown = || SqlError::new("42P01", format!("relation \"{name}\" does not exist"));
-        let table = self.context.table_provider(reference).await.map_err(|_| self.not_yet(unknown()))?;
+        let table = self.surroundings.context.table_provider(reference).await.map_err(|_| self.not_yet(unknown()))?;
         let catalog = self.catalog();
         let comments = catalog.relation(name).map(|object| object.column_comments.clone()).unwrap_or_default();
         let columns = table.schema();
@@ -93,8 +93,13 @@ impl Session {
                     let schema = Arc::new(plan.schema().as_arrow().clone());
                     return self.execute(Planned { plan, schema }, text).await;
                 }
-                let physical =
-                    self.context.state().create_physical_plan(&plan).await.map_err(|error| from_query(error, text))?;
+                let physical = self
+                    .surroundings
+                    .context
+                    .state()
+                    .create_physical_plan(&plan)
+                    .await
+                    .map_err(|error| from_query(error, text))?;
                 lines(&displayable(physical.as_ref()).indent(verbose).to_string())
             }
             _ => Err(SqlError::new("0A000", "EXPLAIN of this statement is not supported")
@@ -137,7 +142,7 @@ pub(crate) fn type_name(field: &Field) -> String {
     of_type(field.data_type())
 }
 
-fn of_type(of: &DataType) -> String {
+pub(super) fn of_type(of: &DataType) -> String {
     match of {
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint".to_owned(),

@@ -17,6 +17,7 @@ use datafusion::{
 use postgres_types::Type;
 
 use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, search_path::SearchPath};
+use crate::session::probe;
 
 /// From the arguments of a row, as text, to the value, as text.
 type Run = Arc<dyn Fn(&[Option<&str>]) -> DataFusionResult<Option<String>> + Send + Sync>;
@@ -167,6 +168,7 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
         })
         .into(),
     );
+    context.register_udf(probe());
     let format = |args: &[Option<&str>]| Ok(number(args, 0).map(|oid| format_type(oid, number(args, 1).unwrap_or(-1))));
     context.register_udf(Function::new("format_type", &[2], DataType::Utf8, format).into());
 }

@@ -13,7 +13,7 @@ const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
 const TYPES: [&str; 8] = ["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole", "oid", "name"];
 
 /// Whether it names a relation, function or type of `pg_catalog` or `information_schema`.
-pub(crate) fn names_catalog(statement: &ast::Statement) -> bool {
+pub(super) fn names_catalog(statement: &ast::Statement) -> bool {
     statement.visit(&mut Mentions).is_break()
 }
 

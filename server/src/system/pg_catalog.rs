@@ -4,8 +4,8 @@
 use std::{any::Any, collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray},
-    datatypes::{DataType, SchemaRef},
+    array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, new_null_array},
+    datatypes::{DataType, Field, SchemaRef},
 };
 use arrow_pg::datatypes::into_pg_type;
 use async_trait::async_trait;
@@ -29,6 +29,21 @@ const FIRST_RELATION: i32 = 16_400;
 /// The one role there is, and `pg_class` itself.
 const OWNER: i32 = 10;
 const CLASS_OF_RELATIONS: i32 = 1_259;
+/// Tables that `pg_description` and `pg_depend` name by oid.
+const CATALOGS: [(&str, i32); 12] = [
+    ("pg_attrdef", 2_604),
+    ("pg_attribute", 1_249),
+    ("pg_class", CLASS_OF_RELATIONS),
+    ("pg_constraint", 2_606),
+    ("pg_database", 1_262),
+    ("pg_extension", 3_079),
+    ("pg_index", 2_610),
+    ("pg_namespace", 2_615),
+    ("pg_proc", 1_255),
+    ("pg_rewrite", 2_618),
+    ("pg_trigger", 2_620),
+    ("pg_type", 1_247),
+];
 
 /// A relation with all that the catalogs say of it.
 struct Relation {
@@ -98,6 +113,14 @@ impl Described {
             all.push(Relation { oid, schema: "ebap", name: name.to_owned(), kind: "v", columns, object: None });
         }
         all
+    }
+
+    /// Of a relation that exists, or of a table of `pg_catalog` that others refer to.
+    pub(super) fn oid_of(&self, schema: &str, name: &str) -> Option<i32> {
+        if schema == "pg_catalog" {
+            return CATALOGS.iter().find(|(other, _)| *other == name).map(|(_, oid)| *oid);
+        }
+        self.relations().into_iter().find(|one| one.schema == schema && one.name == name).map(|one| one.oid)
     }
 
     fn by_oid(&self, oid: i32) -> Option<(&'static str, String)> {
@@ -194,6 +217,11 @@ impl Same {
     fn null(&self) -> ArrayRef {
         Arc::new(StringArray::new_null(self.0))
     }
+
+    /// No privileges, no options.
+    fn no_list(&self) -> ArrayRef {
+        new_null_array(&DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))), self.0)
+    }
 }
 
 fn namespaces() -> DataFusionResult<RecordBatch> {
@@ -202,7 +230,7 @@ fn namespaces() -> DataFusionResult<RecordBatch> {
         ("oid", ints(SCHEMAS.iter().map(|one| one.1))),
         ("nspname", strings(SCHEMAS.iter().map(|one| one.0))),
         ("nspowner", same.int(OWNER)),
-        ("nspacl", same.null()),
+        ("nspacl", same.no_list()),
     ])
 }
 
@@ -240,8 +268,8 @@ fn classes(all: &[Relation]) -> DataFusionResult<RecordBatch> {
         ("relrewrite", same.int(0)),
         ("relfrozenxid", same.int(0)),
         ("relminmxid", same.int(0)),
-        ("relacl", same.null()),
-        ("reloptions", same.null()),
+        ("relacl", same.no_list()),
+        ("reloptions", same.no_list()),
         ("relpartbound", same.null()),
     ];
     batch(columns)
@@ -301,9 +329,9 @@ fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
         ("attislocal", same.truth(true)),
         ("attinhcount", same.int(0)),
         ("attcollation", same.int(0)),
-        ("attacl", same.null()),
-        ("attoptions", same.null()),
-        ("attfdwoptions", same.null()),
+        ("attacl", same.no_list()),
+        ("attoptions", same.no_list()),
+        ("attfdwoptions", same.no_list()),
         ("attmissingval", same.null()),
     ])
 }
@@ -344,7 +372,7 @@ fn databases() -> DataFusionResult<RecordBatch> {
         ("datctype", same.text("C")),
         ("daticulocale", same.null()),
         ("datcollversion", same.null()),
-        ("datacl", same.null()),
+        ("datacl", same.no_list()),
     ])
 }
 
@@ -363,7 +391,7 @@ fn roles() -> DataFusionResult<RecordBatch> {
         ("rolpassword", same.text("********")),
         ("rolvaliduntil", same.null()),
         ("rolbypassrls", same.truth(true)),
-        ("rolconfig", same.null()),
+        ("rolconfig", same.no_list()),
     ])
 }
 
