@@ -127,7 +127,7 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
         ("current_database", &[0], Some(DATABASE.to_owned())),
         ("current_catalog", &[0], Some(DATABASE.to_owned())),
         ("pg_get_userbyid", &[1], Some(DATABASE.to_owned())),
-        ("pg_get_viewdef", &[1, 2], None),
+        ("pg_get_function_sqlbody", &[1], None),
         ("pg_get_indexdef", &[1, 3], None),
         ("pg_get_serial_sequence", &[2], None),
         ("pg_get_function_result", &[1], None),
@@ -158,6 +158,13 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
     context.register_udf(
         Function::new("obj_description", &[1, 2], DataType::Utf8, move |args| {
             Ok(number(args, 0).and_then(|oid| of_object.comment(oid)))
+        })
+        .into(),
+    );
+    let of_view = Arc::clone(described);
+    context.register_udf(
+        Function::new("pg_get_viewdef", &[1, 2], DataType::Utf8, move |args| {
+            Ok(number(args, 0).and_then(|oid| of_view.view_query(oid)))
         })
         .into(),
     );

@@ -136,6 +136,14 @@ impl Described {
         self.app.catalog().relation(&name)?.comment.clone()
     }
 
+    /// The query of a materialized view.
+    pub(super) fn view_query(&self, oid: i32) -> Option<String> {
+        let (_, name) = self.by_oid(oid).filter(|(schema, _)| *schema == "public")?;
+        let catalog = self.app.catalog();
+        let view = catalog.find(ObjectKind::MaterializedView, &name)?;
+        view.sql.split_once(" AS\n").map(|(_, query)| query.to_owned())
+    }
+
     /// Of a column, counted from 1.
     pub(super) fn column_comment(&self, oid: i32, column: i32) -> Option<String> {
         let (_, name) = self.by_oid(oid).filter(|(schema, _)| *schema == "public")?;
@@ -318,7 +326,7 @@ fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
         ("atttypmod", ints(all.iter().map(|one| one.3.1))),
         ("attbyval", truths(all.iter().map(|one| (1..=8).contains(&length(&one.3.0))).collect())),
         ("attalign", same.text("i")),
-        ("attstorage", same.text("p")),
+        ("attstorage", strings(all.iter().map(|one| if length(&one.3.0) < 0 { "x" } else { "p" }))),
         ("attcompression", same.text("")),
         ("attnotnull", truths(all.iter().map(|one| !one.2.is_nullable()).collect())),
         ("atthasdef", same.truth(false)),
