@@ -14,6 +14,7 @@ use ebap_sql::{Plans, SecretSource, plan_catalog, secret_source};
 use ebap_stream::{Engine, EngineConfig};
 use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
 use parking_lot::RwLock;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{pgwire::sqlstate::SqlError, registry::Connectors};
 
@@ -26,6 +27,8 @@ pub struct AppConfig {
     /// Bytes all queries together may take.
     pub query_memory_max: usize,
     pub connections_max: usize,
+    /// Bytes of one message of a client.
+    pub message_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -33,7 +36,8 @@ pub struct App {
     pub(crate) engine: Arc<Engine>,
     catalog: RwLock<Arc<Catalog>>,
     store: CatalogStore,
-    changing: tokio::sync::Mutex<()>,
+    /// Held by whoever changes the catalog.
+    changing: Arc<Mutex<()>>,
     pub(crate) config: AppConfig,
     /// Held for as long as the server runs: a second one must not use the same folder.
     _lock: File,
@@ -60,7 +64,7 @@ impl App {
             tracing::error!(error = error.chain(), "not every job could be started");
         }
         let catalog = RwLock::new(Arc::new(catalog));
-        Ok(Arc::new(Self { engine, catalog, store, changing: tokio::sync::Mutex::default(), config, _lock: lock }))
+        Ok(Arc::new(Self { engine, catalog, store, changing: Arc::default(), config, _lock: lock }))
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {
@@ -72,17 +76,48 @@ impl App {
     /// # Errors
     /// 40001 where the catalog is no longer the one `next` was made from; of a connector whose options
     /// are wrong. Nothing has changed then.
-    pub(crate) async fn commit(&self, base: u64, next: Catalog) -> Result<(), SqlError> {
-        let _one = self.changing.lock().await;
-        let found = self.catalog.read().version;
+    pub(crate) async fn commit(self: &Arc<Self>, base: u64, next: Catalog) -> Result<(), SqlError> {
+        let turn = Arc::clone(&self.changing).lock_owned().await;
+        let found = self.catalog().version;
         if found != base {
             return Err(ebap_sql::Error::from(ebap_catalog::Error::Conflict { expected: base, found }).into());
         }
+        self.replace(turn, next).await
+    }
+
+    /// The same for a change that is made now, from the newest catalog. Others wait meanwhile, so no two
+    /// changes are in each other's way.
+    pub(crate) async fn change<T>(
+        self: &Arc<Self>,
+        make: impl FnOnce(&Catalog) -> Result<(Catalog, T), SqlError>,
+    ) -> Result<T, SqlError> {
+        let turn = Arc::clone(&self.changing).lock_owned().await;
+        let now = self.catalog();
+        let (next, made) = make(&now)?;
+        if next != *now {
+            self.replace(turn, next).await?;
+        }
+        Ok(made)
+    }
+
+    /// Whether the catalog could be made durable: every error that a connector has with its options.
+    pub(crate) fn check(&self, next: &Catalog) -> Result<(), SqlError> {
+        self.validate(&resolved(next)?)
+    }
+
+    async fn replace(self: &Arc<Self>, turn: OwnedMutexGuard<()>, next: Catalog) -> Result<(), SqlError> {
         let plans = resolved(&next)?;
         self.validate(&plans)?;
-        let next = self.store.replace(base, next).await.map_err(ebap_sql::Error::from)?;
-        *self.catalog.write() = Arc::new(next);
-        self.engine.reconcile(plans).await.map_err(SqlError::from)
+        let app = Arc::clone(self);
+        // On a task of its own: a client that goes away must not leave it half done.
+        let done = tokio::spawn(async move {
+            let _turn = turn;
+            let base = app.catalog().version;
+            let next = app.store.replace(base, next).await.map_err(ebap_sql::Error::from)?;
+            *app.catalog.write() = Arc::new(next);
+            app.engine.reconcile(plans).await.map_err(SqlError::from)
+        });
+        done.await.map_err(|error| SqlError::new("XX000", format!("the change was given up: {error}")))?
     }
 
     /// Builds every connector that is new, so that a wrong option is an error of the statement.
@@ -127,6 +162,8 @@ impl App {
 
     /// Finishes every step and makes it durable.
     pub async fn shutdown(&self) {
+        // A change that is being made comes first.
+        let _turn = self.changing.lock().await;
         self.engine.shutdown().await;
     }
 }

@@ -10,7 +10,7 @@ use crate::app::AppConfig;
 
 /// Every setting: name in the file, default, what it is. The environment has it as `EBAP_` and the
 /// name in capitals.
-const SETTINGS: [(&str, &str, &str); 13] = [
+const SETTINGS: [(&str, &str, &str); 14] = [
     ("data_dir", "ebap-data", "folder of catalog and state"),
     ("pg_listen", "127.0.0.1:5410", "address of the Postgres wire"),
     ("http_listen", "127.0.0.1:8410", "address of health and metrics"),
@@ -23,6 +23,7 @@ const SETTINGS: [(&str, &str, &str); 13] = [
     ("state_bytes_max", "4GB", "aggregate state of one view, at the most"),
     ("query_memory_max", "2GB", "memory of all queries together"),
     ("connections_max", "500", "clients at once"),
+    ("message_bytes_max", "64MB", "one message of a client, at the most"),
     ("log", "info", "log filter, as in RUST_LOG"),
 ];
 
@@ -182,6 +183,7 @@ impl Config {
             },
             query_memory_max: bytes("query_memory_max")?,
             connections_max: number("connections_max")?,
+            message_bytes_max: bytes("message_bytes_max")?,
         })
     }
 }

@@ -55,7 +55,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     watch_signals(stop.clone())?;
     let running = Running::start(&config).await?;
-    let url = format!("postgres://ebap@{}/ebap", config.pg_listen()?);
+    let url = format!("postgres://ebap@{}/ebap", running.pg_address);
     let files: Vec<File> =
         MIGRATIONS.iter().map(|(name, text)| File { name: (*name).to_owned(), text: (*text).to_owned() }).collect();
     migrate::apply(&files, &url, false).await?;

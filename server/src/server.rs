@@ -1,6 +1,9 @@
 //! `ebap server`: from configuration to a running process, and back down in order.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -34,7 +37,7 @@ pub async fn run(args: ServerArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     watch_signals(stop.clone())?;
     let running = Running::start(&config).await?;
-    eprintln!("ebap is ready: psql \"postgres://ebap@{}/ebap\"", config.pg_listen()?);
+    eprintln!("ebap is ready: psql \"postgres://ebap@{}/ebap\"", running.pg_address);
     stop.cancelled().await;
     running.stop().await
 }
@@ -68,6 +71,8 @@ pub(crate) fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
 /// A server with its listeners.
 pub(crate) struct Running {
     pub(crate) app: Arc<App>,
+    /// Where clients connect: the port that was given, where any was asked for.
+    pub(crate) pg_address: SocketAddr,
     stop: CancellationToken,
     stop_http: CancellationToken,
     clients: tokio::task::JoinHandle<anyhow::Result<()>>,
@@ -85,10 +90,11 @@ impl Running {
         let (ready, stop, stop_http) = (http::Ready::default(), CancellationToken::new(), CancellationToken::new());
         let http = tokio::spawn(http::serve(listener, Arc::clone(&ready), handle, stop_http.clone()));
         let listener = TcpListener::bind(pg).await.with_context(|| format!("{pg} is not free (--pg-listen)"))?;
-        let app = App::open(config.app()?).await?;
+        let pg_address = listener.local_addr()?;
+        let app = pgwire::while_starting(&listener, App::open(config.app()?)).await?;
         let clients = tokio::spawn(pgwire::serve(Arc::clone(&app), listener, stop.clone()));
         ready.store(true, Ordering::Release);
-        Ok(Self { app, stop, stop_http, clients, http })
+        Ok(Self { app, pg_address, stop, stop_http, clients, http })
     }
 
     /// Clients are told 57P01, every step is finished and made durable.

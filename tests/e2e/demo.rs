@@ -44,7 +44,9 @@ async fn live_rows(pg_port: u16) -> anyhow::Result<()> {
     let first = counted(0).await?;
     counted(first).await?;
     for view in ["active_users_now", "cart_abandonment", "regional_health"] {
-        rows::texts(&client, &format!("SELECT * FROM {view}")).await?;
+        let select = format!("SELECT * FROM {view}");
+        // The migrations may still be running here too.
+        wait::until(view, wait::PATIENCE, async || Ok(rows::texts(&client, &select).await.ok())).await?;
     }
     Ok(())
 }

@@ -1,106 +1,158 @@
 //! Accepting connections, and ending them.
 
 use std::{
-    io::Write,
+    future::Future,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use bytes::{BufMut, BytesMut};
-use datafusion::prelude::SessionContext;
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
-use pgwire::{api::ConnectionManager, tokio::process_socket};
-use tokio::{net::TcpListener, task::JoinSet};
+use ebap_connector::time;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    handlers::{Connection, Handlers},
+    connection::{self, farewell},
+    handlers::Connection,
+    sessions::Sessions,
     sqlstate::SqlError,
 };
-use crate::{app::App, session::Session, system::base_state};
+use crate::{
+    app::App,
+    session::Session,
+    system::{Shared, shared, surroundings},
+};
+
+/// Until the next try where a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs `opening`, and tells whoever connects meanwhile that it is not done.
+pub(crate) async fn while_starting<T>(listener: &TcpListener, opening: impl Future<Output = T>) -> T {
+    let mut opening = pin!(opening);
+    loop {
+        tokio::select! {
+            biased;
+            opened = &mut opening => return opened,
+            socket = accept(listener) => {
+                tokio::spawn(connection::refuse(socket, SqlError::new("57P03", "the database system is starting up")));
+            }
+        }
+    }
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => return socket,
+            Err(error) => {
+                // Out of descriptors, most likely: others may close soon.
+                tracing::warn!(%error, "a connection cannot be accepted");
+                time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
 
 /// Serves until `shutdown`; then tells every client 57P01 and closes.
 ///
 /// # Errors
 /// Where the session catalog cannot be built.
 pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let state = base_state(&app)?;
-    let manager = Arc::new(ConnectionManager::new());
-    let compatibility = Arc::new(PostgresCompatibilityParser::new());
-    let open = Arc::new(AtomicUsize::new(0));
+    let server = Arc::new(Server { shared: shared(&app)?, app, sessions: Arc::default(), open: AtomicUsize::new(0) });
     let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
+        let socket = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            socket = accept(&listener) => socket,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
         };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                // Out of descriptors, most likely: others may close soon.
-                tracing::warn!(%error, "a connection cannot be accepted");
-                ebap_connector::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Ok((socket, second)) = split(socket) else { continue };
-        if open.fetch_add(1, Ordering::Relaxed) >= app.config.connections_max {
-            open.fetch_sub(1, Ordering::Relaxed);
-            farewell(second, SqlError::new("53300", "sorry, too many clients already"));
-            continue;
-        }
-        let context = SessionContext::new_with_state(state.clone());
-        let session = Session::new(Arc::clone(&app), context, Arc::clone(&compatibility));
-        let handlers = Handlers(Arc::new(Connection::new(session, Arc::clone(&manager))));
-        let (shutdown, open) = (shutdown.clone(), Arc::clone(&open));
-        connections.spawn(async move {
-            let served = tokio::spawn(process_socket(socket, None, handlers));
-            let abort = served.abort_handle();
-            tokio::select! {
-                () = shutdown.cancelled() => {
-                    abort.abort();
-                    farewell(second, SqlError::new("57P01", "terminating connection due to administrator command"));
-                }
-                served = served => match served {
-                    // A client that vanishes is its own business.
-                    Ok(result) => if let Err(error) = result { tracing::debug!(%error, "a connection ended") },
-                    Err(panic) => {
-                        tracing::error!(%panic, "a connection failed");
-                        farewell(second, SqlError::new("XX000", "internal error; the connection is closed, the server goes on"));
-                    }
-                },
-            }
-            open.fetch_sub(1, Ordering::Relaxed);
-        });
+        connections.spawn(Arc::clone(&server).serve(socket, shutdown.clone()));
     }
     while connections.join_next().await.is_some() {}
     Ok(())
 }
 
-/// The socket, and a second handle on it for the last word.
-fn split(socket: tokio::net::TcpStream) -> std::io::Result<(tokio::net::TcpStream, std::net::TcpStream)> {
-    let socket = socket.into_std()?;
-    let second = socket.try_clone()?;
-    Ok((tokio::net::TcpStream::from_std(socket)?, second))
+struct Server {
+    app: Arc<App>,
+    shared: Shared,
+    sessions: Arc<Sessions>,
+    open: AtomicUsize,
 }
 
-/// Sends an ErrorResponse as the last message.
-fn farewell(mut socket: std::net::TcpStream, error: SqlError) {
-    let mut body = BytesMut::new();
-    for (field, value) in [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', error.code), (b'M', error.message.as_str())] {
-        body.put_u8(field);
-        body.put_slice(value.as_bytes());
-        body.put_u8(0);
+impl Server {
+    async fn serve(self: Arc<Self>, socket: TcpStream, shutdown: CancellationToken) {
+        let Ok((socket, second)) = split(socket) else { return };
+        if self.open.fetch_add(1, Ordering::Relaxed) < self.app.config.connections_max {
+            self.session(socket, second, shutdown).await;
+        } else {
+            let full = SqlError::new("53300", "sorry, too many clients already");
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = connection::refuse(socket, full) => {}
+            }
+        }
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
-    body.put_u8(0);
-    let mut message = BytesMut::new();
-    message.put_u8(b'E');
-    message.put_i32(i32::try_from(body.len()).unwrap_or(0) + 4);
-    message.put_slice(&body);
-    // The client may be gone already.
-    let _ = socket.write_all(&message);
-    let _ = socket.shutdown(std::net::Shutdown::Both);
+
+    async fn session(&self, socket: TcpStream, second: std::net::TcpStream, shutdown: CancellationToken) {
+        let settings = Arc::default();
+        let surroundings = match surroundings(&self.shared, &settings) {
+            Ok(surroundings) => surroundings,
+            Err(error) => return farewell(&second, &SqlError::new("XX000", error.to_string())),
+        };
+        let session = Session::new(Arc::clone(&self.app), surroundings, settings);
+        let connection = Arc::new(Connection::new(session, Arc::clone(&self.sessions)));
+        let bytes_max = self.app.config.message_bytes_max;
+        let mut served = tokio::spawn(connection::serve(socket, connection, bytes_max));
+        tokio::select! {
+            () = shutdown.cancelled() => {
+                served.abort();
+                let _ = served.await;
+                farewell(&second, &SqlError::new("57P01", "terminating connection due to administrator command"));
+            }
+            ended = &mut served => match ended {
+                // A client that vanishes is its own business.
+                Ok(result) => if let Err(error) = result { tracing::debug!(%error, "a connection ended") },
+                Err(panic) => {
+                    tracing::error!(%panic, "a connection failed");
+                    farewell(&second, &SqlError::new("XX000", "internal error; the connection is closed, the server goes on"));
+                }
+            },
+        }
+    }
+}
+
+/// The socket, and a second handle on it for the last word.
+fn split(socket: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)> {
+    let socket = socket.into_std()?;
+    let second = socket.try_clone()?;
+    Ok((TcpStream::from_std(socket)?, second))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio_postgres::{NoTls, error::SqlState};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_is_told_that_the_server_starts() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("postgres://ebap@{}/ebap", listener.local_addr().expect("bound"));
+        let (open, opened) = oneshot::channel::<()>();
+        let starting = tokio::spawn(async move { while_starting(&listener, opened).await });
+        let refused = tokio_postgres::connect(&url, NoTls).await.err().expect("it is starting");
+        assert_eq!(refused.code(), Some(&SqlState::CANNOT_CONNECT_NOW));
+        assert_eq!(refused.as_db_error().map(|error| error.message()), Some("the database system is starting up"));
+        open.send(()).expect("it waits");
+        assert_eq!(starting.await.expect("no panic"), Ok(()));
+    }
 }

@@ -33,6 +33,11 @@ impl SqlError {
         self
     }
 
+    /// An error that ends the connection.
+    pub(crate) fn fatal(self) -> PgWireError {
+        PgWireError::UserError(Box::new(self.info("FATAL")))
+    }
+
     pub(crate) fn info(self, severity: &str) -> ErrorInfo {
         let mut info = ErrorInfo::new(severity.to_owned(), self.code.to_owned(), self.message);
         info.detail = self.detail;
@@ -106,10 +111,13 @@ impl From<EngineError> for SqlError {
 
 /// An error of a query; `text` is the statement.
 pub(crate) fn from_query(error: DataFusionError, text: &str) -> SqlError {
-    if let DataFusionError::External(inner) = error.find_root()
-        && let Some(own) = inner.downcast_ref::<EngineError>()
-    {
-        return own.clone().into();
+    if let DataFusionError::External(inner) = error.find_root() {
+        if let Some(own) = inner.downcast_ref::<EngineError>() {
+            return own.clone().into();
+        }
+        if let Some(own) = inner.downcast_ref::<SqlError>() {
+            return own.clone();
+        }
     }
     ebap_sql::from_datafusion(error, text).into()
 }

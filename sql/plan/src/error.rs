@@ -128,7 +128,7 @@ fn map(error: &DataFusionError, text: &str) -> Error {
         DataFusionError::SchemaError(schema, _) => from_schema(schema, text),
         DataFusionError::Plan(message) => from_plan_message(message, text),
         DataFusionError::NotImplemented(message) => Error::new("0A000", lower_first(message)),
-        DataFusionError::ArrowError(arrow, _) => from_arrow(arrow),
+        DataFusionError::ArrowError(arrow, _) => from_arrow(arrow, text),
         DataFusionError::ResourcesExhausted(message) => Error::new("53200", "out of memory")
             .detail(message.clone())
             .hint("Select fewer rows, or raise query_memory_max."),
@@ -138,6 +138,9 @@ fn map(error: &DataFusionError, text: &str) -> Error {
             Some(own) => own.clone(),
             None => Error::new("58000", inner.to_string()),
         },
+        DataFusionError::Internal(message) if from_call(message, text).is_some() => {
+            from_call(message, text).unwrap_or_else(|| Error::new("42883", lower_first(message)))
+        }
         other => Error::new("XX000", other.strip_backtrace()),
     }
 }
@@ -203,7 +206,9 @@ fn from_plan_message(message: &str, text: &str) -> Error {
         && let Some(name) = rest.split('\'').next()
     {
         let short = name.rsplit('.').next().unwrap_or(name);
-        let shown = name.strip_prefix("ebap.public.").or(name.strip_prefix("ebap.")).unwrap_or(name).to_owned();
+        // Names without a schema are looked for along the search path.
+        let bare = name.strip_prefix("ebap.$search_path.").or(name.strip_prefix("ebap.public."));
+        let shown = bare.or(name.strip_prefix("ebap.")).unwrap_or(name).to_owned();
         let mut mapped = Error::unknown_relation(&shown);
         mapped.position = find_word(text, short);
         return mapped;
@@ -217,10 +222,11 @@ fn from_plan_message(message: &str, text: &str) -> Error {
         }
         return mapped;
     }
+    if let Some(mapped) = from_call(message, text) {
+        return mapped;
+    }
     let lower = message.to_lowercase();
-    let code = if lower.contains("no function matches") || lower.contains("failed to coerce arguments") {
-        "42883"
-    } else if lower.contains("must appear in the group by")
+    let code = if lower.contains("must appear in the group by")
         || lower.contains("could not be resolved from available columns")
     {
         "42803"
@@ -239,7 +245,73 @@ fn from_plan_message(message: &str, text: &str) -> Error {
     Error::new(code, lower_first(message))
 }
 
-fn from_arrow(error: &ArrowError) -> Error {
+/// A call with arguments that the function does not take.
+fn from_call(message: &str, text: &str) -> Option<Error> {
+    let lower = message.to_lowercase();
+    let is_call = ["no function matches", "failed to coerce arguments", "failed to match any signature"];
+    if !is_call.iter().any(|part| lower.contains(part)) {
+        return None;
+    }
+    // `… argument types 'name(Type, Type)'. …`, or only `Function 'name' failed …, but received Type`.
+    let call = message.split("argument types '").nth(1).and_then(|rest| rest.split("'. ").next());
+    let (name, types) = match call.and_then(|call| call.strip_suffix(')')?.split_once('(')) {
+        Some((name, types)) => (name, Some(types)),
+        None => (message.split('\'').nth(1)?, None),
+    };
+    let types: Option<Vec<String>> = types.map(|types| types.split(", ").map(postgres_type).collect());
+    let types = types.unwrap_or_else(|| {
+        let received = message.split("(DataType: ").nth(1).and_then(|rest| rest.split(')').next());
+        received.map(postgres_type).into_iter().collect()
+    });
+    let mapped = Error::new("42883", format!("function {name}({}) does not exist", types.join(", ")));
+    let mut mapped = mapped
+        .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    mapped.position = find_word(text, name);
+    Some(mapped)
+}
+
+/// PostgreSQL's name of a type that a message names as Arrow does.
+fn postgres_type(arrow: &str) -> String {
+    match arrow.trim() {
+        "Null" => "unknown",
+        "Boolean" => "boolean",
+        "Int8" | "Int16" | "UInt8" => "smallint",
+        "Int32" | "UInt16" => "integer",
+        "Int64" | "UInt32" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Utf8" | "LargeUtf8" | "Utf8View" => "text",
+        "Binary" | "LargeBinary" | "BinaryView" => "bytea",
+        "Date32" | "Date64" => "date",
+        other if other.starts_with("Decimal") || other == "UInt64" => "numeric",
+        other if other.starts_with("Interval") || other.starts_with("Duration") => "interval",
+        other if other.starts_with("Timestamp") && other.contains('"') => "timestamp with time zone",
+        other if other.starts_with("Timestamp") => "timestamp without time zone",
+        other => return other.to_lowercase(),
+    }
+    .to_owned()
+}
+
+/// `Cannot cast string 'x' to value of Int32 type`, with the place of the literal.
+fn from_cast(message: &str, text: &str) -> Option<Error> {
+    let (value, of) = message.strip_prefix("Cannot cast string '")?.split_once("' to value of ")?;
+    let of = postgres_type(of.strip_suffix(" type").unwrap_or(of));
+    let mut mapped = Error::new("22P02", format!("invalid input syntax for type {of}: \"{value}\""));
+    let literal = format!("'{}'", value.replace('\'', "''"));
+    let mut places = text.match_indices(&literal);
+    // Of one that stands there once; a value of a row has no place.
+    if let (Some((at, _)), None) = (places.next(), places.next()) {
+        mapped.position = Some(text[..at].chars().count() + 1);
+    }
+    Some(mapped)
+}
+
+fn from_arrow(error: &ArrowError, text: &str) -> Error {
+    if let ArrowError::CastError(message) | ArrowError::ParseError(message) = error
+        && let Some(mapped) = from_cast(message, text)
+    {
+        return mapped;
+    }
     match error {
         ArrowError::DivideByZero => Error::new("22012", "division by zero"),
         ArrowError::ArithmeticOverflow(message) => Error::new("22003", lower_first(message)),
@@ -251,7 +323,7 @@ fn from_arrow(error: &ArrowError) -> Error {
             Error::new("22023", lower_first(message))
         }
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
-            Some(inner) => map(inner, ""),
+            Some(inner) => map(inner, text),
             None => Error::new("58000", inner.to_string()),
         },
         other => Error::new("XX000", other.to_string()),

@@ -1,0 +1,203 @@
+//! One connection from its first byte to its last: what comes before the protocol proper, the loop over
+//! its messages, and the last word where it does not end well.
+
+use std::{
+    io::{self, Write},
+    net::Shutdown,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{BufMut, BytesMut};
+use futures::StreamExt;
+use pgwire::{
+    api::{ClientInfo, DefaultClient, ErrorHandler, NoopHandler, PgWireConnectionState},
+    error::PgWireError,
+    messages::{PgWireBackendMessage, PgWireFrontendMessage, response::ErrorResponse},
+    tokio::server::{PgWireMessageServerCodec, process_error, process_message},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_util::codec::{Framed, FramedParts};
+
+use super::{
+    handlers::{Connection, Prepared},
+    limit::Limited,
+    sqlstate::SqlError,
+};
+
+/// How long a client may take until it has said who it is, as in PostgreSQL.
+const STARTUP_LIMIT: Duration = Duration::from_secs(60);
+/// As PostgreSQL bounds it; the length counts itself and the version after it.
+const STARTUP_BYTES: std::ops::RangeInclusive<usize> = 8..=10_000;
+const SSL_REQUEST: i32 = 80_877_103;
+const GSS_REQUEST: i32 = 80_877_104;
+const CANCEL_REQUEST: i32 = 80_877_102;
+/// Bytes of a cancel request: there is no other of its kind.
+const CANCEL_BYTES: std::ops::RangeInclusive<usize> = 16..=268;
+
+fn malformed(message: impl Into<String>) -> SqlError {
+    SqlError::new("08P01", message)
+}
+
+/// What a client said first: its startup message or cancel request, as it came.
+enum Opening {
+    Message(BytesMut),
+    Malformed(SqlError),
+    /// It went away, or took too long.
+    Gone,
+}
+
+/// Reads up to the startup message. Encryption is declined as often as it is asked for.
+async fn opening(socket: &mut TcpStream) -> Opening {
+    match tokio::time::timeout(STARTUP_LIMIT, read_opening(socket)).await {
+        Ok(Ok(opening)) => opening,
+        Ok(Err(_)) | Err(_) => Opening::Gone,
+    }
+}
+
+async fn read_opening(socket: &mut TcpStream) -> io::Result<Opening> {
+    loop {
+        let claimed = socket.read_i32().await?;
+        let length = usize::try_from(claimed).unwrap_or(0);
+        if !STARTUP_BYTES.contains(&length) {
+            return Ok(Opening::Malformed(malformed("invalid length of startup packet")));
+        }
+        let version = socket.read_i32().await?;
+        if length == 8 && [SSL_REQUEST, GSS_REQUEST].contains(&version) {
+            socket.write_all(b"N").await?;
+            continue;
+        }
+        if version == CANCEL_REQUEST && !CANCEL_BYTES.contains(&length) {
+            return Ok(Opening::Malformed(malformed("invalid length of cancel request")));
+        }
+        if version != CANCEL_REQUEST && version >> 16 != 3 {
+            let (major, minor) = (version >> 16, version & 0xffff);
+            let message = format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2");
+            return Ok(Opening::Malformed(SqlError::new("0A000", message)));
+        }
+        let mut message = BytesMut::zeroed(length);
+        message[..4].copy_from_slice(&claimed.to_be_bytes());
+        message[4..8].copy_from_slice(&version.to_be_bytes());
+        socket.read_exact(&mut message[8..]).await?;
+        if version != CANCEL_REQUEST && message.last() != Some(&0) {
+            let message = "invalid startup packet layout: expected terminator as last byte";
+            return Ok(Opening::Malformed(malformed(message)));
+        }
+        return Ok(Opening::Message(message));
+    }
+}
+
+/// Tells a client why it cannot be served.
+pub(super) async fn refuse(mut socket: TcpStream, error: SqlError) {
+    // It has to be heard first: a socket closed with unread bytes would take the answer with it.
+    let error = match opening(&mut socket).await {
+        Opening::Message(_) => error,
+        Opening::Malformed(own) => own,
+        Opening::Gone => return,
+    };
+    let _ = socket.write_all(&last_word(&error)).await;
+    let _ = socket.shutdown().await;
+}
+
+/// Serves a client until it or we end it.
+pub(super) async fn serve(mut socket: TcpStream, connection: Arc<Connection>, bytes_max: usize) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let message = match opening(&mut socket).await {
+        Opening::Message(message) => message,
+        Opening::Gone => return Ok(()),
+        Opening::Malformed(error) => {
+            socket.write_all(&last_word(&error)).await?;
+            return drain(socket).await;
+        }
+    };
+    let client = DefaultClient::new(socket.peer_addr()?, false);
+    let codec = PgWireMessageServerCodec::new(client);
+    let mut parts = FramedParts::new::<PgWireBackendMessage>(Limited::new(socket, bytes_max), codec);
+    parts.read_buf = message;
+    let mut client = Framed::from_parts(parts);
+    client.set_state(PgWireConnectionState::AwaitingStartup);
+
+    while let Some(message) = client.next().await {
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => return give_up(client, error).await,
+        };
+        if matches!(message, PgWireFrontendMessage::Terminate(_)) {
+            break;
+        }
+        let is_extended = message.is_extended_query();
+        let starts = matches!(client.state(), PgWireConnectionState::AwaitingStartup);
+        let done = process_message(
+            message,
+            &mut client,
+            Arc::clone(&connection),
+            Arc::clone(&connection),
+            Arc::clone(&connection),
+            Arc::new(NoopHandler),
+            Arc::clone(&connection),
+        );
+        if let Err(mut error) = done.await {
+            if starts {
+                return give_up(client, error).await;
+            }
+            connection.on_error(&client, &mut error);
+            process_error(&mut client, error, is_extended).await?;
+        }
+    }
+    Ok(())
+}
+
+type Client = Framed<Limited<TcpStream>, PgWireMessageServerCodec<Prepared>>;
+
+/// The client does not keep to the protocol, or may not come in.
+async fn give_up(mut client: Client, error: PgWireError) -> io::Result<()> {
+    use futures::SinkExt;
+    let mut info = match error {
+        PgWireError::IoError(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
+        PgWireError::IoError(error) => malformed(error.to_string()).info("FATAL"),
+        error => error.into(),
+    };
+    info.severity = "FATAL".to_owned();
+    client.send(PgWireBackendMessage::ErrorResponse(ErrorResponse::from(info))).await?;
+    drain(client.into_inner().into_inner()).await
+}
+
+/// Closes so that the client can read the last word: what it still sends is read and dropped, for as long
+/// as it takes it to notice.
+async fn drain(mut socket: TcpStream) -> io::Result<()> {
+    const NOTICE_LIMIT: Duration = Duration::from_secs(1);
+    socket.shutdown().await?;
+    let mut rest = [0; 4_096];
+    let read = async {
+        while socket.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    tokio::time::timeout(NOTICE_LIMIT, read).await.unwrap_or(Ok(()))
+}
+
+/// An ErrorResponse that ends the connection.
+fn last_word(error: &SqlError) -> BytesMut {
+    let mut body = BytesMut::new();
+    let fields = [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', error.code), (b'M', error.message.as_str())];
+    for (field, value) in fields.into_iter().chain(error.hint.as_deref().map(|hint| (b'H', hint))) {
+        body.put_u8(field);
+        body.put_slice(value.as_bytes());
+        body.put_u8(0);
+    }
+    body.put_u8(0);
+    let mut message = BytesMut::new();
+    message.put_u8(b'E');
+    message.put_i32(i32::try_from(body.len()).unwrap_or(0) + 4);
+    message.put_slice(&body);
+    message
+}
+
+/// Sends it where the connection's own task is gone.
+pub(super) fn farewell(mut socket: &std::net::TcpStream, error: &SqlError) {
+    // The client may be gone already.
+    let _ = socket.write_all(&last_word(error));
+    let _ = socket.shutdown(Shutdown::Both);
+}

@@ -1,0 +1,185 @@
+//! Statements that change what exists, and the transaction blocks around them.
+
+use datafusion::sql::sqlparser::ast::{self, SetExpr, Value};
+use ebap_catalog::{Catalog, Migration};
+use ebap_connector::time;
+use ebap_sql::{Applied, Parsed, apply};
+
+use super::{Output, Result, Session, Transaction};
+use crate::pgwire::sqlstate::SqlError;
+
+const SERIALIZATION_FAILURE: &str = "40001";
+
+impl Session {
+    /// Begins the implicit transaction of a query of several statements.
+    pub(crate) fn begin_implicit(&self) {
+        let mut transaction = self.transaction.lock();
+        if transaction.is_none() {
+            *transaction = Some(Transaction::begin(&self.app.catalog(), &self.settings, true));
+        }
+    }
+
+    /// Ends it; `ok` is false where a statement failed.
+    pub(crate) async fn end_implicit(&self, ok: bool) -> Result<()> {
+        let block = {
+            let mut transaction = self.transaction.lock();
+            if transaction.as_ref().is_none_or(|block| !block.implicit) { None } else { transaction.take() }
+        };
+        match block {
+            Some(block) if ok => self.make_durable(block).await,
+            Some(_) => {
+                self.settings.roll_back();
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Marks an open block as failed.
+    pub(crate) fn failed(&self) {
+        if let Some(block) = self.transaction.lock().as_mut() {
+            block.failed = true;
+        }
+    }
+
+    async fn make_durable(&self, block: Transaction) -> Result<()> {
+        let Some((base, catalog)) = block.into_change() else {
+            self.settings.commit();
+            return Ok(());
+        };
+        match self.app.commit(base, catalog).await {
+            Ok(()) => {
+                self.settings.commit();
+                Ok(())
+            }
+            Err(error) => {
+                self.settings.roll_back();
+                Err(if error.code == SERIALIZATION_FAILURE { error.hint("Run the transaction again.") } else { error })
+            }
+        }
+    }
+
+    pub(super) fn begin(&self) -> Output {
+        let mut transaction = self.transaction.lock();
+        match transaction.as_mut() {
+            Some(block) if !block.implicit => self.notice("there is already a transaction in progress"),
+            Some(block) => block.implicit = false,
+            None => *transaction = Some(Transaction::begin(&self.app.catalog(), &self.settings, false)),
+        }
+        Output::Begun("BEGIN".to_owned())
+    }
+
+    pub(super) async fn commit(&self) -> Result<Output> {
+        let block = self.transaction.lock().take();
+        match block {
+            Some(block) if block.failed => {
+                self.settings.roll_back();
+                return Ok(Output::Ended("ROLLBACK".to_owned()));
+            }
+            Some(block) => self.make_durable(block).await?,
+            None => self.notice("there is no transaction in progress"),
+        }
+        Ok(Output::Ended("COMMIT".to_owned()))
+    }
+
+    pub(super) fn roll_back(&self, to: Option<&ast::Ident>) -> Result<Output> {
+        let mut transaction = self.transaction.lock();
+        if let Some(name) = to {
+            block(transaction.as_mut(), "ROLLBACK TO SAVEPOINT")?.roll_back_to(&folded(name), &self.settings)?;
+            return Ok(Output::Begun("ROLLBACK".to_owned()));
+        }
+        if transaction.take().is_none() {
+            self.notice("there is no transaction in progress");
+        }
+        self.settings.roll_back();
+        Ok(Output::Ended("ROLLBACK".to_owned()))
+    }
+
+    pub(super) fn savepoint(&self, name: &ast::Ident) -> Result<Output> {
+        block(self.transaction.lock().as_mut(), "SAVEPOINT")?.savepoint(&folded(name), &self.settings);
+        Ok(Output::Done("SAVEPOINT".to_owned()))
+    }
+
+    pub(super) fn release(&self, name: &ast::Ident) -> Result<Output> {
+        block(self.transaction.lock().as_mut(), "RELEASE SAVEPOINT")?.release(&folded(name))?;
+        Ok(Output::Done("RELEASE".to_owned()))
+    }
+
+    pub(super) async fn change(&self, parsed: &Parsed) -> Result<Output> {
+        let now_us = time::now_us();
+        let applied = self
+            .changed(|catalog| {
+                let applied = apply(catalog, &parsed.statement, &parsed.text, now_us)?;
+                Ok((applied.catalog.clone(), applied))
+            })
+            .await?;
+        let Applied { tag, notices, .. } = applied;
+        self.notices.lock().extend(notices);
+        Ok(Output::Done(tag))
+    }
+
+    /// Makes a change: in the open block, whose catalog is checked now and durable at `COMMIT`, else
+    /// durable at once. Outside of a block no other session can come between, so that two sessions
+    /// that create things at the same time both succeed.
+    async fn changed<T>(&self, make: impl FnOnce(&Catalog) -> Result<(Catalog, T)>) -> Result<T> {
+        let staged = self.transaction.lock().as_ref().map(|block| block.catalog().clone());
+        let Some(catalog) = staged else { return self.app.change(make).await };
+        let (next, made) = make(&catalog)?;
+        if next != catalog {
+            self.app.check(&next)?;
+            if let Some(block) = self.transaction.lock().as_mut() {
+                block.change(next);
+            }
+        }
+        Ok(made)
+    }
+
+    /// `INSERT INTO ebap.schema_migrations (name, checksum) VALUES (…)`: what `ebap migrate` writes.
+    pub(super) async fn insert(&self, insert: &ast::Insert) -> Result<Output> {
+        let refused = || {
+            SqlError::new("0A000", "INSERT is not supported")
+                .hint("Data come in through streams and tables; see CREATE STREAM.")
+        };
+        if insert.table.to_string().to_lowercase() != "ebap.schema_migrations" {
+            return Err(refused());
+        }
+        let body = insert.source.as_ref().map(|source| source.body.as_ref());
+        let Some(SetExpr::Values(values)) = body else { return Err(refused()) };
+        let mut rows = Vec::new();
+        for row in &values.rows {
+            let [name, checksum] = &row.iter().filter_map(text).collect::<Vec<_>>()[..] else { return Err(refused()) };
+            rows.push(Migration { name: name.clone(), checksum: checksum.clone(), applied_at_us: time::now_us() });
+        }
+        let count = rows.len();
+        self.changed(|catalog| {
+            if let Some(twice) = rows.iter().find(|row| catalog.migrations.iter().any(|other| other.name == row.name)) {
+                return Err(SqlError::new("23505", format!("migration \"{}\" is applied already", twice.name)));
+            }
+            let mut next = catalog.clone();
+            next.migrations.extend(rows);
+            Ok((next, ()))
+        })
+        .await?;
+        Ok(Output::Done(format!("INSERT 0 {count}")))
+    }
+}
+
+fn text(expr: &ast::Expr) -> Option<String> {
+    match expr {
+        ast::Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn folded(name: &ast::Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+fn block<'a>(transaction: Option<&'a mut Transaction>, statement: &str) -> Result<&'a mut Transaction> {
+    transaction
+        .filter(|block| !block.implicit)
+        .ok_or_else(|| SqlError::new("25P01", format!("{statement} can only be used in transaction blocks")))
+}

@@ -1,0 +1,304 @@
+//! Functions of PostgreSQL that clients ask about a server, a session and what exists.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder},
+    compute::cast,
+    datatypes::{DataType, Field},
+};
+use datafusion::{
+    error::{DataFusionError, Result as DataFusionResult},
+    execution::FunctionRegistry,
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility},
+    prelude::SessionContext,
+    scalar::ScalarValue,
+};
+use postgres_types::Type;
+
+use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, search_path::SearchPath};
+use crate::session::probe;
+
+/// From the arguments of a row, as text, to the value, as text.
+type Run = Arc<dyn Fn(&[Option<&str>]) -> DataFusionResult<Option<String>> + Send + Sync>;
+
+/// A function of arguments of any type. These functions are asked of a handful of rows, by clients that
+/// write `'16385'` where another writes `16385`.
+struct Function {
+    name: &'static str,
+    signature: Signature,
+    returns: DataType,
+    run: Run,
+}
+
+impl Function {
+    fn new(
+        name: &'static str,
+        arguments: &[usize],
+        returns: DataType,
+        run: impl Fn(&[Option<&str>]) -> DataFusionResult<Option<String>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_volatility(name, arguments, returns, Volatility::Stable, run)
+    }
+
+    fn with_volatility(
+        name: &'static str,
+        arguments: &[usize],
+        returns: DataType,
+        volatility: Volatility,
+        run: impl Fn(&[Option<&str>]) -> DataFusionResult<Option<String>> + Send + Sync + 'static,
+    ) -> Self {
+        let counts = arguments.iter().map(|count| match count {
+            0 => TypeSignature::Nullary,
+            count => TypeSignature::Any(*count),
+        });
+        Self { name, signature: Signature::one_of(counts.collect(), volatility), returns, run: Arc::new(run) }
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.run, &other.run)
+    }
+}
+
+impl Eq for Function {}
+
+impl std::hash::Hash for Function {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let columns = args.args.into_iter().map(|arg| Ok(cast(&arg.into_array(rows)?, &DataType::Utf8)?));
+        let columns = columns.collect::<DataFusionResult<Vec<ArrayRef>>>()?;
+        let value = |row: usize| {
+            let of = |column: &'_ ArrayRef| {
+                let texts = column.as_string::<i32>().clone();
+                texts.is_valid(row).then(|| texts.value(row).to_owned())
+            };
+            let values: Vec<Option<String>> = columns.iter().map(of).collect();
+            (self.run)(&values.iter().map(Option::as_deref).collect::<Vec<_>>())
+        };
+        let values = (0..rows).map(value).collect::<DataFusionResult<StringArray>>()?;
+        let values = cast(&values, &self.returns)?;
+        Ok(match is_scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?),
+            false => ColumnarValue::Array(values),
+        })
+    }
+}
+
+fn truth(value: bool) -> Option<String> {
+    Some(value.to_string())
+}
+
+/// Functions that are the same for all sessions.
+pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
+    let version = format!("PostgreSQL {SERVER_VERSION} (EBAP {})", env!("CARGO_PKG_VERSION"));
+    let constants: [(&str, &[usize], Option<String>); 14] = [
+        ("version", &[0], Some(version)),
+        ("current_database", &[0], Some(DATABASE.to_owned())),
+        ("current_catalog", &[0], Some(DATABASE.to_owned())),
+        ("pg_get_userbyid", &[1], Some(DATABASE.to_owned())),
+        ("pg_get_function_sqlbody", &[1], None),
+        ("pg_get_indexdef", &[1, 3], None),
+        ("pg_get_serial_sequence", &[2], None),
+        ("pg_get_function_result", &[1], None),
+        ("pg_get_function_arguments", &[1], None),
+        ("pg_get_function_identity_arguments", &[1], None),
+        ("pg_get_triggerdef", &[1, 2], None),
+        ("pg_tablespace_location", &[1], Some(String::new())),
+        ("shobj_description", &[2], None),
+        ("pg_size_pretty", &[1], Some("0 bytes".to_owned())),
+    ];
+    for (name, arguments, value) in constants {
+        context.register_udf(Function::new(name, arguments, DataType::Utf8, move |_| Ok(value.clone())).into());
+    }
+    for name in [
+        "pg_type_is_visible",
+        "pg_function_is_visible",
+        "pg_collation_is_visible",
+        "pg_operator_is_visible",
+        "pg_opclass_is_visible",
+        "pg_ts_config_is_visible",
+    ] {
+        context.register_udf(Function::new(name, &[1], DataType::Boolean, |_| Ok(truth(true))).into());
+    }
+    for name in ["pg_table_size", "pg_database_size", "pg_indexes_size"] {
+        context.register_udf(Function::new(name, &[1], DataType::Int64, |_| Ok(Some("0".to_owned()))).into());
+    }
+    let of_object = Arc::clone(described);
+    context.register_udf(
+        Function::new("obj_description", &[1, 2], DataType::Utf8, move |args| {
+            Ok(number(args, 0).and_then(|oid| of_object.comment(oid)))
+        })
+        .into(),
+    );
+    let of_view = Arc::clone(described);
+    context.register_udf(
+        Function::new("pg_get_viewdef", &[1, 2], DataType::Utf8, move |args| {
+            Ok(number(args, 0).and_then(|oid| of_view.view_query(oid)))
+        })
+        .into(),
+    );
+    let of_column = Arc::clone(described);
+    context.register_udf(
+        Function::new("col_description", &[2], DataType::Utf8, move |args| {
+            Ok(number(args, 0).zip(number(args, 1)).and_then(|(oid, column)| of_column.column_comment(oid, column)))
+        })
+        .into(),
+    );
+    context.register_udf(probe());
+    let format = |args: &[Option<&str>]| Ok(number(args, 0).map(|oid| format_type(oid, number(args, 1).unwrap_or(-1))));
+    context.register_udf(Function::new("format_type", &[2], DataType::Utf8, format).into());
+}
+
+fn number(args: &[Option<&str>], at: usize) -> Option<i32> {
+    args.get(at).copied().flatten()?.trim().parse().ok()
+}
+
+/// Functions that answer from the settings of one session.
+pub(super) fn register_session(
+    registry: &mut dyn FunctionRegistry,
+    path: &SearchPath,
+    described: &Arc<Described>,
+) -> DataFusionResult<()> {
+    let mut all: Vec<ScalarUDF> = Vec::new();
+    for name in ["session_user", "current_user", "user", "current_role"] {
+        let settings = Arc::clone(&path.settings);
+        let user = move |_: &[Option<&str>]| Ok(settings.get("session_authorization").ok());
+        all.push(Function::new(name, &[0], DataType::Utf8, user).into());
+    }
+    let own = path.clone();
+    let schema = move |_: &[Option<&str>]| Ok(own.effective(false).into_iter().next());
+    all.push(Function::new("current_schema", &[0], DataType::Utf8, schema).into());
+    all.push(current_schemas(path.clone()));
+    let (own, known) = (path.clone(), Arc::clone(described));
+    let visible = move |args: &[Option<&str>]| {
+        let schema = number(args, 0).and_then(|oid| known.schema_of(oid));
+        Ok(schema.and_then(|schema| truth(own.effective(true).contains(&schema))))
+    };
+    all.push(Function::new("pg_table_is_visible", &[1], DataType::Boolean, visible).into());
+
+    let settings = Arc::clone(&path.settings);
+    let current = move |args: &[Option<&str>]| {
+        let Some(name) = args[0] else { return Ok(None) };
+        match settings.get(name) {
+            Err(error) if args.get(1).copied().flatten() != Some("true") => {
+                Err(DataFusionError::External(Box::new(error)))
+            }
+            value => Ok(value.ok()),
+        }
+    };
+    all.push(Function::new("current_setting", &[1, 2], DataType::Utf8, current).into());
+    let settings = Arc::clone(&path.settings);
+    let set = move |args: &[Option<&str>]| {
+        let (Some(name), local) = (args[0], args[2] == Some("true")) else { return Ok(None) };
+        let value = settings.set(name, args[1].unwrap_or_default(), local);
+        value.map(Some).map_err(|error| DataFusionError::External(Box::new(error)))
+    };
+    all.push(Function::with_volatility("set_config", &[3], DataType::Utf8, Volatility::Volatile, set).into());
+    for function in all {
+        registry.register_udf(Arc::new(function))?;
+    }
+    Ok(())
+}
+
+/// `current_schemas(implicit)`, the one of them that gives a list.
+fn current_schemas(path: SearchPath) -> ScalarUDF {
+    let of = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
+    let run = move |args: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(args)?;
+        let implicit = cast(&arrays[0], &DataType::Boolean)?;
+        let implicit = implicit.as_any().downcast_ref::<BooleanArray>();
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        for row in 0..arrays[0].len() {
+            let implicit = implicit.is_some_and(|values| values.is_valid(row) && values.value(row));
+            lists.append_value(path.effective(implicit).into_iter().map(Some));
+        }
+        Ok(ColumnarValue::Array(Arc::new(lists.finish())))
+    };
+    datafusion::logical_expr::create_udf(
+        "current_schemas",
+        vec![DataType::Boolean],
+        of,
+        Volatility::Stable,
+        Arc::new(run),
+    )
+}
+
+/// PostgreSQL's long name of a type, with what its modifier says.
+fn format_type(oid: i32, modifier: i32) -> String {
+    let Some(of) = u32::try_from(oid).ok().and_then(Type::from_oid) else { return "???".to_owned() };
+    let (of, list) = match of.kind() {
+        postgres_types::Kind::Array(inner) => (inner.clone(), "[]"),
+        _ => (of, ""),
+    };
+    let sized = (modifier >= 4).then(|| modifier - 4);
+    let name = match of {
+        Type::BOOL => "boolean".to_owned(),
+        Type::INT2 => "smallint".to_owned(),
+        Type::INT4 => "integer".to_owned(),
+        Type::INT8 => "bigint".to_owned(),
+        Type::FLOAT4 => "real".to_owned(),
+        Type::FLOAT8 => "double precision".to_owned(),
+        Type::VARCHAR => sized.map_or_else(|| "character varying".to_owned(), |n| format!("character varying({n})")),
+        Type::BPCHAR => sized.map_or_else(|| "character".to_owned(), |n| format!("character({n})")),
+        Type::CHAR => "\"char\"".to_owned(),
+        Type::NUMERIC => sized.map_or_else(|| "numeric".to_owned(), |n| format!("numeric({},{})", n >> 16, n & 0xffff)),
+        Type::TIMESTAMP => "timestamp without time zone".to_owned(),
+        Type::TIMESTAMPTZ => "timestamp with time zone".to_owned(),
+        Type::TIME => "time without time zone".to_owned(),
+        Type::TIMETZ => "time with time zone".to_owned(),
+        other => other.name().to_owned(),
+    };
+    format!("{name}{list}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_have_their_long_names() {
+        for (of, modifier, name) in [
+            (Type::INT8, -1, "bigint"),
+            (Type::TEXT, -1, "text"),
+            (Type::TIMESTAMPTZ, -1, "timestamp with time zone"),
+            (Type::NUMERIC, (10 << 16 | 2) + 4, "numeric(10,2)"),
+            (Type::NUMERIC, -1, "numeric"),
+            (Type::FLOAT8_ARRAY, -1, "double precision[]"),
+            (Type::VARCHAR, 34, "character varying(30)"),
+        ] {
+            assert_eq!(format_type(of.oid() as i32, modifier), name);
+        }
+        assert_eq!(format_type(999_999, -1), "???");
+    }
+}

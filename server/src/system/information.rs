@@ -1,0 +1,141 @@
+//! `information_schema`: the part of it that clients ask for.
+
+use std::{any::Any, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Int32Array, RecordBatch, StringArray},
+    datatypes::{DataType, Field, SchemaRef},
+};
+use arrow_pg::datatypes::into_pg_type;
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{SchemaProvider, TableProvider},
+    error::Result as DataFusionResult,
+};
+use ebap_catalog::ObjectKind;
+use ebap_stream::Engine;
+
+use super::{DATABASE, memory, strings};
+use crate::{app::App, session::type_name};
+
+/// The part of `information_schema` that clients ask for.
+#[derive(Debug)]
+pub(super) struct Information {
+    pub(super) app: Arc<App>,
+}
+
+impl Information {
+    /// Schema, name, kind for `table_type`, columns.
+    fn relations(&self) -> Vec<(&'static str, String, &'static str, SchemaRef)> {
+        let catalog = self.app.catalog();
+        let kind = |name: &str| match catalog.relation(name).map(|object| object.kind) {
+            Some(ObjectKind::MaterializedView) => "VIEW",
+            _ => "BASE TABLE",
+        };
+        let mut names = self.app.engine.relation_names();
+        names.sort();
+        let public = names.into_iter().filter_map(|name| {
+            let schema = self.app.engine.relation(&name)?.schema();
+            Some(("public", name.clone(), kind(&name), schema))
+        });
+        let own = Engine::system_table_names().iter();
+        let own = own.filter_map(|name| {
+            Some(("ebap", (*name).to_owned(), "VIEW", self.app.engine.system_table(name)?.schema()))
+        });
+        public.chain(own).collect()
+    }
+
+    fn tables(&self) -> DataFusionResult<RecordBatch> {
+        let all = self.relations();
+        let columns = vec![
+            ("table_catalog", strings(all.iter().map(|_| DATABASE))),
+            ("table_schema", strings(all.iter().map(|one| one.0))),
+            ("table_name", strings(all.iter().map(|one| &one.1))),
+            ("table_type", strings(all.iter().map(|one| one.2))),
+            ("is_insertable_into", strings(all.iter().map(|_| "NO"))),
+        ];
+        Ok(RecordBatch::try_from_iter(columns)?)
+    }
+
+    fn columns(&self) -> DataFusionResult<RecordBatch> {
+        let relations = self.relations();
+        let all: Vec<_> = relations
+            .iter()
+            .flat_map(|(schema, name, _, columns)| {
+                columns.fields().iter().enumerate().map(move |(at, field)| (*schema, name, at, field))
+            })
+            .collect();
+        let count = i32::try_from(all.len()).unwrap_or(i32::MAX);
+        let precision = |pick: fn(u8, i8) -> i32| -> ArrayRef {
+            let values = all.iter().map(|one| match one.3.data_type() {
+                DataType::Decimal128(precision, scale) => Some(pick(*precision, *scale)),
+                _ => None,
+            });
+            Arc::new(values.collect::<Int32Array>())
+        };
+        let ordinals = all.iter().map(|one| i32::try_from(one.2 + 1).unwrap_or(count));
+        let ordinals: ArrayRef = Arc::new(Int32Array::from_iter_values(ordinals));
+        let columns = vec![
+            ("table_catalog", strings(all.iter().map(|_| DATABASE))),
+            ("table_schema", strings(all.iter().map(|one| one.0))),
+            ("table_name", strings(all.iter().map(|one| one.1))),
+            ("column_name", strings(all.iter().map(|one| one.3.name()))),
+            ("ordinal_position", ordinals),
+            ("column_default", Arc::new(StringArray::new_null(all.len())) as ArrayRef),
+            ("is_nullable", strings(all.iter().map(|one| if one.3.is_nullable() { "YES" } else { "NO" }))),
+            ("data_type", strings(all.iter().map(|one| short_type(one.3)))),
+            ("udt_name", strings(all.iter().map(|one| udt_name(one.3)))),
+            ("numeric_precision", precision(|precision, _| i32::from(precision))),
+            ("numeric_scale", precision(|_, scale| i32::from(scale))),
+        ];
+        Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
+    }
+
+    fn schemata(&self) -> DataFusionResult<RecordBatch> {
+        let all = self.table_schemas();
+        let columns = vec![
+            ("catalog_name", strings(all.iter().map(|_| DATABASE))),
+            ("schema_name", strings(all.iter())),
+            ("schema_owner", strings(all.iter().map(|_| "postgres"))),
+        ];
+        Ok(RecordBatch::try_from_iter(columns)?)
+    }
+
+    fn table_schemas(&self) -> [&'static str; 4] {
+        ["ebap", "information_schema", "pg_catalog", "public"]
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Information {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        ["columns", "schemata", "tables"].map(str::to_owned).to_vec()
+    }
+
+    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        Ok(match name {
+            "columns" => Some(memory(self.columns()?)?),
+            "schemata" => Some(memory(self.schemata()?)?),
+            "tables" => Some(memory(self.tables()?)?),
+            _ => None,
+        })
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        matches!(name, "columns" | "schemata" | "tables")
+    }
+}
+
+/// `data_type` has no precision; clients pick operators by it.
+fn short_type(field: &Field) -> String {
+    let name = type_name(field);
+    if name.starts_with("numeric") { "numeric".to_owned() } else { name }
+}
+
+fn udt_name(field: &Field) -> String {
+    into_pg_type(field.data_type()).map_or_else(|_| "json".to_owned(), |of| of.name().to_owned())
+}

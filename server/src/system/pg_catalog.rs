@@ -1,0 +1,440 @@
+//! `pg_catalog`: what exists here, as PostgreSQL's own tables would have it. What is not about this
+//! server (types, operators, collations) comes from datafusion-pg-catalog.
+
+use std::{any::Any, collections::HashMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, new_null_array},
+    datatypes::{DataType, Field, SchemaRef},
+};
+use arrow_pg::datatypes::into_pg_type;
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{SchemaProvider, TableProvider},
+    error::Result as DataFusionResult,
+};
+use ebap_catalog::{Object, ObjectKind};
+use ebap_sql::printable_sql;
+use ebap_stream::Engine;
+use parking_lot::Mutex;
+use postgres_types::{Kind, Type};
+
+use super::{DATABASE, MIGRATIONS, memory, migrations_schema, strings};
+use crate::app::App;
+
+/// Oids of the schemas, as PostgreSQL has them where it has them.
+const SCHEMAS: [(&str, i32); 4] =
+    [("pg_catalog", 11), ("public", 2_200), ("information_schema", 13_000), ("ebap", 16_384)];
+const FIRST_RELATION: i32 = 16_400;
+/// The one role there is, and `pg_class` itself.
+const OWNER: i32 = 10;
+const CLASS_OF_RELATIONS: i32 = 1_259;
+/// Tables that `pg_description` and `pg_depend` name by oid.
+const CATALOGS: [(&str, i32); 12] = [
+    ("pg_attrdef", 2_604),
+    ("pg_attribute", 1_249),
+    ("pg_class", CLASS_OF_RELATIONS),
+    ("pg_constraint", 2_606),
+    ("pg_database", 1_262),
+    ("pg_extension", 3_079),
+    ("pg_index", 2_610),
+    ("pg_namespace", 2_615),
+    ("pg_proc", 1_255),
+    ("pg_rewrite", 2_618),
+    ("pg_trigger", 2_620),
+    ("pg_type", 1_247),
+];
+
+/// A relation with all that the catalogs say of it.
+struct Relation {
+    oid: i32,
+    schema: &'static str,
+    name: String,
+    kind: &'static str,
+    columns: SchemaRef,
+    object: Option<Object>,
+}
+
+impl Relation {
+    fn namespace(&self) -> i32 {
+        SCHEMAS.iter().find(|(name, _)| *name == self.schema).map_or(0, |(_, oid)| *oid)
+    }
+
+    fn comment(&self) -> Option<&String> {
+        self.object.as_ref()?.comment.as_ref()
+    }
+}
+
+/// Oids, given to relations as they are first seen, and what is known by them.
+pub(super) struct Described {
+    app: Arc<App>,
+    oids: Mutex<HashMap<(&'static str, String), i32>>,
+}
+
+impl std::fmt::Debug for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Described").finish_non_exhaustive()
+    }
+}
+
+impl Described {
+    pub(super) fn new(app: Arc<App>) -> Self {
+        Self { app, oids: Mutex::default() }
+    }
+
+    fn oid(&self, schema: &'static str, name: &str) -> i32 {
+        let mut oids = self.oids.lock();
+        let next = FIRST_RELATION + i32::try_from(oids.len()).unwrap_or(i32::MAX - FIRST_RELATION);
+        *oids.entry((schema, name.to_owned())).or_insert(next)
+    }
+
+    fn relations(&self) -> Vec<Relation> {
+        let catalog = self.app.catalog();
+        let mut names = self.app.engine.relation_names();
+        names.sort();
+        let mut all = Vec::new();
+        for name in names {
+            let Some(provider) = self.app.engine.relation(&name) else { continue };
+            let object = catalog.relation(&name).cloned();
+            let kind = match object.as_ref().map(|object| object.kind) {
+                Some(ObjectKind::MaterializedView) => "m",
+                _ => "r",
+            };
+            let oid = self.oid("public", &name);
+            all.push(Relation { oid, schema: "public", name, kind, columns: provider.schema(), object });
+        }
+        let mut system: Vec<(&str, SchemaRef)> = Engine::system_table_names()
+            .iter()
+            .filter_map(|name| Some((*name, self.app.engine.system_table(name)?.schema())))
+            .collect();
+        system.push((MIGRATIONS, migrations_schema()));
+        for (name, columns) in system {
+            let oid = self.oid("ebap", name);
+            all.push(Relation { oid, schema: "ebap", name: name.to_owned(), kind: "v", columns, object: None });
+        }
+        all
+    }
+
+    /// Of a relation that exists, or of a table of `pg_catalog` that others refer to.
+    pub(super) fn oid_of(&self, schema: &str, name: &str) -> Option<i32> {
+        if schema == "pg_catalog" {
+            return CATALOGS.iter().find(|(other, _)| *other == name).map(|(_, oid)| *oid);
+        }
+        self.relations().into_iter().find(|one| one.schema == schema && one.name == name).map(|one| one.oid)
+    }
+
+    fn by_oid(&self, oid: i32) -> Option<(&'static str, String)> {
+        self.oids.lock().iter().find(|(_, other)| **other == oid).map(|(key, _)| key.clone())
+    }
+
+    pub(super) fn schema_of(&self, oid: i32) -> Option<String> {
+        self.by_oid(oid).map(|(schema, _)| schema.to_owned())
+    }
+
+    pub(super) fn comment(&self, oid: i32) -> Option<String> {
+        let (_, name) = self.by_oid(oid).filter(|(schema, _)| *schema == "public")?;
+        self.app.catalog().relation(&name)?.comment.clone()
+    }
+
+    /// The query of a materialized view.
+    pub(super) fn view_query(&self, oid: i32) -> Option<String> {
+        let (_, name) = self.by_oid(oid).filter(|(schema, _)| *schema == "public")?;
+        let catalog = self.app.catalog();
+        let view = catalog.find(ObjectKind::MaterializedView, &name)?;
+        view.sql.split_once(" AS\n").map(|(_, query)| query.to_owned())
+    }
+
+    /// Of a column, counted from 1.
+    pub(super) fn column_comment(&self, oid: i32, column: i32) -> Option<String> {
+        let (_, name) = self.by_oid(oid).filter(|(schema, _)| *schema == "public")?;
+        let columns = self.app.engine.relation(&name)?.schema();
+        let field = columns.fields().get(usize::try_from(column).ok()?.checked_sub(1)?)?.clone();
+        self.app.catalog().relation(&name)?.column_comments.get(field.name()).cloned()
+    }
+}
+
+/// `pg_catalog`, its tables about relations made from what exists now.
+#[derive(Debug)]
+pub(super) struct PgCatalog {
+    pub(super) inner: Arc<dyn SchemaProvider>,
+    pub(super) described: Arc<Described>,
+}
+
+#[async_trait]
+impl SchemaProvider for PgCatalog {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        self.inner.table_names()
+    }
+
+    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        let relations = || self.described.relations();
+        let batch = match name {
+            "pg_namespace" => namespaces(),
+            "pg_class" => classes(&relations()),
+            "pg_attribute" => attributes(&relations()),
+            "pg_description" => descriptions(&relations()),
+            "pg_database" => databases(),
+            "pg_roles" => roles(),
+            "pg_tables" => tables(&relations()),
+            "pg_views" => views(&relations(), "v"),
+            "pg_matviews" => views(&relations(), "m"),
+            name => return self.inner.table(name).await,
+        };
+        Ok(Some(memory(batch?)?))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.inner.table_exist(name)
+    }
+}
+
+type Columns = Vec<(&'static str, ArrayRef)>;
+
+fn batch(columns: Columns) -> DataFusionResult<RecordBatch> {
+    Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
+}
+
+fn ints(values: impl Iterator<Item = i32>) -> ArrayRef {
+    Arc::new(Int32Array::from_iter_values(values))
+}
+
+/// A column that says the same of every row.
+struct Same(usize);
+
+impl Same {
+    fn int(&self, value: i32) -> ArrayRef {
+        Arc::new(Int32Array::from_value(value, self.0))
+    }
+
+    fn small(&self, value: i16) -> ArrayRef {
+        Arc::new(Int16Array::from_value(value, self.0))
+    }
+
+    fn truth(&self, value: bool) -> ArrayRef {
+        Arc::new(BooleanArray::from(vec![value; self.0]))
+    }
+
+    fn text(&self, value: &str) -> ArrayRef {
+        Arc::new(StringArray::from(vec![value; self.0]))
+    }
+
+    fn null(&self) -> ArrayRef {
+        Arc::new(StringArray::new_null(self.0))
+    }
+
+    /// No privileges, no options.
+    fn no_list(&self) -> ArrayRef {
+        new_null_array(&DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))), self.0)
+    }
+}
+
+fn namespaces() -> DataFusionResult<RecordBatch> {
+    let same = Same(SCHEMAS.len());
+    batch(vec![
+        ("oid", ints(SCHEMAS.iter().map(|one| one.1))),
+        ("nspname", strings(SCHEMAS.iter().map(|one| one.0))),
+        ("nspowner", same.int(OWNER)),
+        ("nspacl", same.no_list()),
+    ])
+}
+
+fn classes(all: &[Relation]) -> DataFusionResult<RecordBatch> {
+    let same = Same(all.len());
+    let width = |one: &Relation| i16::try_from(one.columns.fields().len()).unwrap_or(i16::MAX);
+    let columns = vec![
+        ("oid", ints(all.iter().map(|one| one.oid))),
+        ("relname", strings(all.iter().map(|one| &one.name))),
+        ("relnamespace", ints(all.iter().map(Relation::namespace))),
+        ("reltype", same.int(0)),
+        ("reloftype", same.int(0)),
+        ("relowner", same.int(OWNER)),
+        ("relam", same.int(0)),
+        ("relfilenode", ints(all.iter().map(|one| one.oid))),
+        ("reltablespace", same.int(0)),
+        ("relpages", same.int(0)),
+        ("reltuples", Arc::new(Float32Array::from_value(-1.0, all.len())) as ArrayRef),
+        ("relallvisible", same.int(0)),
+        ("reltoastrelid", same.int(0)),
+        ("relhasindex", same.truth(false)),
+        ("relisshared", same.truth(false)),
+        ("relpersistence", same.text("p")),
+        ("relkind", strings(all.iter().map(|one| one.kind))),
+        ("relnatts", Arc::new(Int16Array::from_iter_values(all.iter().map(width)))),
+        ("relchecks", same.small(0)),
+        ("relhasrules", same.truth(false)),
+        ("relhastriggers", same.truth(false)),
+        ("relhassubclass", same.truth(false)),
+        ("relrowsecurity", same.truth(false)),
+        ("relforcerowsecurity", same.truth(false)),
+        ("relispopulated", same.truth(true)),
+        ("relreplident", same.text("d")),
+        ("relispartition", same.truth(false)),
+        ("relrewrite", same.int(0)),
+        ("relfrozenxid", same.int(0)),
+        ("relminmxid", same.int(0)),
+        ("relacl", same.no_list()),
+        ("reloptions", same.no_list()),
+        ("relpartbound", same.null()),
+    ];
+    batch(columns)
+}
+
+/// Type and modifier. Nested values travel as JSON.
+fn pg_type(of: &DataType) -> (Type, i32) {
+    match of {
+        DataType::Decimal128(precision, scale) => {
+            (Type::NUMERIC, ((i32::from(*precision) << 16) | (i32::from(*scale) & 0xffff)) + 4)
+        }
+        of if of.is_nested() && !matches!(of, DataType::List(field) if !field.data_type().is_nested()) => {
+            (Type::JSON, -1)
+        }
+        of => (into_pg_type(of).unwrap_or(Type::TEXT), -1),
+    }
+}
+
+fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
+    let columns = relations
+        .iter()
+        .flat_map(|one| one.columns.fields().iter().enumerate().map(move |(at, field)| (one, at, field)));
+    let all: Vec<_> = columns.map(|(one, at, field)| (one, at, field, pg_type(field.data_type()))).collect();
+    let same = Same(all.len());
+    let number = |at: usize| i16::try_from(at + 1).unwrap_or(i16::MAX);
+    let length = |of: &Type| match *of {
+        Type::BOOL | Type::CHAR => 1,
+        Type::INT2 => 2,
+        Type::INT4 | Type::FLOAT4 | Type::DATE => 4,
+        Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
+        Type::INTERVAL | Type::UUID => 16,
+        _ => -1,
+    };
+    let dimensions = |of: &Type| i32::from(matches!(of.kind(), Kind::Array(_)));
+    let shorts = |values: Vec<i16>| Arc::new(Int16Array::from(values)) as ArrayRef;
+    let truths = |values: Vec<bool>| Arc::new(BooleanArray::from(values)) as ArrayRef;
+    batch(vec![
+        ("attrelid", ints(all.iter().map(|one| one.0.oid))),
+        ("attname", strings(all.iter().map(|one| one.2.name()))),
+        ("atttypid", ints(all.iter().map(|one| i32::try_from(one.3.0.oid()).unwrap_or(0)))),
+        ("attstattarget", same.int(-1)),
+        ("attlen", shorts(all.iter().map(|one| length(&one.3.0)).collect())),
+        ("attnum", shorts(all.iter().map(|one| number(one.1)).collect())),
+        ("attndims", ints(all.iter().map(|one| dimensions(&one.3.0)))),
+        ("attcacheoff", same.int(-1)),
+        ("atttypmod", ints(all.iter().map(|one| one.3.1))),
+        ("attbyval", truths(all.iter().map(|one| (1..=8).contains(&length(&one.3.0))).collect())),
+        ("attalign", same.text("i")),
+        ("attstorage", strings(all.iter().map(|one| if length(&one.3.0) < 0 { "x" } else { "p" }))),
+        ("attcompression", same.text("")),
+        ("attnotnull", truths(all.iter().map(|one| !one.2.is_nullable()).collect())),
+        ("atthasdef", same.truth(false)),
+        ("atthasmissing", same.truth(false)),
+        ("attidentity", same.text("")),
+        ("attgenerated", same.text("")),
+        ("attisdropped", same.truth(false)),
+        ("attislocal", same.truth(true)),
+        ("attinhcount", same.int(0)),
+        ("attcollation", same.int(0)),
+        ("attacl", same.no_list()),
+        ("attoptions", same.no_list()),
+        ("attfdwoptions", same.no_list()),
+        ("attmissingval", same.null()),
+    ])
+}
+
+fn descriptions(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
+    let mut all: Vec<(i32, i32, &String)> = Vec::new();
+    for relation in relations {
+        all.extend(relation.comment().map(|comment| (relation.oid, 0, comment)));
+        let Some(object) = &relation.object else { continue };
+        for (at, field) in relation.columns.fields().iter().enumerate() {
+            let number = i32::try_from(at + 1).unwrap_or(i32::MAX);
+            all.extend(object.column_comments.get(field.name()).map(|comment| (relation.oid, number, comment)));
+        }
+    }
+    batch(vec![
+        ("objoid", ints(all.iter().map(|one| one.0))),
+        ("classoid", Same(all.len()).int(CLASS_OF_RELATIONS)),
+        ("objsubid", ints(all.iter().map(|one| one.1))),
+        ("description", strings(all.iter().map(|one| one.2))),
+    ])
+}
+
+fn databases() -> DataFusionResult<RecordBatch> {
+    let same = Same(1);
+    batch(vec![
+        ("oid", same.int(16_383)),
+        ("datname", same.text(DATABASE)),
+        ("datdba", same.int(OWNER)),
+        ("encoding", same.int(6)),
+        ("datlocprovider", same.text("c")),
+        ("datistemplate", same.truth(false)),
+        ("datallowconn", same.truth(true)),
+        ("datconnlimit", same.int(-1)),
+        ("datfrozenxid", same.int(0)),
+        ("datminmxid", same.int(0)),
+        ("dattablespace", same.int(1_663)),
+        ("datcollate", same.text("C")),
+        ("datctype", same.text("C")),
+        ("daticulocale", same.null()),
+        ("datcollversion", same.null()),
+        ("datacl", same.no_list()),
+    ])
+}
+
+fn roles() -> DataFusionResult<RecordBatch> {
+    let same = Same(1);
+    batch(vec![
+        ("oid", same.int(OWNER)),
+        ("rolname", same.text(DATABASE)),
+        ("rolsuper", same.truth(true)),
+        ("rolinherit", same.truth(true)),
+        ("rolcreaterole", same.truth(true)),
+        ("rolcreatedb", same.truth(true)),
+        ("rolcanlogin", same.truth(true)),
+        ("rolreplication", same.truth(false)),
+        ("rolconnlimit", same.int(-1)),
+        ("rolpassword", same.text("********")),
+        ("rolvaliduntil", same.null()),
+        ("rolbypassrls", same.truth(true)),
+        ("rolconfig", same.no_list()),
+    ])
+}
+
+fn tables(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
+    let all: Vec<_> = relations.iter().filter(|one| one.kind == "r").collect();
+    let same = Same(all.len());
+    batch(vec![
+        ("schemaname", strings(all.iter().map(|one| one.schema))),
+        ("tablename", strings(all.iter().map(|one| &one.name))),
+        ("tableowner", same.text(DATABASE)),
+        ("tablespace", same.null()),
+        ("hasindexes", same.truth(false)),
+        ("hasrules", same.truth(false)),
+        ("hastriggers", same.truth(false)),
+        ("rowsecurity", same.truth(false)),
+    ])
+}
+
+fn views(relations: &[Relation], kind: &str) -> DataFusionResult<RecordBatch> {
+    let all: Vec<_> = relations.iter().filter(|one| one.kind == kind).collect();
+    let same = Same(all.len());
+    let definitions: StringArray = all.iter().map(|one| one.object.as_ref().map(printable_sql)).collect();
+    let schemas = ("schemaname", strings(all.iter().map(|one| one.schema)));
+    let names = strings(all.iter().map(|one| &one.name));
+    let mut columns = vec![schemas];
+    match kind {
+        "m" => columns.extend([
+            ("matviewname", names),
+            ("matviewowner", same.text(DATABASE)),
+            ("tablespace", same.null()),
+            ("hasindexes", same.truth(false)),
+            ("ispopulated", same.truth(true)),
+        ]),
+        _ => columns.extend([("viewname", names), ("viewowner", same.text(DATABASE))]),
+    }
+    columns.push(("definition", Arc::new(definitions)));
+    batch(columns)
+}

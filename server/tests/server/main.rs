@@ -1,0 +1,9 @@
+//! The server as clients and operators see it: the real binary, each test with one of its own.
+
+mod config;
+mod interrupts;
+mod migrate;
+mod process;
+mod sessions;
+mod transactions;
+mod types;

@@ -1,0 +1,109 @@
+//! Values of every type by the extended protocol, as text and binary.
+
+use std::{
+    error::Error,
+    fmt::Debug,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use bytes::BytesMut;
+use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
+
+use crate::process::Server;
+
+/// A parameter that travels as text, whatever its type.
+#[derive(Debug)]
+struct Text(&'static str);
+
+impl ToSql for Text {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+/// The bytes of a value as they travel.
+#[derive(Debug, PartialEq)]
+struct Raw(Vec<u8>);
+
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw.to_vec()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+async fn one<T>(server: &Server, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> (Type, T)
+where
+    T: for<'b> FromSql<'b>,
+{
+    let client = server.connect().await;
+    let row = client.query_one(sql, parameters).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    (row.columns()[0].type_().clone(), row.try_get(0).unwrap_or_else(|error| panic!("{sql}: {error:?}")))
+}
+
+async fn gives<T>(server: &Server, sql: &str, parameters: &[&(dyn ToSql + Sync)], expected: T)
+where
+    T: for<'b> FromSql<'b> + Debug + PartialEq,
+{
+    assert_eq!(one::<T>(server, sql, parameters).await.1, expected, "{sql}");
+}
+
+#[tokio::test]
+async fn results_are_binary() {
+    let server = Server::start();
+    let at = UNIX_EPOCH + Duration::from_micros(1_767_323_045_678_900);
+    assert_eq!(one(&server, "SELECT true", &[]).await, (Type::BOOL, true));
+    assert_eq!(one(&server, "SELECT 7::smallint", &[]).await, (Type::INT2, 7_i16));
+    assert_eq!(one(&server, "SELECT 7::int", &[]).await, (Type::INT4, 7_i32));
+    assert_eq!(one(&server, "SELECT 7::bigint", &[]).await, (Type::INT8, 7_i64));
+    assert_eq!(one(&server, "SELECT 1.5::real", &[]).await, (Type::FLOAT4, 1.5_f32));
+    assert_eq!(one(&server, "SELECT 1.5::double precision", &[]).await, (Type::FLOAT8, 1.5_f64));
+    assert_eq!(one(&server, "SELECT 'text'", &[]).await, (Type::TEXT, "text".to_owned()));
+    assert_eq!(one(&server, "SELECT NULL::text", &[]).await, (Type::TEXT, None::<String>));
+    assert_eq!(one(&server, "SELECT decode('00ff', 'hex')", &[]).await, (Type::BYTEA, vec![0_u8, 255]));
+    let sql = "SELECT TIMESTAMPTZ '2026-01-02 03:04:05.6789+00'";
+    assert_eq!(one(&server, sql, &[]).await, (Type::TIMESTAMPTZ, at));
+    let sql = "SELECT TIMESTAMP '2026-01-02 03:04:05.6789'";
+    assert_eq!(one(&server, sql, &[]).await, (Type::TIMESTAMP, at));
+    assert_eq!(one(&server, "SELECT ARRAY[1, 2]::bigint[]", &[]).await, (Type::INT8_ARRAY, vec![1_i64, 2]));
+    // Days from 2000; four digits each, the first of weight 0; microseconds, days, months.
+    assert_eq!(one(&server, "SELECT DATE '2000-01-02'", &[]).await, (Type::DATE, Raw(vec![0, 0, 0, 1])));
+    let digits = [0, 2, 0, 0, 0, 0, 0, 2, 0, 1, 0x13, 0x88];
+    assert_eq!(one(&server, "SELECT 1.5::numeric(10, 2)", &[]).await, (Type::NUMERIC, Raw(digits.to_vec())));
+    let interval = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+    assert_eq!(one(&server, "SELECT INTERVAL '2 months 1 day'", &[]).await, (Type::INTERVAL, Raw(interval.to_vec())));
+}
+
+#[tokio::test]
+async fn parameters_are_binary_or_text() {
+    let server = Server::start();
+    let at = UNIX_EPOCH + Duration::from_micros(1_767_323_045_678_900);
+    gives(&server, "SELECT $1::bigint + 1", &[&6_i64], 7_i64).await;
+    gives(&server, "SELECT $1::bigint + 1", &[&Text("6")], 7_i64).await;
+    gives(&server, "SELECT $1::int", &[&6_i32], 6_i32).await;
+    gives(&server, "SELECT $1::smallint", &[&6_i16], 6_i16).await;
+    gives(&server, "SELECT $1::double precision * 2", &[&1.5_f64], 3.0_f64).await;
+    gives(&server, "SELECT $1::double precision * 2", &[&Text("1.5")], 3.0_f64).await;
+    gives(&server, "SELECT $1::text || 'x'", &[&"y"], "yx".to_owned()).await;
+    gives(&server, "SELECT $1::text", &[&None::<String>], None::<String>).await;
+    gives(&server, "SELECT NOT $1::boolean", &[&false], true).await;
+    gives(&server, "SELECT NOT $1::boolean", &[&Text("f")], true).await;
+    gives(&server, "SELECT $1::timestamptz", &[&at], at).await;
+    gives(&server, "SELECT $1::timestamptz", &[&Text("2026-01-02 03:04:05.6789+00")], at).await;
+    let sql = "SELECT count(*) FROM generate_series(1, 10) WHERE value > $1 AND value <= $2";
+    gives(&server, sql, &[&3_i64, &Text("7")], 4_i64).await;
+}
