@@ -37,7 +37,7 @@ lint: deps fmt ## formatting and clippy, warnings are errors
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # Connectors and the server have tests of their own against real services; see tests/with-stack.sh.
-INTEGRATION := redis iceberg kafka
+INTEGRATION := redis iceberg kafka server
 unit: build
 	bash tests/with-stack.sh "redis minio iceberg-rest" -- \
 	  cargo test --locked --workspace --lib --bins $(INTEGRATION:%=--test %)

@@ -27,22 +27,23 @@ const SETTINGS: [(&str, &str, &str); 14] = [
     ("log", "info", "log filter, as in RUST_LOG"),
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a value comes from, by the name the user knows it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
     Default,
-    File,
-    Environment,
-    Flag,
+    File(String),
+    Environment(String),
+    Flag(String),
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Default => "default",
-            Self::File => "file",
-            Self::Environment => "environment",
-            Self::Flag => "flag",
-        })
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {path}"),
+            Self::Environment(variable) => write!(f, "environment {variable}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
     }
 }
 
@@ -93,12 +94,13 @@ impl Config {
                     bail!("{}:{line}: unknown setting \"{name}\"", path.display());
                 };
                 let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                values.insert(known, (value, Origin::File));
+                values.insert(known, (value, Origin::File(path.display().to_string())));
             }
         }
         for (name, _, _) in SETTINGS {
-            if let Some(value) = environment(&format!("EBAP_{}", name.to_uppercase())) {
-                values.insert(name, (value, Origin::Environment));
+            let variable = format!("EBAP_{}", name.to_uppercase());
+            if let Some(value) = environment(&variable) {
+                values.insert(name, (value, Origin::Environment(variable)));
             }
         }
         let flags = [
@@ -109,7 +111,7 @@ impl Config {
         ];
         for (name, value) in flags {
             if let Some(value) = value {
-                values.insert(name, (value.clone(), Origin::Flag));
+                values.insert(name, (value.clone(), Origin::Flag(format!("--{}", name.replace('_', "-")))));
             }
         }
         let config = Self { values };
@@ -140,7 +142,7 @@ impl Config {
 
     fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>, what: &str) -> anyhow::Result<T> {
         let value = self.get(name);
-        let origin = self.values.get(name).map_or(Origin::Default, |(_, origin)| *origin);
+        let origin = self.values.get(name).map_or(Origin::Default, |(_, origin)| origin.clone());
         parse(value).with_context(|| format!("{name} = \"{value}\" ({origin}) is not {what}"))
     }
 
@@ -223,8 +225,8 @@ mod tests {
             |name: &str| (name == "EBAP_HTTP_LISTEN" || name == "EBAP_PG_LISTEN").then(|| "127.0.0.1:5".to_owned());
         let shown = Config::load(&args, environment).expect("it fits").to_string();
         for line in [
-            "pg_listen = \"127.0.0.1:9\"  # flag",
-            "http_listen = \"127.0.0.1:5\"  # environment",
+            "pg_listen = \"127.0.0.1:9\"  # flag --pg-listen;",
+            "http_listen = \"127.0.0.1:5\"  # environment EBAP_HTTP_LISTEN;",
             "log = \"warn\"  # file",
             "auth = \"trust\"  # default",
         ] {

@@ -141,6 +141,8 @@ impl Connection {
                 Response::Query(rows) => {
                     self.notify(client).await?;
                     send_query_response(client, rows, true).await?;
+                    // `set_config` runs as its row is made, which may have been just now.
+                    self.notify(client).await?;
                 }
                 Response::Execution(tag) | Response::TransactionStart(tag) | Response::TransactionEnd(tag) => {
                     if at == last {
@@ -191,6 +193,7 @@ impl Connection {
                 *state = PortalExecutionState::Finished;
             }
             sent?;
+            self.notify(client).await?;
         }
         client.set_state(PgWireConnectionState::ReadyForQuery);
         Ok(())

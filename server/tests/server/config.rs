@@ -36,5 +36,8 @@ fn a_setting_that_is_wrong_is_named_with_its_place() {
     assert!(!done && shown.contains("ebap.toml:2: unknown setting \"pg_listne\""), "{shown}");
     let wrong = ebap().arg("server").env("EBAP_MESSAGE_BYTES_MAX", "much").output();
     let (done, shown) = printed(&wrong.expect("the binary starts"));
-    assert!(!done && shown.contains("message_bytes_max = \"much\" (environment) is not a size"), "{shown}");
+    assert!(
+        !done && shown.contains("message_bytes_max = \"much\" (environment EBAP_MESSAGE_BYTES_MAX) is not a size"),
+        "{shown}"
+    );
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::Context;
 use arrow::{
     array::{
-        ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+        Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
         types::{Float64Type, Int64Type, TimestampMicrosecondType},
     },
     datatypes::{DataType, Field, Schema, TimeUnit},
@@ -43,7 +43,7 @@ pub(super) async fn batch_answer(topic: &Topic, late: &BTreeMap<(i32, i64), i64>
     let mut answer = Answer::new();
     for (size, size_us) in SIZES {
         let sql = format!(
-            "SELECT date_bin(INTERVAL '{size}', time) AS window_start, region, action, count(*) AS events,
+            "SELECT arrow_cast(date_bin(INTERVAL '{size}', time), 'Timestamp(Microsecond, None)') AS window_start, region, action, count(*) AS events,
                     count(DISTINCT user) AS users, sum(amount) AS revenue
              FROM events GROUP BY 1, 2, 3"
         );
@@ -54,9 +54,9 @@ pub(super) async fn batch_answer(topic: &Topic, late: &BTreeMap<(i32, i64), i64>
                 (batch.column(3).as_primitive::<Int64Type>(), batch.column(4).as_primitive::<Int64Type>());
             let revenue = batch.column(5).as_primitive::<Float64Type>();
             for row in 0..batch.num_rows() {
-                let region = region.iter().nth(row).flatten().map(str::to_owned);
+                let region = region.is_valid(row).then(|| region.value(row).to_owned());
                 let key = (start.value(row), start.value(row) + size_us, region, action.value(row).to_owned());
-                let cents = revenue.iter().nth(row).flatten().map(cents);
+                let cents = revenue.is_valid(row).then(|| cents(revenue.value(row)));
                 answer.insert(key, Value { events: events.value(row), users: users.value(row), cents });
             }
         }

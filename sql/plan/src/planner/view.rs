@@ -39,7 +39,7 @@ pub(crate) fn source_name(body: &ViewBody) -> Result<String> {
 fn select(query: &Query) -> Result<&Select> {
     match query.body.as_ref() {
         SetExpr::Select(select) => Ok(select),
-        SetExpr::Query(inner) => self::select(inner),
+        SetExpr::Query(inner) => select(inner),
         SetExpr::SetOperation { .. } => {
             Err(Error::unsupported("UNION in a materialized view", "Use one view per branch."))
         }
