@@ -21,6 +21,7 @@ use ebap_tests::{Ebap, kafka::Kafka, rows, wait};
 use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
+    types::RDKafkaErrorCode,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +29,8 @@ const TOPIC: &str = "bench-latency";
 const PARTITIONS: i32 = 4;
 /// Records of one turn of the producer; between two turns it sleeps.
 const TURNS_PER_SECOND: u64 = 1_000;
+/// More than partitions finish a batch in a turn.
+const REPORTS_PER_TURN: usize = 16;
 
 pub(crate) async fn measure(
     ebap: &Ebap,
@@ -82,11 +85,20 @@ fn produce(bootstrap: &str, rate: u64, total: u64, stopped: &AtomicBool) -> anyh
                 format_args!(r#"{{"n":{n},"region":"r{}","amount":1.5,"at":{}}}"#, n % 8, at_us / 1_000),
             )?;
             sent.push(time::instant());
-            let record =
+            let mut record =
                 BaseRecord::<(), str>::to(TOPIC).partition(i32::try_from(n % PARTITIONS as u64)?).payload(&value);
-            producer.send(record).map_err(|(error, _)| error).context("produce")?;
+            while let Err((error, again)) = producer.send(record) {
+                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                    return Err(error).context("produce");
+                }
+                producer.poll(Duration::from_millis(1));
+                record = again;
+            }
         }
-        producer.poll(Duration::ZERO);
+        // One call serves one report; those not served yet count as queued.
+        for _ in 0..REPORTS_PER_TURN {
+            producer.poll(Duration::ZERO);
+        }
         thread::sleep(Duration::from_micros(1_000_000 / TURNS_PER_SECOND));
     }
     producer.flush(Duration::from_secs(30)).context("produce")?;
