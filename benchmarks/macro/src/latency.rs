@@ -91,6 +91,9 @@ fn produce(bootstrap: &str, rate: u64, total: u64, stopped: &AtomicBool) -> anyh
                 if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                     return Err(error).context("produce");
                 }
+                if stopped.load(Ordering::Relaxed) {
+                    return Ok(sent);
+                }
                 producer.poll(Duration::from_millis(1));
                 record = again;
             }

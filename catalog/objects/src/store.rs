@@ -44,16 +44,30 @@ impl CatalogStore {
             message: error.to_string(),
         })?;
         let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-        match self.store.put_opts(&self.path(next.version), PutPayload::from(bytes), options).await {
-            Ok(_) => {}
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                let found = self.versions().await?.into_iter().max().unwrap_or(0);
-                return Err(Error::Conflict { expected, found });
-            }
-            Err(error) => return Err(stored(error)),
+        let path = self.path(next.version);
+        let put = self.store.put_opts(&path, PutPayload::from(bytes.clone()), options).await;
+        // Where the response was lost, what is there may be ours: the store's client puts again by itself, and
+        // then finds that it exists.
+        if let Err(error) = put
+            && !self.holds(&path, &bytes).await
+        {
+            return Err(match error {
+                object_store::Error::AlreadyExists { .. } => {
+                    let found = self.versions().await?.into_iter().max().unwrap_or(0);
+                    Error::Conflict { expected, found }
+                }
+                error => stored(error),
+            });
         }
         self.forget_old(next.version).await;
         Ok(next)
+    }
+
+    async fn holds(&self, path: &Path, bytes: &[u8]) -> bool {
+        match self.store.get(path).await {
+            Ok(found) => found.bytes().await.is_ok_and(|found| found == bytes),
+            Err(_) => false,
+        }
     }
 
     fn path(&self, version: u64) -> Path {
@@ -79,4 +93,37 @@ impl CatalogStore {
 
 fn stored(error: object_store::Error) -> Error {
     Error::Store(Arc::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::ObjectKind;
+
+    fn with(catalog: &Catalog, name: &str) -> Catalog {
+        let mut next = catalog.clone();
+        next.create(ObjectKind::Stream, name, String::new(), vec![], 0).expect("a new name");
+        next
+    }
+
+    #[tokio::test]
+    async fn of_two_writers_one_is_told_of_the_other() {
+        let store = CatalogStore::new(Arc::new(InMemory::new()));
+        let empty = store.load().await.expect("nothing yet");
+        let first = store.replace(0, with(&empty, "one")).await.expect("the first");
+        let second = store.replace(0, with(&empty, "two")).await.expect_err("the second");
+        assert!(matches!(second, Error::Conflict { expected: 0, found: 1 }), "{second}");
+        assert_eq!(store.load().await.expect("the first's"), first);
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_response_was_lost_counts() {
+        let store = CatalogStore::new(Arc::new(InMemory::new()));
+        let next = with(&Catalog::default(), "one");
+        store.replace(0, next.clone()).await.expect("put, but nobody heard of it");
+        let again = store.replace(0, next).await.expect("the same put again");
+        assert_eq!(store.load().await.expect("once"), again);
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Converter {
 type Outcome = Result<Cell, String>;
 
 /// Digits that a JSON number with a fraction keeps on its way through a double.
-const EXACT_DIGITS: usize = 15;
+pub(crate) const EXACT_DIGITS: u32 = 15;
 
 impl Converter {
     /// The value for this field; `path` names it in the reason.
@@ -58,7 +58,8 @@ impl Converter {
                 let text = match &value {
                     Value::Number(number)
                         if number.is_f64()
-                            && number.to_string().bytes().filter(u8::is_ascii_digit).count() > EXACT_DIGITS =>
+                            && number.to_string().bytes().filter(u8::is_ascii_digit).count()
+                                > EXACT_DIGITS as usize =>
                     {
                         return Err(format!("column \"{path}\": {number} may have lost digits; write it as a string"));
                     }

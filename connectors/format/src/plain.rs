@@ -6,15 +6,15 @@ use std::{ops::Range, sync::Arc};
 use arrow::datatypes::{DataType, Field, Fields};
 
 use crate::{
-    cell::{Cell, Converter},
+    cell::{Cell, Converter, EXACT_DIGITS},
     scan::{Outcome, Quoted, Scanner, Unusual, unescape},
     time::{plain_date, plain_moment},
 };
 
-/// Keys of an object whose order is remembered.
+/// Keys of an object whose order is remembered, and how long such a key may be: producers decide what
+/// the keys are.
 const REMEMBERED_MAX: usize = 256;
-/// Digits that survive the way through a double, as `serde_json` takes them.
-const EXACT_DIGITS: u32 = 15;
+const REMEMBERED_BYTES_MAX: usize = 128;
 
 /// A value on its way to its column.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -126,6 +126,9 @@ impl Object {
             return *found;
         }
         let found = self.nodes.iter().position(|node| node.field.name() == key);
+        if key.len() > REMEMBERED_BYTES_MAX {
+            return found;
+        }
         let known = self.order.len();
         match self.order.get_mut(at) {
             Some((remembered, index)) => {
@@ -174,9 +177,11 @@ impl<'a> Pass<'a> {
             for at in 0.. {
                 let key = scanner.string()?;
                 scanner.take(b':')?;
-                // An escaped key might be one of ours in disguise.
-                let found = if key.escaped { return Err(Unusual) } else { object.find(key.raw, at) };
-                match found.map(|found| &mut object.nodes[found]) {
+                if key.escaped {
+                    // It might be one of ours in disguise.
+                    return Err(Unusual);
+                }
+                match object.find(key.raw, at).map(|found| &mut object.nodes[found]) {
                     // The last of two wins, and `serde_json` knows which that is.
                     Some(node) if self.row.slots[node.slot] != Slot::Missing => return Err(Unusual),
                     Some(node) => {

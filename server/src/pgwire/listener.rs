@@ -89,9 +89,11 @@ struct Server {
 impl Server {
     async fn serve(self: Arc<Self>, socket: TcpStream, shutdown: CancellationToken) {
         let Ok((socket, second)) = split(socket) else { return };
-        if self.open.fetch_add(1, Ordering::Relaxed) < self.app.config.connections_max {
+        let (open, most) = (self.open.fetch_add(1, Ordering::Relaxed), self.app.config.connections_max);
+        if open < most {
             self.session(socket, second, shutdown).await;
-        } else {
+        } else if open < most.saturating_mul(2) {
+            // Beyond that nobody is told why: a refusal takes as long as the client likes, up to its limit.
             let full = SqlError::new("53300", "sorry, too many clients already");
             tokio::select! {
                 () = shutdown.cancelled() => {}
