@@ -6,6 +6,7 @@
 mod clients;
 mod command_line;
 mod demo;
+mod object_store;
 mod pipeline;
 mod splits;
 
@@ -36,6 +37,11 @@ fn main() -> ExitCode {
         trials::trial("a_partition_added_while_running_is_read", &shared, splits::an_added_partition_is_read),
         trials::trial("an_idle_partition_does_not_hold_windows_open", &shared, splits::an_idle_partition_holds_nothing),
         trials::trial("a_view_created_later_equals_one_created_before", &shared, splits::a_later_view_is_equal),
+        trials::trial(
+            "state_in_a_bucket_outlives_the_machine",
+            &shared,
+            object_store::state_in_a_bucket_outlives_the_machine,
+        ),
         trials::trial("pipeline_over_real_kafka_equals_the_batch_answer", &shared, pipeline::equals_the_batch_answer),
         trials::trial(
             "killed_twice_and_kafka_away_gives_the_same_answer",

@@ -49,9 +49,9 @@ impl CatchUpJob {
         while let Some(step) = range.next().await? {
             match self {
                 Self::View(view) => {
-                    view.process(&step, false).await?;
+                    view.process(&step, false)?;
                     // A base snapshot is written when it joins: nothing is to be replayed before.
-                    view.take_delta();
+                    view.forget_delta();
                 }
                 Self::Sink(sink) => sink.write(&step).await?,
             }

@@ -40,6 +40,13 @@ impl Shared {
         Ok(stack.bootstrap())
     }
 
+    /// S3 alone; gives its endpoint.
+    pub(crate) async fn s3(&self) -> anyhow::Result<String> {
+        let mut stack = self.stack.lock().await;
+        stack.need(&[Service::Minio])?;
+        Ok(stack.s3_endpoint())
+    }
+
     async fn topic(&self) -> anyhow::Result<std::sync::Arc<Topic>> {
         let bootstrap = self.kafka().await?;
         let mut topic = self.topic.lock().await;

@@ -11,7 +11,7 @@ use arrow_ipc::{
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use super::manifest::{FORMAT, Manifest};
 use crate::{Error, Result};
@@ -81,7 +81,7 @@ impl CheckpointStore {
         }
         let bytes = writer.into_inner()?;
         let size = bytes.len() as u64;
-        self.put(file, bytes).await?;
+        self.write(file, bytes).await?;
         Ok(size)
     }
 
@@ -92,11 +92,6 @@ impl CheckpointStore {
             |error: arrow::error::ArrowError| Error::Unreadable { path: path.to_string(), message: error.to_string() };
         let reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(unreadable)?;
         reader.collect::<Result<_, _>>().map_err(unreadable)
-    }
-
-    pub(crate) async fn write_json<T: Serialize + Sync>(&self, file: &str, value: &T) -> Result<()> {
-        let bytes = serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))?;
-        self.put(file, bytes).await
     }
 
     pub(crate) async fn read_json<T: DeserializeOwned>(&self, file: &str) -> Result<T> {
@@ -125,7 +120,7 @@ impl CheckpointStore {
         Ok(())
     }
 
-    async fn put(&self, file: &str, bytes: Vec<u8>) -> Result<()> {
+    pub(crate) async fn write(&self, file: &str, bytes: Vec<u8>) -> Result<()> {
         self.store.put(&self.path(file), PutPayload::from(bytes)).await.map_err(|error| self.stored(error))?;
         Ok(())
     }

@@ -79,6 +79,20 @@ pub(crate) enum Command {
     },
 }
 
+/// An epoch on its way to the store. A pipeline that ends lets it go: its successor finds the epoch
+/// there or not, and fences it where it comes later.
+struct Writing {
+    begun_us: i64,
+    at_us: i64,
+    task: tokio::task::JoinHandle<Result<(Manifest, u64)>>,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 enum Ended {
     Stopped,
     Forgotten,
@@ -120,6 +134,7 @@ struct Pipeline {
     flushes: Vec<(Position, oneshot::Sender<Result<()>>)>,
     epoch: Epoch,
     manifest: Option<Manifest>,
+    writing: Option<Writing>,
     /// Something the newest manifest does not say.
     dirty: bool,
     checkpoint_at_us: i64,
@@ -238,11 +253,8 @@ impl Pipeline {
             self.step(records).await?;
             self.tend_sinks().await;
             self.report();
-            let now_us = self.runtime.clock.now_us();
             let flushed = self.flushes.iter().any(|(target, _)| self.reached(target));
-            if flushed || now_us >= self.checkpoint_at_us {
-                self.checkpoint(flushed).await?;
-            }
+            self.checkpoint(flushed).await?;
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use arrow::array::RecordBatch;
 use ebap_connector::{DeadLetter, Epoch, Position};
 use tokio::sync::mpsc;
 
-use super::{Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, micros};
+use super::{Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, Writing, micros};
 use crate::{
-    Result,
+    Error, Result,
     accounting::Accounting,
     checkpoint::{CheckpointStore, JobFiles, Manifest},
     late_log::{LateLog, LateRuns},
@@ -57,6 +58,7 @@ impl Pipeline {
             flushes: Vec::new(),
             epoch: Epoch(0),
             manifest: None,
+            writing: None,
             dirty: true,
             checkpoint_at_us: now_us,
             discover_at_us: now_us,
@@ -71,8 +73,8 @@ impl Pipeline {
         pipeline.discover().await?;
         pipeline.set_jobs(jobs).await?;
         // The first epoch of this incarnation fences an older instance before anything is read.
-        pipeline.dirty = true;
-        pipeline.checkpoint(false).await?;
+        pipeline.begin_epoch(false).await?;
+        pipeline.end_epoch(true).await?;
         Ok(pipeline)
     }
 
@@ -134,6 +136,7 @@ impl Pipeline {
         for file in &files.deltas {
             job.replay(self.checkpoints.read_batches(file).await?)?;
         }
+        job.settle()?;
         job.advance(manifest.watermarks.current.0, false)?;
         job.accounting = files.accounting.clone();
         let (id, store) = (job.id.0, Arc::clone(store));
@@ -143,21 +146,21 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Makes an epoch durable, if there is anything new, then lets the sinks commit.
+    /// Begins to make an epoch durable where one is due, and lets the sinks commit. `force`: does so now
+    /// and waits for it.
     pub(super) async fn checkpoint(&mut self, force: bool) -> Result<()> {
-        let begun_us = self.runtime.clock.monotonic_us();
+        self.end_epoch(force).await?;
         let now_us = self.runtime.clock.now_us();
+        if self.writing.is_some() || !(force || now_us >= self.checkpoint_at_us) {
+            return Ok(());
+        }
         let paused = now_us - self.checkpoint_at_us > PAUSE_US;
         self.checkpoint_at_us = now_us + micros(self.runtime.config.checkpoint_interval);
         if self.dirty {
-            let bytes = self.write_epoch(paused).await?;
-            self.dirty = false;
-            let duration_us = self.runtime.clock.monotonic_us() - begun_us;
-            let checkpoint = CheckpointInfo { epoch: self.epoch.0, at_us: now_us, duration_us, bytes };
-            self.runtime.status.checkpointed(checkpoint);
-            metrics::histogram!("ebap_checkpoint_seconds", "stream" => self.name().to_owned())
-                .record(duration_us as f64 / 1e6);
-            metrics::counter!("ebap_checkpoint_bytes_total", "stream" => self.name().to_owned()).increment(bytes);
+            self.begin_epoch(paused).await?;
+            if force {
+                self.end_epoch(true).await?;
+            }
         }
         for sink in self.sinks.values_mut() {
             sink.checkpoint(self.epoch, force, now_us).await;
@@ -178,16 +181,20 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn write_epoch(&mut self, paused: bool) -> Result<u64> {
+    /// Takes what the next epoch consists of as it is now, and has it written while the loop goes on:
+    /// what it takes are batches that nobody changes.
+    pub(super) async fn begin_epoch(&mut self, paused: bool) -> Result<()> {
+        let (begun_us, at_us) = (self.runtime.clock.monotonic_us(), self.runtime.clock.now_us());
         let epoch = self.epoch.next();
-        let mut bytes = 0;
         let dead_letter_token = match &mut self.dead_letters {
             Some(writer) => Some(writer.flush().await?),
             None => None,
         };
-        let late_log = self.write_late_log(epoch).await?;
-        let dead_letters = self.write_dead_letters(epoch).await?;
-        let mut jobs = BTreeMap::new();
+        // Files beside those of the jobs.
+        let mut beside = Vec::new();
+        let late_log = self.take_late_log(epoch, &mut beside)?;
+        let dead_letters = self.take_dead_letters(epoch, &mut beside)?;
+        let mut jobs = Vec::with_capacity(self.views.len());
         for (id, view) in &mut self.views {
             let ViewState::Running(job) = &mut view.state else { continue };
             if epoch.0.is_multiple_of(MEMORY_CHECK_EPOCHS)
@@ -197,11 +204,10 @@ impl Pipeline {
                 continue;
             }
             let base = view.base_due || base_pays(&view.files, self.runtime.config.deltas_max);
-            bytes += write_job(&self.checkpoints, epoch, job, &mut view.files, base).await?;
+            jobs.push((*id, JobWrite::take(job, &view.files, base)?));
             view.base_due = false;
-            jobs.insert(*id, view.files.clone());
         }
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             format: 1,
             epoch,
             incarnation: self.incarnation,
@@ -212,20 +218,56 @@ impl Pipeline {
             dead_letters,
             dead_letter_token,
             accounting: self.accounting.clone(),
-            jobs,
+            jobs: BTreeMap::new(),
             sinks: self.sinks.iter().map(|(id, sink)| (*id, sink.counted().clone())).collect(),
         };
-        bytes += self.checkpoints.publish(&manifest, paused).await?;
-        self.epoch = epoch;
+        self.dirty = false;
+        let checkpoints = self.checkpoints.clone();
+        let task = tokio::spawn(async move {
+            let mut bytes = 0;
+            for (file, content) in beside {
+                bytes += content.len() as u64;
+                checkpoints.write(&file, content).await?;
+            }
+            for (id, job) in jobs {
+                let (files, written) = job.write(&checkpoints, epoch).await?;
+                manifest.jobs.insert(id, files);
+                bytes += written;
+            }
+            bytes += checkpoints.publish(&manifest, paused).await?;
+            Ok((manifest, bytes))
+        });
+        self.writing = Some(Writing { begun_us, at_us, task });
+        Ok(())
+    }
+
+    /// Takes note of the epoch that was being written, where it is durable by now. `wait`: until it is.
+    pub(super) async fn end_epoch(&mut self, wait: bool) -> Result<()> {
+        let Some(mut writing) = self.writing.take_if(|writing| wait || writing.task.is_finished()) else {
+            return Ok(());
+        };
+        let (begun_us, at_us) = (writing.begun_us, writing.at_us);
+        let (manifest, bytes) = (&mut writing.task).await.map_err(|error| Error::Internal(error.to_string()))??;
+        self.epoch = manifest.epoch;
+        for (id, files) in &manifest.jobs {
+            if let Some(view) = self.views.get_mut(id) {
+                view.files = files.clone();
+            }
+        }
         if let Some(old) = self.manifest.replace(manifest) {
             let kept: std::collections::HashSet<&String> = self.manifest.iter().flat_map(Manifest::files).collect();
             let gone: Vec<String> = old.files().filter(|file| !kept.contains(file)).cloned().collect();
-            self.checkpoints.forget(gone, epoch.0).await;
+            self.checkpoints.forget(gone, self.epoch.0).await;
         }
-        Ok(bytes)
+        let duration_us = self.runtime.clock.monotonic_us() - begun_us;
+        self.runtime.status.checkpointed(CheckpointInfo { epoch: self.epoch.0, at_us, duration_us, bytes });
+        metrics::histogram!("ebap_checkpoint_seconds", "stream" => self.name().to_owned())
+            .record(duration_us as f64 / 1e6);
+        metrics::counter!("ebap_checkpoint_bytes_total", "stream" => self.name().to_owned()).increment(bytes);
+        Ok(())
     }
 
-    async fn write_late_log(&mut self, epoch: Epoch) -> Result<Vec<String>> {
+    fn take_late_log(&mut self, epoch: Epoch, beside: &mut Vec<(String, Vec<u8>)>) -> Result<Vec<String>> {
         let mut files = self.manifest.as_ref().map(|manifest| manifest.late_log.clone()).unwrap_or_default();
         let runs = {
             let mut log = self.runtime.late_log.write();
@@ -241,21 +283,25 @@ impl Pipeline {
             }
         };
         let file = format!("{:012}-late.json", epoch.0);
-        self.checkpoints.write_json(&file, &runs).await?;
+        beside.push((file.clone(), json(&runs)?));
         files.push(file);
         Ok(files)
     }
 
-    async fn write_dead_letters(&mut self, epoch: Epoch) -> Result<Option<String>> {
+    fn take_dead_letters(&mut self, epoch: Epoch, beside: &mut Vec<(String, Vec<u8>)>) -> Result<Option<String>> {
         if !self.dead_letters_changed {
             return Ok(self.manifest.as_ref().and_then(|manifest| manifest.dead_letters.clone()));
         }
         let letters: Vec<SavedLetter> = self.runtime.dead_letters.lock().iter().map(SavedLetter::new).collect();
         let file = format!("{:012}-dead-letters.json", epoch.0);
-        self.checkpoints.write_json(&file, &letters).await?;
+        beside.push((file.clone(), json(&letters)?));
         self.dead_letters_changed = false;
         Ok(Some(file))
     }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// A base is worth its bytes when the deltas weigh more than it, or are many files to read.
@@ -264,40 +310,53 @@ fn base_pays(files: &JobFiles, deltas_max: usize) -> bool {
         || (files.deltas.len() >= 10 && files.delta_bytes > 2 * files.base_bytes.max(1 << 20))
 }
 
-async fn write_job(
-    checkpoints: &CheckpointStore,
-    epoch: Epoch,
-    job: &mut ViewJob,
-    files: &mut JobFiles,
-    base: bool,
-) -> Result<u64> {
-    let mut bytes = 0;
-    files.accounting = job.accounting.clone();
-    if base {
-        let saved = job.snapshot()?;
-        *files = JobFiles { accounting: job.accounting.clone(), ..JobFiles::default() };
-        for (part, batches) in [("state", &saved.state), ("rows", &saved.rows)] {
-            if batches.iter().all(|batch| batch.num_rows() == 0) {
-                continue;
+/// What an epoch writes of one job.
+struct JobWrite {
+    id: ebap_catalog::ObjectId,
+    /// What there was before.
+    files: JobFiles,
+    what: JobPart,
+}
+
+enum JobPart {
+    Base(Saved),
+    Delta(Vec<RecordBatch>),
+}
+
+impl JobWrite {
+    fn take(job: &mut ViewJob, files: &JobFiles, base: bool) -> Result<Self> {
+        let what = if base { JobPart::Base(job.snapshot()?) } else { JobPart::Delta(job.take_delta()?) };
+        let accounting = job.accounting.clone();
+        let files = if base { JobFiles::default() } else { files.clone() };
+        Ok(Self { id: job.id, files: JobFiles { accounting, ..files }, what })
+    }
+
+    /// Gives the files of the job, and the bytes written.
+    async fn write(self, checkpoints: &CheckpointStore, epoch: Epoch) -> Result<(JobFiles, u64)> {
+        let Self { id, mut files, what } = self;
+        let mut bytes = 0;
+        let name = |part: &str| format!("{:012}-{id}-{part}.arrow", epoch.0);
+        match what {
+            JobPart::Base(saved) => {
+                if saved.state.iter().any(|batch| batch.num_rows() > 0) {
+                    bytes += checkpoints.write_batches(&name("state"), &saved.state).await?;
+                    files.state = Some(name("state"));
+                }
+                if saved.rows.iter().any(|batch| batch.num_rows() > 0) {
+                    bytes += checkpoints.write_batches(&name("rows"), &saved.rows).await?;
+                    files.rows = Some(name("rows"));
+                }
+                files.base_bytes = bytes;
             }
-            let file = format!("{:012}-{}-{part}.arrow", epoch.0, job.id);
-            bytes += checkpoints.write_batches(&file, batches).await?;
-            match part {
-                "state" => files.state = Some(file),
-                _ => files.rows = Some(file),
+            JobPart::Delta(delta) if delta.is_empty() => {}
+            JobPart::Delta(delta) => {
+                bytes = checkpoints.write_batches(&name("delta"), &delta).await?;
+                files.deltas.push(name("delta"));
+                files.delta_bytes += bytes;
             }
         }
-        files.base_bytes = bytes;
-        return Ok(bytes);
+        Ok((files, bytes))
     }
-    let delta = job.take_delta();
-    if !delta.is_empty() {
-        let file = format!("{:012}-{}-delta.arrow", epoch.0, job.id);
-        bytes = checkpoints.write_batches(&file, &delta).await?;
-        files.deltas.push(file);
-        files.delta_bytes += bytes;
-    }
-    Ok(bytes)
 }
 
 /// A dead letter as a manifest's file holds it.

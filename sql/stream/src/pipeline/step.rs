@@ -83,7 +83,7 @@ impl Pipeline {
         for view in self.views.values_mut() {
             let ViewState::Running(job) = &mut view.state else { continue };
             let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
-            match job.process(step, wanted).await {
+            match job.process(step, wanted) {
                 Ok(changes) => {
                     for sink in &mut view.sinks {
                         sink.write(&changes, &step.position, now_us).await;

@@ -1,8 +1,10 @@
 //! A materialized view or table as a job: takes steps, keeps rows, gives changes and deltas.
 
+mod columns;
+mod distinct;
 mod groups;
+mod interner;
 mod partial;
-mod step_source;
 pub(crate) mod store;
 
 use std::{collections::HashMap, sync::Arc};
@@ -24,7 +26,7 @@ use crate::{
     rows::RowOps,
 };
 use groups::{GroupState, Touched};
-use partial::PartialPlan;
+use partial::PartialAggregate;
 use store::{RowId, ViewStore};
 
 const TIME_COLUMN: &str = "__time";
@@ -123,7 +125,7 @@ impl ViewJob {
     }
 
     fn groups(plan: &datafusion::logical_expr::LogicalPlan, input: &RowOps, aggregate: &AggregatePlan) -> Result<Kind> {
-        let partial = PartialPlan::new(plan, input.schema(), aggregate)?;
+        let partial = PartialAggregate::new(plan, input.schema(), aggregate)?;
         let window = aggregate.window.as_ref();
         let state = GroupState::new(partial, window, Arc::clone(&aggregate.groups_schema))?;
         let output = RowOps::build(&aggregate.output, &aggregate.groups_schema)?;
@@ -131,7 +133,7 @@ impl ViewJob {
     }
 
     /// Takes the rows of a step. `wanted`: gives what changed in the view.
-    pub(crate) async fn process(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
+    pub(crate) fn process(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
         let mut batches = Vec::new();
         let mut times = Vec::new();
         for split in &step.splits {
@@ -147,11 +149,7 @@ impl ViewJob {
         }
         match &mut self.kind {
             Kind::Groups { state, .. } => {
-                let partials = state.partial().run(batches).await?;
-                for batch in &partials {
-                    state.merge(batch)?;
-                }
-                self.delta.extend(partials);
+                self.delta.push(state.update(&batches)?);
                 let touched = state.take_touched();
                 if self.emit == Emit::WindowClose {
                     return Ok(Vec::new());
@@ -219,22 +217,18 @@ impl ViewJob {
         if touched.is_empty() {
             return Ok(Vec::new());
         }
-        let (rows, index) = output.run(state.evaluate(touched)?)?;
-        let kept: Vec<usize> = match &index {
-            None => (0..touched.len()).collect(),
-            Some(index) => index.values().iter().map(|at| *at as usize).collect(),
-        };
-        let gone: Vec<RowId> = touched.iter().filter_map(|group| state.row_of(group)).collect();
+        let (rows, kept) = output.run(state.evaluate(touched)?)?;
+        let kept = kept.as_ref().map(|kept| kept.values().as_ref());
+        let gone = state.take_rows(touched);
         let deletes = if wanted { Some(self.store.gather(&gone)?) } else { None };
-        let times = kept.iter().map(|at| touched[*at].0.end).collect();
+        let ends = touched.ends();
+        let times = match kept {
+            None => ends,
+            Some(kept) => kept.iter().map(|at| ends[*at as usize]).collect(),
+        };
         let inserts = wanted.then(|| rows.clone());
         let ids = self.store.apply(&gone, rows, times)?;
-        for group in touched {
-            state.set_row(group, None);
-        }
-        for (at, id) in kept.iter().zip(ids) {
-            state.set_row(&touched[*at], Some(id));
-        }
+        state.set_rows(touched, kept, &ids);
         if self.store.rows() > self.rows_max {
             return Err(self.too_large("rows", self.rows_max));
         }
@@ -326,19 +320,31 @@ impl ViewJob {
     }
 
     /// What came since the last call: merged again over what was saved before, it gives this state.
-    pub(crate) fn take_delta(&mut self) -> Vec<RecordBatch> {
-        std::mem::take(&mut self.delta)
+    pub(crate) fn take_delta(&mut self) -> Result<Vec<RecordBatch>> {
+        let delta = std::mem::take(&mut self.delta);
+        match &mut self.kind {
+            Kind::Groups { state, .. } => state.reduce(delta),
+            Kind::Rows | Kind::Keyed { .. } => Ok(delta),
+        }
+    }
+
+    /// What came so far is saved otherwise.
+    pub(crate) fn forget_delta(&mut self) {
+        self.delta.clear();
+        if let Kind::Groups { state, .. } = &mut self.kind {
+            state.begin_epoch();
+        }
     }
 
     /// The whole state.
     pub(crate) fn snapshot(&mut self) -> Result<Saved> {
-        self.delta.clear();
-        let (state, derived) = match &mut self.kind {
-            // With `ON WINDOW CLOSE` no row follows from the state: groups have none yet.
-            Kind::Groups { state, .. } => (state.snapshot(SNAPSHOT_ROWS)?, state.rows()),
-            Kind::Rows | Kind::Keyed { .. } => (Vec::new(), std::collections::HashSet::new()),
+        self.forget_delta();
+        let (state, rows) = match &mut self.kind {
+            // Rows of open windows follow from their state; those of closed ones do not. With `ON WINDOW
+            // CLOSE` there are no others.
+            Kind::Groups { state, .. } => (state.snapshot(SNAPSHOT_ROWS)?, self.store.rows_until(self.watermark)?),
+            Kind::Rows | Kind::Keyed { .. } => (Vec::new(), self.store.rows_until(i64::MAX)?),
         };
-        let rows = self.store.rows_but(&|id| derived.contains(&id))?;
         let rows = rows.iter().map(|(batch, times)| with_times(batch, times)).collect::<Result<_>>()?;
         Ok(Saved { state, rows })
     }
@@ -361,7 +367,7 @@ impl ViewJob {
                 state.restore(batch)?;
             }
         }
-        self.settle()
+        Ok(())
     }
 
     /// Takes the delta of an epoch back. The watermark is applied once, after the last: rows of a
@@ -369,7 +375,7 @@ impl ViewJob {
     pub(crate) fn replay(&mut self, batches: Vec<RecordBatch>) -> Result<()> {
         for batch in batches {
             match &mut self.kind {
-                Kind::Groups { state, .. } => state.merge(&batch)?,
+                Kind::Groups { state, .. } => state.replay(&batch)?,
                 Kind::Keyed { .. } => {
                     self.upsert(batch, false)?;
                 }
@@ -379,10 +385,11 @@ impl ViewJob {
                 }
             }
         }
-        self.settle()
+        Ok(())
     }
 
-    fn settle(&mut self) -> Result<()> {
+    /// Brings the view's rows up to date with what was restored and replayed.
+    pub(crate) fn settle(&mut self) -> Result<()> {
         if let (Kind::Groups { state, .. }, Emit::Update) = (&mut self.kind, self.emit) {
             let touched = state.take_touched();
             self.publish(&touched, false)?;
@@ -406,13 +413,7 @@ impl ViewJob {
                 Some(pane_us) => format!("WindowAgg: pane={}s, emit on {emit}", *pane_us as f64 / 1e6),
                 None => "GroupAgg: running, emit on update".to_owned(),
             });
-            lines.extend(
-                state
-                    .describe()
-                    .lines()
-                    .filter(|line| !line.contains("StepSourceExec"))
-                    .map(|line| line.trim().to_owned()),
-            );
+            lines.push(state.describe());
         }
         lines.extend(self.input.describe());
         lines.push("StepSource".to_owned());

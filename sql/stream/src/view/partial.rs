@@ -1,101 +1,246 @@
-//! From the rows of a step to partial rows: one ordinary `AggregateExec` in mode Partial, grouped by
-//! pane and keys, built once and executed again for every step.
+//! From the rows of a step to partial rows: grouped by pane and keys, aggregated with DataFusion's
+//! vectorized groups and accumulators.
+//!
+//! This is what an `AggregateExec` in mode Partial does inside, without a plan around it: a step of a
+//! few rows costs what its rows cost, and which group each row fell into is known, so that the values
+//! of a `count(DISTINCT …)` go straight into their sets and are never gathered into lists first.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, IntervalMonthDayNano, SchemaRef, TimeUnit},
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
 };
 use datafusion::{
-    common::ScalarValue,
-    execution::{TaskContext, context::ExecutionProps},
-    functions::datetime::expr_fn::date_bin,
-    logical_expr::{LogicalPlan, lit},
-    physical_expr::{PhysicalExpr, aggregate::AggregateFunctionExpr},
-    physical_plan::{
-        ExecutionPlan,
-        aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy},
-        collect, displayable,
-        execution_plan::reset_plan_states,
+    execution::context::ExecutionProps,
+    logical_expr::{EmitTo, GroupsAccumulator, LogicalPlan},
+    physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr, aggregate::AggregateFunctionExpr},
+    physical_plan::aggregates::{
+        AggregateMode, aggregate_expressions,
+        group_values::{GroupValues, new_group_values},
+        order::GroupOrdering,
     },
     physical_planner::create_aggregate_expr_and_maybe_filter,
-    prelude::{SessionConfig, SessionContext},
 };
 use ebap_sql::AggregatePlan;
-use parking_lot::Mutex;
 
-use crate::{
-    Result,
-    rows::physical,
-    view::step_source::{StepSlot, StepSourceExec},
-};
+use super::distinct::distinct_type;
+use crate::{Result, rows::physical};
 
-#[derive(Debug)]
-pub(crate) struct PartialPlan {
-    slot: StepSlot,
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
-    pub(crate) aggregates: Vec<Arc<AggregateFunctionExpr>>,
-    /// Pane first (with a window), group columns, then the state columns of each aggregate.
-    pub(crate) schema: SchemaRef,
-    /// Number of group columns, the pane not counted.
-    pub(crate) groups: usize,
-    pub(crate) windowed: bool,
+/// Partial rows of one step: one per pane and key.
+pub(crate) struct Partial {
+    pub(crate) rows: usize,
+    pub(crate) panes: Option<TimestampMicrosecondArray>,
+    pub(crate) keys: Vec<ArrayRef>,
+    pub(crate) states: Vec<PartialState>,
 }
 
-impl PartialPlan {
+/// What a partial row holds of one aggregate.
+pub(crate) enum PartialState {
+    Columns(Vec<ArrayRef>),
+    Values(Vec<PartialValues>),
+}
+
+/// Values of a `count(DISTINCT …)`, as they came: for each the partial row it belongs to.
+pub(crate) struct PartialValues {
+    pub(crate) rows: Vec<u32>,
+    pub(crate) values: ArrayRef,
+    pub(crate) filter: Option<BooleanArray>,
+}
+
+pub(crate) struct PartialAggregate {
+    /// The event time, and how long a pane is.
+    pane: Option<(Arc<dyn PhysicalExpr>, i64)>,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    groups: Option<Box<dyn GroupValues>>,
+    inputs: Vec<Input>,
+    /// Pane first (with a window), group columns, then the state columns of each aggregate.
+    pub(crate) schema: SchemaRef,
+    row_groups: Vec<usize>,
+}
+
+struct Input {
+    aggregate: Arc<AggregateFunctionExpr>,
+    args: Vec<Arc<dyn PhysicalExpr>>,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    /// None: the values are kept as they are.
+    accumulator: Option<Box<dyn GroupsAccumulator>>,
+}
+
+impl PartialAggregate {
     pub(crate) fn new(input: &LogicalPlan, input_schema: &SchemaRef, plan: &AggregatePlan) -> Result<Self> {
         let logical = input.schema();
-        let mut keys: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::new();
-        if let Some(window) = &plan.window {
-            // Nanoseconds count in an interval: a pane is a fixed length of time, never a month.
-            let pane = IntervalMonthDayNano::new(0, 0, window.pane_us.saturating_mul(1_000));
-            let origin = ScalarValue::TimestampNanosecond(Some(0), Some("+00:00".into()));
-            let pane = date_bin(lit(ScalarValue::IntervalMonthDayNano(Some(pane))), window.time.clone(), lit(origin));
-            let pane =
-                datafusion::logical_expr::cast(pane, DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())));
-            keys.push((physical(&pane, logical)?, "pane".to_owned()));
-        }
+        let mut fields = Vec::new();
+        let pane = match &plan.window {
+            None => None,
+            Some(window) => {
+                fields.push(Field::new("pane", pane_type(), true));
+                Some((physical(&window.time, logical)?, window.pane_us))
+            }
+        };
+        let mut keys = Vec::with_capacity(plan.group_exprs.len());
         for (at, expr) in plan.group_exprs.iter().enumerate() {
-            keys.push((physical(expr, logical)?, format!("g{at}")));
+            let key = physical(expr, logical)?;
+            fields.push(Field::new(format!("g{at}"), key.data_type(input_schema)?, true));
+            keys.push(key);
         }
-        let (mut aggregates, mut filters) = (Vec::new(), Vec::new());
+        let groups = match fields.is_empty() {
+            true => None,
+            false => Some(new_group_values(Arc::new(Schema::new(fields.clone())), &GroupOrdering::None)?),
+        };
+        let mut inputs = Vec::with_capacity(plan.aggr_exprs.len());
         for expr in &plan.aggr_exprs {
             let props = ExecutionProps::new();
             let (aggregate, filter, _) = create_aggregate_expr_and_maybe_filter(expr, logical, input_schema, &props)?;
-            aggregates.push(aggregate);
-            filters.push(filter);
+            fields.extend(aggregate.state_fields()?.iter().map(|field| field.as_ref().clone().with_nullable(true)));
+            let args = aggregate_expressions(std::slice::from_ref(&aggregate), &AggregateMode::Partial, 0)?;
+            let accumulator = match distinct_type(&aggregate) {
+                Some(_) => None,
+                None => Some(accumulator(&aggregate)?),
+            };
+            inputs.push(Input { aggregate, args: args.into_iter().flatten().collect(), filter, accumulator });
         }
-        let slot: StepSlot = Arc::new(Mutex::new(Vec::new()));
-        let source = Arc::new(StepSourceExec::new(Arc::clone(input_schema), Arc::clone(&slot)));
-        let exec = AggregateExec::try_new(
-            AggregateMode::Partial,
-            PhysicalGroupBy::new_single(keys),
-            aggregates.clone(),
-            filters,
-            source,
-            Arc::clone(input_schema),
-        )?;
-        let schema = exec.schema();
-        let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(32_768);
-        // Else Partial degrades to one state row per input row when keys are many.
-        config.options_mut().execution.skip_partial_aggregation_probe_ratio_threshold = 1.0;
-        let context = SessionContext::new_with_config(config).task_ctx();
-        let (groups, windowed) = (plan.group_exprs.len(), plan.window.is_some());
-        Ok(Self { slot, plan: Arc::new(exec), context, aggregates, schema, groups, windowed })
+        Ok(Self { pane, keys, groups, inputs, schema: Arc::new(Schema::new(fields)), row_groups: Vec::new() })
     }
 
-    /// Partial rows: one per pane and key.
-    pub(crate) async fn run(&mut self, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-        *self.slot.lock() = batches;
-        // Without the reset every execution would add its metrics to those of all before it.
-        self.plan = reset_plan_states(Arc::clone(&self.plan))?;
-        let rows = collect(Arc::clone(&self.plan), Arc::clone(&self.context)).await?;
-        Ok(rows.into_iter().filter(|batch| batch.num_rows() > 0).collect())
+    pub(crate) fn windowed(&self) -> bool {
+        self.pane.is_some()
     }
 
+    /// Number of group columns, the pane not counted.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn aggregates(&self) -> impl Iterator<Item = &Arc<AggregateFunctionExpr>> {
+        self.inputs.iter().map(|input| &input.aggregate)
+    }
+
+    pub(crate) fn run(&mut self, batches: &[RecordBatch]) -> Result<Partial> {
+        let mut values: Vec<Vec<PartialValues>> = self.inputs.iter().map(|_| Vec::new()).collect();
+        for batch in batches {
+            let total = self.group(batch)?;
+            for (input, values) in self.inputs.iter_mut().zip(&mut values) {
+                let args = evaluate(&input.args, batch)?;
+                let filter = match &input.filter {
+                    None => None,
+                    Some(filter) => Some(filter.evaluate(batch)?.into_array(batch.num_rows())?.as_boolean().clone()),
+                };
+                match &mut input.accumulator {
+                    Some(accumulator) => {
+                        accumulator.update_batch(&args, &self.row_groups, filter.as_ref(), total)?;
+                    }
+                    None => {
+                        let rows = self.row_groups.iter().map(|group| *group as u32).collect();
+                        values.extend(args.into_iter().next().map(|values| PartialValues { rows, values, filter }));
+                    }
+                }
+            }
+        }
+        self.emit(values)
+    }
+
+    /// Notes for each row of the batch its group; gives how many groups there are now.
+    fn group(&mut self, batch: &RecordBatch) -> Result<usize> {
+        let Some(groups) = &mut self.groups else {
+            self.row_groups.clear();
+            self.row_groups.resize(batch.num_rows(), 0);
+            return Ok(1);
+        };
+        let mut columns = Vec::with_capacity(self.keys.len() + 1);
+        if let Some((time, pane_us)) = &self.pane {
+            let times = time.evaluate(batch)?.into_array(batch.num_rows())?;
+            let times = arrow::compute::cast(&times, &pane_type())?;
+            let times = times.as_primitive::<TimestampMicrosecondType>();
+            let panes: TimestampMicrosecondArray = times.unary(|time| time.div_euclid(*pane_us) * *pane_us);
+            columns.push(Arc::new(panes.with_timezone("+00:00")) as ArrayRef);
+        }
+        columns.extend(evaluate(&self.keys, batch)?);
+        groups.intern(&columns, &mut self.row_groups)?;
+        Ok(groups.len())
+    }
+
+    /// Takes the groups of the step and leaves none.
+    fn emit(&mut self, values: Vec<Vec<PartialValues>>) -> Result<Partial> {
+        let (rows, mut columns) = match &mut self.groups {
+            None => (1, Vec::new()),
+            Some(groups) => {
+                let rows = groups.len();
+                let columns = groups.emit(EmitTo::All)?;
+                groups.clear_shrink(rows);
+                (rows, columns)
+            }
+        };
+        let panes = match self.pane {
+            None => None,
+            Some(_) => Some(columns.remove(0).as_primitive::<TimestampMicrosecondType>().clone()),
+        };
+        let mut states = Vec::with_capacity(self.inputs.len());
+        for (input, values) in self.inputs.iter_mut().zip(values) {
+            states.push(match &mut input.accumulator {
+                Some(accumulator) => PartialState::Columns(accumulator.state(EmitTo::All)?),
+                None => PartialState::Values(values),
+            });
+        }
+        Ok(Partial { rows, panes, keys: columns, states })
+    }
+
+    /// Partial rows that were written down, in `schema`.
+    pub(crate) fn read(&self, batch: &RecordBatch) -> Result<Partial> {
+        let mut columns = batch.columns().iter().cloned();
+        let panes = match self.pane {
+            None => None,
+            Some(_) => columns.next().map(|column| column.as_primitive::<TimestampMicrosecondType>().clone()),
+        };
+        let keys = columns.by_ref().take(self.keys.len()).collect();
+        Ok(Partial { rows: batch.num_rows(), panes, keys, states: self.read_states(columns)? })
+    }
+
+    /// The state columns of all aggregates.
+    pub(crate) fn read_states(&self, mut columns: impl Iterator<Item = ArrayRef>) -> Result<Vec<PartialState>> {
+        let mut states = Vec::with_capacity(self.inputs.len());
+        for input in &self.inputs {
+            let width = input.aggregate.state_fields()?.len();
+            let of: Vec<ArrayRef> = columns.by_ref().take(width).collect();
+            states.push(match &input.accumulator {
+                Some(_) => PartialState::Columns(of),
+                None => {
+                    let lists = of[0].as_list::<i32>();
+                    let rows = lists.value_offsets().windows(2).enumerate();
+                    let rows = rows.flat_map(|(row, ends)| {
+                        std::iter::repeat_n(row as u32, (ends[1] - ends[0]) as usize)
+                    });
+                    let first = lists.value_offsets()[0] as usize;
+                    let rows: Vec<u32> = rows.collect();
+                    let values = lists.values().slice(first, rows.len());
+                    PartialState::Values(vec![PartialValues { rows, values, filter: None }])
+                }
+            });
+        }
+        Ok(states)
+    }
+
+    /// One line for `EXPLAIN`.
     pub(crate) fn describe(&self) -> String {
-        displayable(self.plan.as_ref()).indent(false).to_string()
+        let pane = self.pane.as_ref().map(|(time, pane_us)| format!("pane({time}, {}s)", *pane_us as f64 / 1e6));
+        let keys: Vec<String> = pane.into_iter().chain(self.keys.iter().map(ToString::to_string)).collect();
+        let aggregates: Vec<&str> = self.inputs.iter().map(|input| input.aggregate.name()).collect();
+        format!("PartialAgg: gby=[{}], aggr=[{}]", keys.join(", "), aggregates.join(", "))
     }
+}
+
+fn pane_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+}
+
+fn accumulator(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>> {
+    if aggregate.groups_accumulator_supported() {
+        return Ok(aggregate.create_groups_accumulator()?);
+    }
+    let aggregate = Arc::clone(aggregate);
+    Ok(Box::new(GroupsAccumulatorAdapter::new(move || aggregate.create_accumulator())))
+}
+
+fn evaluate(exprs: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    exprs.iter().map(|expr| Ok(expr.evaluate(batch)?.into_array(batch.num_rows())?)).collect()
 }

@@ -5,10 +5,7 @@
 //! long. A reader takes the list of segments (a few `Arc`s) and reads without any lock: it sees one
 //! step as a whole, whatever happens meanwhile. Small segments are merged now and then.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{BooleanArray, RecordBatch},
@@ -16,6 +13,7 @@ use arrow::{
     compute::{concat_batches, filter_record_batch, interleave_record_batch},
     datatypes::SchemaRef,
 };
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use crate::Result;
@@ -114,16 +112,16 @@ impl ViewStore {
         segments.iter().map(|segment| segment.live_rows().map(|(batch, _, _)| batch)).collect()
     }
 
-    /// All rows with their ids and times, but those `left_out`.
-    pub(crate) fn rows_but(&self, left_out: &dyn Fn(RowId) -> bool) -> Result<Vec<(RecordBatch, Vec<i64>)>> {
+    /// All rows whose time lies at or before `until`, with their times.
+    pub(crate) fn rows_until(&self, until: i64) -> Result<Vec<(RecordBatch, Vec<i64>)>> {
         let segments: Vec<Segment> = self.inner.read().segments.values().cloned().collect();
         let mut out = Vec::new();
-        for segment in &segments {
-            let (batch, ids, times) = segment.live_rows()?;
-            let mask: BooleanArray = ids.iter().map(|id| Some(!left_out(*id))).collect();
+        for segment in segments.iter().filter(|segment| segment.oldest <= until) {
+            let (batch, _, times) = segment.live_rows()?;
+            let mask: BooleanArray = times.iter().map(|time| Some(*time <= until)).collect();
             if mask.true_count() > 0 {
-                let kept = times.iter().zip(mask.iter()).filter(|(_, keep)| *keep == Some(true)).map(|(time, _)| *time);
-                out.push((filter_record_batch(&batch, &mask)?, kept.collect()));
+                let kept = times.into_iter().filter(|time| *time <= until).collect();
+                out.push((filter_record_batch(&batch, &mask)?, kept));
             }
         }
         Ok(out)
@@ -194,7 +192,7 @@ impl Inner {
 
     /// Merges the small segments into one, and any that is mostly dead.
     fn compact(&mut self, schema: &SchemaRef) -> Result<()> {
-        let small = |segment: &Segment| segment.live < SEGMENT_ROWS / 2;
+        let small = |segment: &Segment| segment.live < SEGMENT_ROWS / 2 || segment.live * 2 < segment.rows.ids.len();
         if self.segments.values().filter(|segment| small(segment)).count() <= SMALL_SEGMENTS_MAX {
             return Ok(());
         }

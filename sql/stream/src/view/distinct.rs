@@ -1,0 +1,199 @@
+//! State of `count(DISTINCT value)`: which values each group of a window has.
+//!
+//! A value is interned once for all windows of the view and then is a number; a window holds pairs of
+//! group and number. So a value seen before costs one look into the numbers and one into the pairs of
+//! its pane, however large the value and however many sizes there are: what the pane has, every
+//! larger window has too.
+//!
+//! # Invariants
+//! - A value is in a window's set if and only if it is in the set of one of its panes, closed ones too.
+//! - Numbers of values that no open window has are given back by `sweep`.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StringArray},
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field},
+    row::{RowConverter, SortField},
+};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use hashbrown::HashSet;
+
+use super::interner::{Hasher, Interner};
+use crate::Result;
+
+/// Fewer numbers than this are not worth a sweep.
+const SWEEP_MIN: usize = if cfg!(test) { 512 } else { 65_536 };
+
+/// The values of one aggregate of a view.
+#[derive(Debug)]
+pub(crate) struct Values {
+    interner: Interner,
+    codec: Codec,
+    of: DataType,
+    /// Numbers after which a sweep pays: twice what the last one left.
+    sweep_at: usize,
+}
+
+#[derive(Debug)]
+enum Codec {
+    Text,
+    /// Arrow's row format: any type, equal values have equal bytes.
+    Rows(RowConverter),
+}
+
+/// Pairs of a group of one window and a value.
+#[derive(Debug, Default)]
+pub(crate) struct DistinctColumn {
+    pairs: HashSet<u64>,
+    counts: Vec<i64>,
+}
+
+/// Row of a partial state, number of the value.
+pub(crate) type Entry = (u32, u32);
+
+/// The type of the values, where the aggregate is one that is kept here.
+pub(crate) fn distinct_type(aggregate: &AggregateFunctionExpr) -> Option<DataType> {
+    if aggregate.fun().name() != "count" || !aggregate.is_distinct() || aggregate.expressions().len() != 1 {
+        return None;
+    }
+    let fields = aggregate.state_fields().ok()?;
+    let [DataType::List(item)] = fields.iter().map(|field| field.data_type()).collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let of = item.data_type();
+    // Not floats: their NaN and zeros of either sign are DataFusion's to tell apart.
+    (matches!(of, DataType::Utf8 | DataType::Boolean | DataType::Date32 | DataType::Timestamp(..))
+        || of.is_integer()
+        || matches!(of, DataType::Decimal128(..)))
+    .then(|| of.clone())
+}
+
+impl Values {
+    pub(crate) fn new(of: DataType) -> Result<Self> {
+        let codec = match &of {
+            DataType::Utf8 => Codec::Text,
+            other => Codec::Rows(RowConverter::new(vec![SortField::new(other.clone())])?),
+        };
+        Ok(Self { interner: Interner::default(), codec, of, sweep_at: SWEEP_MIN })
+    }
+
+    /// Appends an entry for each value that is not NULL and that `filter` lets pass; `rows` are those of
+    /// the partial state.
+    pub(crate) fn intern(
+        &mut self,
+        hasher: &Hasher,
+        values: &ArrayRef,
+        filter: Option<&BooleanArray>,
+        rows: &[u32],
+        into: &mut Vec<Entry>,
+    ) -> Result<()> {
+        let passes = |at: usize| values.is_valid(at) && filter.is_none_or(|mask| mask.is_valid(at) && mask.value(at));
+        let interner = &mut self.interner;
+        let mut add = |at: usize, value: &[u8]| into.push((rows[at], interner.intern(hasher.hash(value), value)));
+        match &self.codec {
+            Codec::Text => {
+                let values = values.as_string::<i32>();
+                for at in (0..values.len()).filter(|at| passes(*at)) {
+                    add(at, values.value(at).as_bytes());
+                }
+            }
+            Codec::Rows(converter) => {
+                let encoded = converter.convert_columns(&[Arc::clone(values)])?;
+                for at in (0..values.len()).filter(|at| passes(*at)) {
+                    add(at, encoded.row(at).data());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The state column of DataFusion: a list of values for each of `rows` rows. Entries are by row.
+    pub(crate) fn lists(&self, entries: &[Entry], rows: usize) -> Result<ArrayRef> {
+        debug_assert!(entries.is_sorted_by_key(|(row, _)| *row), "lists are filled in order");
+        let mut lengths = vec![0; rows];
+        for (row, _) in entries {
+            lengths[*row as usize] += 1;
+        }
+        let bytes = entries.iter().map(|(_, number)| self.interner.get(*number));
+        let values: ArrayRef = match &self.codec {
+            Codec::Text => {
+                // What was interned came out of a text column.
+                let text = bytes.map(|bytes| std::str::from_utf8(bytes).unwrap_or_default());
+                Arc::new(StringArray::from_iter_values(text))
+            }
+            Codec::Rows(converter) => {
+                let parser = converter.parser();
+                let mut columns = converter.convert_rows(bytes.map(|bytes| parser.parse(bytes)))?;
+                columns.swap_remove(0)
+            }
+        };
+        let item = Arc::new(Field::new_list_field(self.of.clone(), true));
+        Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?))
+    }
+
+    pub(crate) fn due(&self) -> bool {
+        self.interner.len() >= self.sweep_at
+    }
+
+    /// Gives back the numbers that no column has.
+    pub(crate) fn sweep<'a>(&mut self, columns: impl Iterator<Item = &'a mut DistinctColumn>) {
+        const GONE: u32 = u32::MAX;
+        let mut kept = Interner::default();
+        let mut moved = vec![GONE; self.interner.len()];
+        for column in columns {
+            let renumber = |pair: &u64| {
+                let (group, number) = parts(*pair);
+                let to = &mut moved[number as usize];
+                if *to == GONE {
+                    *to = kept.intern(self.interner.hash_of(number), self.interner.get(number));
+                }
+                pair_of(group, *to)
+            };
+            column.pairs = column.pairs.iter().map(renumber).collect();
+        }
+        self.interner = kept;
+        self.sweep_at = (2 * self.interner.len()).max(SWEEP_MIN);
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.interner.size()
+    }
+}
+
+impl DistinctColumn {
+    pub(crate) fn resize(&mut self, groups: usize) {
+        self.counts.resize(groups, 0);
+    }
+
+    /// True where the group did not have the value.
+    pub(crate) fn insert(&mut self, group: u32, number: u32) -> bool {
+        let new = self.pairs.insert(pair_of(group, number));
+        self.counts[group as usize] += i64::from(new);
+        new
+    }
+
+    pub(crate) fn evaluate(&self, groups: &[u32]) -> ArrayRef {
+        Arc::new(groups.iter().map(|group| self.counts[*group as usize]).collect::<Int64Array>())
+    }
+
+    /// Entries of all groups, by group and then by the value's number.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let mut pairs: Vec<u64> = self.pairs.iter().copied().collect();
+        pairs.sort_unstable();
+        pairs.into_iter().map(parts).collect()
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.pairs.capacity() * 9 + self.counts.capacity() * 8
+    }
+}
+
+fn pair_of(group: u32, number: u32) -> u64 {
+    u64::from(group) << 32 | u64::from(number)
+}
+
+fn parts(pair: u64) -> (u32, u32) {
+    ((pair >> 32) as u32, pair as u32)
+}

@@ -1,0 +1,88 @@
+//! Byte strings numbered in the order they came: the group keys of a window, the values of a
+//! `count(DISTINCT …)`.
+//!
+//! All bytes lie in one buffer and the table holds numbers alone, so that a million strings are a
+//! handful of allocations. Numbers never move; strings are never taken out.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// Numbers are 32 bits wide: what holds more of them is over its memory limit long before.
+const FULL: &str = "fewer than 2^32 strings fit into the memory limit";
+
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// Kept so that neither growing nor most comparisons read the bytes.
+    hashes: Vec<u64>,
+    table: HashTable<u32>,
+}
+
+/// One for all interners of a view, so that a hash is computed once for all sizes of window.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hasher(DefaultHashBuilder);
+
+impl Hasher {
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.0.hash_one(key)
+    }
+}
+
+impl Interner {
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The number of this string, a new one where it is not known.
+    pub(crate) fn intern(&mut self, hash: u64, key: &[u8]) -> u32 {
+        let Self { bytes, ends, hashes, table } = self;
+        let same = |at: &u32| hashes[*at as usize] == hash && slice(bytes, ends, *at) == key;
+        if let Some(found) = table.find(hash, same) {
+            return *found;
+        }
+        let number = u32::try_from(ends.len()).expect(FULL);
+        bytes.extend_from_slice(key);
+        ends.push(bytes.len());
+        hashes.push(hash);
+        table.insert_unique(hash, number, |at| hashes[*at as usize]);
+        number
+    }
+
+    pub(crate) fn get(&self, number: u32) -> &[u8] {
+        slice(&self.bytes, &self.ends, number)
+    }
+
+    pub(crate) fn hash_of(&self, number: u32) -> u64 {
+        self.hashes[number as usize]
+    }
+
+    /// Bytes held, about.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.capacity() + (self.ends.capacity() + self.hashes.capacity()) * 8 + self.table.capacity() * 5
+    }
+}
+
+fn slice<'a>(bytes: &'a [u8], ends: &[usize], number: u32) -> &'a [u8] {
+    let at = number as usize;
+    let start = if at == 0 { 0 } else { ends[at - 1] };
+    &bytes[start..ends[at]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_strings_have_one_number_also_among_very_many() {
+        let (hasher, mut interner) = (Hasher::default(), Interner::default());
+        let text = |at: u32| format!("key {}", at % 70_000).into_bytes();
+        let first: Vec<u32> = (0..70_000).map(|at| interner.intern(hasher.hash(&text(at)), &text(at))).collect();
+        let again: Vec<u32> = (0..70_000).map(|at| interner.intern(hasher.hash(&text(at)), &text(at))).collect();
+        assert_eq!((first.clone(), interner.len()), (again, 70_000));
+        assert!(first.iter().all(|number| interner.get(*number) == text(*number)));
+        assert_eq!(interner.intern(hasher.hash(b""), b""), 70_000);
+        assert_eq!(interner.get(70_000), b"");
+    }
+}
