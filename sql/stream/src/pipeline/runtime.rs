@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use ebap_connector::{
     ConnectorRegistry, DeadLetter, DeadLetterWriter, DecodeSpec, Decoder, Options, Position, Source, SourceContext,
-    time::Clock,
+    Wanted, time::Clock,
 };
 use ebap_sql::SourcePlan;
 use parking_lot::{Mutex, RwLock};
@@ -60,7 +60,8 @@ impl SourceRuntime {
 
     pub(crate) fn decoder(&self) -> Result<Box<dyn Decoder>> {
         let format = self.context.options.get("format").unwrap_or("json").to_owned();
-        let spec = DecodeSpec { format, schema: Arc::clone(&self.plan.decoded), options: self.context.options.clone() };
+        let (schema, options) = (Arc::clone(&self.plan.decoded), self.context.options.clone());
+        let spec = DecodeSpec { format, schema, options, wanted: Wanted::All };
         Ok(self.connectors.decoder(&spec)?)
     }
 
