@@ -58,15 +58,17 @@ impl SourceRuntime {
         })
     }
 
-    pub(crate) fn decoder(&self) -> Result<Box<dyn Decoder>> {
+    /// Makes the columns that are wanted; checks all of them.
+    pub(crate) fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
         let format = self.context.options.get("format").unwrap_or("json").to_owned();
         let (schema, options) = (Arc::clone(&self.plan.decoded), self.context.options.clone());
-        let spec = DecodeSpec { format, schema, options, wanted: Wanted::All };
+        let spec = DecodeSpec { format, schema, options, wanted: wanted.clone() };
         Ok(self.connectors.decoder(&spec)?)
     }
 
-    pub(crate) fn preparer(&self) -> Result<RowPreparer> {
-        RowPreparer::new(Arc::clone(&self.plan))
+    /// For what such a decoder gives.
+    pub(crate) fn preparer(&self, wanted: &Wanted) -> Result<RowPreparer> {
+        RowPreparer::new(Arc::clone(&self.plan), wanted)
     }
 
     pub(crate) fn dead_letter_writer(&self) -> Result<Option<Box<dyn DeadLetterWriter>>> {
