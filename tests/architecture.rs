@@ -13,10 +13,12 @@ fn allowed(from: &str, to: &str) -> bool {
         "ebap-catalog" | "ebap-connector" => false,
         "ebap-sql" => to == "ebap-catalog",
         "ebap-stream" => ["ebap-sql", "ebap-catalog", "ebap-connector"].contains(&to),
-        "ebap-server" => to != "ebap-tests" && to != "ebap-bench-macro",
+        "ebap-server" => !["ebap-tests", "ebap-bench-macro", "ebap-bench-micro"].contains(&to),
         // The binary is known by its command line and its answers; the words and the clock are shared.
         "ebap-tests" => to == "ebap-connector",
         "ebap-bench-macro" => ["ebap-connector", "ebap-tests"].contains(&to),
+        // Small parts by themselves, connectors among them; never the engine.
+        "ebap-bench-micro" => to == "ebap-connector" || CONNECTORS.contains(&to),
         connector if CONNECTORS.contains(&connector) => to == "ebap-connector",
         _ => false,
     }
@@ -55,9 +57,12 @@ fn no_crate_sees_more_than_it_may() {
 }
 
 #[test]
-fn only_the_server_names_connectors() {
+fn only_the_server_and_the_benchmarks_name_connectors() {
     for (from, tos) in edges() {
         let named: Vec<&String> = tos.iter().filter(|to| CONNECTORS.contains(&to.as_str())).collect();
-        assert!(from == "ebap-server" || named.is_empty(), "{from} names {named:?}");
+        assert!(
+            ["ebap-server", "ebap-bench-micro"].contains(&from.as_str()) || named.is_empty(),
+            "{from} names {named:?}"
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use ebap_catalog::{Catalog, CatalogStore, ObjectKind};
 use ebap_connector::{
-    ConnectorRegistry, DecodeSpec, Options, SinkContext, SinkPartition, SourceContext, time::SystemClock,
+    ConnectorRegistry, DecodeSpec, Options, SinkContext, SinkPartition, SourceContext, Wanted, time::SystemClock,
 };
 use ebap_sql::{Plans, SecretSource, plan_catalog, secret_source};
 use ebap_stream::{Engine, EngineConfig};
@@ -138,6 +138,7 @@ impl App {
                 format,
                 schema: Arc::clone(&source.decoded),
                 options: context.options,
+                wanted: Wanted::All,
             })?;
         }
         for sink in plans.sinks.iter().filter(|sink| known.get(sink.id).is_none()) {

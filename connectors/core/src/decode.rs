@@ -1,6 +1,11 @@
 //! From records to rows.
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Fields, Schema, SchemaRef},
+};
 
 use crate::{Options, Records, Result};
 
@@ -14,6 +19,67 @@ pub struct DecodeSpec {
     /// text column that must hold a UUID.
     pub schema: SchemaRef,
     pub options: Options,
+    /// What somebody reads. Records are judged by all of `schema` all the same: which of them are
+    /// rejected, and why, does not depend on it.
+    pub wanted: Wanted,
+}
+
+/// The columns, or the fields of a struct, that somebody reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    #[default]
+    All,
+    /// By name; what is not named is not wanted.
+    Only(BTreeMap<String, Wanted>),
+}
+
+impl Wanted {
+    pub fn nothing() -> Self {
+        Self::Only(BTreeMap::new())
+    }
+
+    /// Wants what is at this path too: a column, a field of it, and so on. No path is all.
+    pub fn add<'a>(&mut self, path: impl IntoIterator<Item = &'a str>) {
+        let mut path = path.into_iter();
+        match (&mut *self, path.next()) {
+            (Self::All, _) => {}
+            (_, None) => *self = Self::All,
+            (Self::Only(fields), Some(name)) => {
+                fields.entry(name.to_owned()).or_insert_with(Self::nothing).add(path);
+            }
+        }
+    }
+
+    /// What is wanted of this column or field; `None` where it is not wanted itself.
+    pub fn of(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::All => Some(&Self::All),
+            Self::Only(fields) => fields.get(name),
+        }
+    }
+
+    /// The schema of what a decoder gives: a column or field that is not wanted is NULL in every row,
+    /// so that the others keep their places.
+    pub fn relaxed(&self, schema: &SchemaRef) -> SchemaRef {
+        match self {
+            Self::All => Arc::clone(schema),
+            Self::Only(_) => {
+                Arc::new(Schema::new_with_metadata(self.relaxed_fields(schema.fields()), schema.metadata().clone()))
+            }
+        }
+    }
+
+    fn relaxed_fields(&self, fields: &Fields) -> Fields {
+        let relaxed = fields.iter().map(|field| match (self.of(field.name()), field.data_type()) {
+            (None, _) => Arc::new(field.as_ref().clone().with_nullable(true)),
+            (Some(wanted @ Self::Only(_)), DataType::Struct(fields)) => {
+                let of = DataType::Struct(wanted.relaxed_fields(fields));
+                Arc::new(field.as_ref().clone().with_data_type(of))
+            }
+            (Some(_), _) => Arc::clone(field),
+        });
+        relaxed.collect()
+    }
 }
 
 /// Turns records into rows. Holds buffers between calls; one decoder serves one reader.
@@ -27,7 +93,7 @@ pub trait Decoder: Send {
 
 #[derive(Debug)]
 pub struct Decoded {
-    /// In the schema of the `DecodeSpec`.
+    /// In the schema of the `DecodeSpec`, as `Wanted::relaxed` gives it.
     pub batch: RecordBatch,
     /// For each row of the batch the index of its record, rising.
     pub rows: Vec<u32>,
@@ -41,4 +107,35 @@ pub struct Rejected {
     pub record: u32,
     /// In PostgreSQL's form: lower case, no full stop, names the column.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn paths_add_up_and_what_nobody_reads_may_be_null() {
+        let inner: Fields = vec![Field::new("a", DataType::Utf8, false), Field::new("b", DataType::Utf8, false)].into();
+        let schema: SchemaRef = Arc::new(Schema::new(vec![
+            Field::new("s", DataType::Struct(inner), false),
+            Field::new("t", DataType::Int64, false),
+        ]));
+        let mut wanted = Wanted::nothing();
+        wanted.add(["s", "a"]);
+        let shown = |wanted: &Wanted| {
+            let relaxed = wanted.relaxed(&schema);
+            let DataType::Struct(inner) = relaxed.field(0).data_type() else { return Vec::new() };
+            inner.iter().chain(relaxed.fields()).map(|field| field.is_nullable()).collect()
+        };
+        assert_eq!(shown(&wanted), [false, true, false, true]);
+        wanted.add(["t"]);
+        wanted.add(["s"]);
+        wanted.add(["s", "b"]);
+        assert_eq!(shown(&wanted), [false; 4]);
+        assert_eq!(wanted.of("s"), Some(&Wanted::All));
+        wanted.add([]);
+        assert_eq!(wanted, Wanted::All);
+    }
 }

@@ -1,32 +1,52 @@
 //! Records as they come from a source: bytes in columns, so that a step allocates a few large
 //! buffers and not one small one per record.
 
+use std::ops::Range;
+
 use crate::{Offset, SplitId};
 
 /// Byte strings laid end to end.
 #[derive(Clone, Debug, Default)]
 pub struct ByteColumn {
     data: Vec<u8>,
-    ends: Vec<usize>,
-    /// One bit per entry would be smaller; a byte is simpler and not the cost here.
-    null: Vec<bool>,
+    /// Where each ends in `data`; the highest bit is set where there is none.
+    ends: Vec<u64>,
 }
+
+const NULL: u64 = 1 << 63;
 
 impl ByteColumn {
     pub fn push(&mut self, value: Option<&[u8]>) {
-        if let Some(value) = value {
-            self.data.extend_from_slice(value);
-        }
-        self.ends.push(self.data.len());
-        self.null.push(value.is_none());
+        let null = match value {
+            Some(value) => {
+                self.data.extend_from_slice(value);
+                0
+            }
+            None => NULL,
+        };
+        self.ends.push(self.data.len() as u64 | null);
+    }
+
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, entries: usize, bytes: usize) {
+        self.ends.reserve(entries);
+        self.data.reserve(bytes);
     }
 
     pub fn get(&self, index: usize) -> Option<&[u8]> {
-        if self.null[index] {
-            return None;
-        }
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        Some(&self.data[start..self.ends[index]])
+        self.range(index).map(|range| &self.data[range])
+    }
+
+    /// Where the entry stands in `data`.
+    pub fn range(&self, index: usize) -> Option<Range<usize>> {
+        let end = self.ends[index];
+        let start = if index == 0 { 0 } else { (self.ends[index - 1] & !NULL) as usize };
+        (end & NULL == 0).then_some(start..end as usize)
+    }
+
+    /// All entries, one behind the other.
+    pub fn data(&self) -> &[u8] {
+        &self.data
     }
 
     pub fn len(&self) -> usize {
@@ -45,7 +65,6 @@ impl ByteColumn {
     pub fn clear(&mut self) {
         self.data.clear();
         self.ends.clear();
-        self.null.clear();
     }
 }
 
@@ -84,6 +103,14 @@ impl Records {
         }
     }
 
+    /// Makes room for so many more records, and for the bytes of their keys and values.
+    pub fn reserve(&mut self, rows: usize, key_bytes: usize, value_bytes: usize) {
+        self.offsets.reserve(rows);
+        self.timestamps_ms.reserve(rows);
+        self.keys.reserve(rows, key_bytes);
+        self.values.reserve(rows, value_bytes);
+    }
+
     /// Appends a record and moves `next_offset` behind it.
     pub fn push(&mut self, offset: i64, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
         self.offsets.push(offset);
@@ -104,5 +131,21 @@ impl Records {
     pub fn headers_of(&self, index: usize) -> Option<&Headers> {
         let found = self.headers.binary_search_by_key(&index, |(at, _)| *at).ok()?;
         Some(&self.headers[found].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nulls_and_empty_strings_are_told_apart() {
+        let mut column = ByteColumn::default();
+        for value in [Some(&b"ab"[..]), None, Some(b""), None, Some(b"c")] {
+            column.push(value);
+        }
+        let all: Vec<Option<&[u8]>> = (0..column.len()).map(|index| column.get(index)).collect();
+        assert_eq!(all, [Some(&b"ab"[..]), None, Some(b""), None, Some(b"c")]);
+        assert_eq!((column.data(), column.range(1), column.range(4)), (&b"abc"[..], None, Some(2..3)));
     }
 }

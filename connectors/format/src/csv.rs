@@ -30,7 +30,7 @@ impl CsvDecoder {
             return Err(Error::schema(format!("column \"{}\" is nested, which CSV cannot hold", nested.name())));
         }
         let null = spec.options.get("csv.null").unwrap_or("").to_owned();
-        Ok(Self { schema: spec.schema.clone(), columns: Columns::new(spec.schema.clone())?, delimiter, null })
+        Ok(Self { schema: spec.schema.clone(), columns: Columns::new(&spec.schema, &spec.wanted)?, delimiter, null })
     }
 
     fn row(&self, value: Option<&[u8]>) -> Result<Vec<Cell>, String> {
@@ -110,7 +110,7 @@ impl RawDecoder {
             [DataType::Binary] => false,
             _ => return Err(Error::schema("format 'raw' needs exactly one column, of type TEXT or BYTEA")),
         };
-        Ok(Self { columns: Columns::new(spec.schema.clone())?, text })
+        Ok(Self { columns: Columns::new(&spec.schema, &spec.wanted)?, text })
     }
 }
 

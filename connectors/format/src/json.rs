@@ -1,5 +1,8 @@
 //! JSON: one object per record.
 
+use std::{ops::Range, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
 use ebap_connector::{DecodeSpec, Decoded, Decoder, Error, Records, Rejected, Result};
 use serde_json::Value;
 
@@ -11,7 +14,7 @@ use crate::{
 };
 
 pub(crate) struct JsonDecoder {
-    schema: arrow::datatypes::SchemaRef,
+    schema: SchemaRef,
     converter: Converter,
     columns: Columns,
     plain: PlainReader,
@@ -22,17 +25,20 @@ impl JsonDecoder {
         let unit = spec.options.get("timestamp_unit").unwrap_or("auto");
         let epoch = EpochUnit::parse(unit)
             .ok_or_else(|| Error::option("timestamp_unit", format!("\"{unit}\" is not one of s, ms, us, ns, auto")))?;
-        let columns = Columns::new(spec.schema.clone())?;
+        let columns = Columns::new(&spec.schema, &spec.wanted)?;
         let plain = PlainReader::new(spec.schema.fields());
-        Ok(Self { schema: spec.schema.clone(), converter: Converter { epoch }, columns, plain })
+        Ok(Self { schema: Arc::clone(&spec.schema), converter: Converter { epoch }, columns, plain })
     }
 
     /// True where the short way took the record.
-    fn plain_row(&mut self, value: Option<&[u8]>) -> bool {
-        let Some(text) = value.and_then(|value| simdutf8::basic::from_utf8(value).ok()) else { return false };
-        let Ok(row) = self.plain.read(text, &self.converter) else { return false };
-        self.columns.append_row(row, text);
-        true
+    fn plain_row(&mut self, batch: &[u8], record: &Range<usize>) -> bool {
+        let taken = self.plain.read(batch, record, &self.converter, self.columns.open()).is_ok();
+        if taken {
+            self.columns.keep()
+        } else {
+            self.columns.take_back()
+        }
+        taken
     }
 
     fn row(&self, value: Option<&[u8]>) -> Result<Vec<Cell>, String> {
@@ -51,9 +57,17 @@ impl JsonDecoder {
 impl Decoder for JsonDecoder {
     fn decode(&mut self, records: &Records) -> Result<Decoded> {
         let (mut rows, mut rejected) = (Vec::with_capacity(records.len()), Vec::new());
+        let batch = records.values.data();
+        // Once for all of them is much cheaper; a record of a valid batch is valid where it cuts no
+        // character in two.
+        let text = simdutf8::basic::from_utf8(batch).ok();
+        let valid = |record: &Range<usize>| match text {
+            Some(text) => text.is_char_boundary(record.start) && text.is_char_boundary(record.end),
+            None => simdutf8::basic::from_utf8(&batch[record.clone()]).is_ok(),
+        };
         for at in 0..records.len() {
             let record = u32::try_from(at).map_err(Error::internal)?;
-            if self.plain_row(records.values.get(at)) {
+            if records.values.range(at).is_some_and(|range| valid(&range) && self.plain_row(batch, &range)) {
                 rows.push(record);
                 continue;
             }
@@ -74,26 +88,31 @@ mod tests {
     use std::{collections::HashMap, sync::Arc};
 
     use arrow::{
-        array::RecordBatch,
+        array::{Array, AsArray, RecordBatch},
         datatypes::{DataType, Field, Schema, TimeUnit},
         util::pretty::pretty_format_batches,
     };
-    use ebap_connector::{Offset, Options, SplitId};
+    use ebap_connector::{Offset, Options, SplitId, Wanted};
     use proptest::prelude::*;
 
     use super::*;
 
     fn decode(fields: Vec<Field>, lines: &[&[u8]]) -> Decoded {
-        let spec = DecodeSpec {
-            format: "json".to_owned(),
-            schema: Arc::new(Schema::new(fields)),
-            options: Options::default(),
-        };
+        decode_wanted(fields, lines, Wanted::All)
+    }
+
+    fn spec(fields: Vec<Field>, wanted: Wanted) -> DecodeSpec {
+        let schema = Arc::new(Schema::new(fields));
+        DecodeSpec { format: "json".to_owned(), schema, options: Options::default(), wanted }
+    }
+
+    fn decode_wanted(fields: Vec<Field>, lines: &[&[u8]], wanted: Wanted) -> Decoded {
         let mut records = Records::new(SplitId::new("0"), 0, Offset(0));
         for (at, line) in lines.iter().enumerate() {
             records.push(at as i64, -1, None, Some(line));
         }
-        JsonDecoder::new(&spec).expect("options fit").decode(&records).expect("data never fails the call")
+        let mut decoder = JsonDecoder::new(&spec(fields, wanted)).expect("options fit");
+        decoder.decode(&records).expect("data never fails the call")
     }
 
     fn reason(of: DataType, line: &str) -> String {
@@ -175,14 +194,46 @@ mod tests {
         assert_eq!((decoded.rows, decoded.rejected.len(), decoded.batch.num_rows()), (vec![0, 2], 1, 2));
     }
 
+    /// A record that ends inside of a character is invalid, also where the next one goes on with it.
+    #[test]
+    fn a_character_cut_in_two_is_not_mended_by_the_next_record() {
+        let fields = || vec![Field::new("a", DataType::Utf8, false)];
+        let whole = "{\"a\":\"\u{e4}\"}".as_bytes();
+        let (cut, rest) = whole.split_at(whole.len() - 3);
+        let decoded = decode(fields(), &[cut, rest, whole]);
+        assert_eq!((decoded.rows, decoded.rejected.len()), (vec![2], 2));
+        let decoded = decode(fields(), &[b"{\"a\":\"x\"}", b"\xff", whole]);
+        assert_eq!((decoded.rows, decoded.rejected.len()), (vec![0, 2], 1));
+    }
+
+    /// What lies behind a record in its batch must not complete it.
+    #[test]
+    fn a_record_that_breaks_off_is_not_completed_by_the_next() {
+        let fields = || vec![Field::new("a", DataType::Int64, false), Field::new("b", DataType::Utf8, true)];
+        let whole = br#"{"a":12,"b":"xy"}"#;
+        for cut in 1..whole.len() {
+            let (first, second) = whole.split_at(cut);
+            let decoded = decode(fields(), &[whole, first, second, whole]);
+            assert_eq!((decoded.rows, decoded.rejected.len()), (vec![0, 3], 2), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_checked_and_null() {
+        let mut wanted = Wanted::nothing();
+        wanted.add(["metadata", "region"]);
+        wanted.add(["price"]);
+        let good = br#"{"id":"0f0e0d0c-0b0a-0908-0706-050403020100","metadata":{"amount":1,"region":"eu"},"price":2,"timestamp":"2026-01-01T00:00:00Z"}"#;
+        let bad = br#"{"id":"no","metadata":{"amount":1,"region":"eu"},"price":2,"timestamp":"2026-01-01T00:00:00Z"}"#;
+        let decoded = decode_wanted(nested(), &[good, bad], wanted);
+        assert_eq!(decoded.rejected[0].reason, "column \"id\": invalid input syntax for type uuid: \"no\"");
+        let shown = pretty_format_batches(&[decoded.batch]).expect("prints").to_string();
+        assert!(shown.contains("|    | {amount: , region: eu} |      |        | 2.00  |           |"), "{shown}");
+    }
+
     /// What the long way alone makes of the same records.
     fn decode_the_long_way(fields: Vec<Field>, lines: &[Vec<u8>]) -> (RecordBatch, Vec<u32>) {
-        let spec = DecodeSpec {
-            format: "json".to_owned(),
-            schema: Arc::new(Schema::new(fields)),
-            options: Options::default(),
-        };
-        let mut decoder = JsonDecoder::new(&spec).expect("options fit");
+        let mut decoder = JsonDecoder::new(&spec(fields, Wanted::All)).expect("options fit");
         let mut rows = Vec::new();
         for (at, line) in lines.iter().enumerate() {
             if let Ok(cells) = decoder.row(Some(line)) {
@@ -283,7 +334,50 @@ mod tests {
         )
     }
 
+    /// A column or field of `every_kind` each, and all of a struct.
+    fn paths() -> Vec<Vec<String>> {
+        let of_fields = |field: &Field| match field.data_type() {
+            DataType::Struct(inner) => {
+                inner.iter().map(|inner| vec![field.name().clone(), inner.name().clone()]).collect()
+            }
+            _ => Vec::new(),
+        };
+        let all = every_kind();
+        all.iter().flat_map(|field| std::iter::once(vec![field.name().clone()]).chain(of_fields(field))).collect()
+    }
+
+    /// The value at a path as text, row by row.
+    fn column_at(batch: &RecordBatch, path: &[String]) -> String {
+        let mut column = Arc::clone(batch.column_by_name(&path[0]).expect("a column"));
+        if let Some(field) = path.get(1) {
+            column = Arc::clone(column.as_struct().column_by_name(field).expect("a field"));
+        }
+        format!("{column:?}")
+    }
+
     proptest! {
+        /// Whatever is wanted: the same rows, the same rejections, the same values where they are wanted.
+        #[test]
+        fn what_is_wanted_decides_nothing_else(
+            lines in prop::collection::vec(record_text(), 1..8),
+            paths in prop::sample::subsequence(paths(), 0..paths().len()),
+        ) {
+            let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+            let mut wanted = Wanted::nothing();
+            paths.iter().for_each(|path| wanted.add(path.iter().map(String::as_str)));
+            let (all, some) = (decode(every_kind(), &lines), decode_wanted(every_kind(), &lines, wanted.clone()));
+            prop_assert_eq!(&all.rows, &some.rows);
+            prop_assert_eq!(&all.rejected, &some.rejected);
+            for path in &paths {
+                prop_assert_eq!(column_at(&all.batch, path), column_at(&some.batch, path), "{:?}", path);
+            }
+            for (column, field) in some.batch.columns().iter().zip(all.batch.schema().fields()) {
+                if wanted.of(field.name()).is_none() {
+                    prop_assert_eq!(column.null_count(), some.rows.len(), "{}", field.name());
+                }
+            }
+        }
+
         /// The short way is short, not lenient: the same rows and the same rejections.
         #[test]
         fn both_ways_agree_on_every_record(lines in prop::collection::vec(record_text(), 1..8)) {

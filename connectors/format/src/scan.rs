@@ -1,6 +1,14 @@
 //! A scanner for JSON as producers write it. It accepts only valid JSON, and gives up on what is rare:
 //! `serde_json` then reads the record again and has the last word, so that nothing here needs to say
 //! what was wrong.
+//!
+//! # Invariants
+//! - It may be given a few bytes behind the record, so that several can be looked at in one go. It only
+//!   moves on over what it has accepted, and `end` refuses to have moved beyond the record: nothing
+//!   accepted has ever depended on what lies behind.
+//! - The record is valid UTF-8. That is not looked at here: JSON is told by its ASCII bytes alone.
+
+use std::ops::Range;
 
 /// The scanner gives up: the text is wrong, or rare.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,6 +16,8 @@ pub(crate) struct Unusual;
 
 pub(crate) type Outcome<T> = Result<T, Unusual>;
 
+/// Bytes that can be looked at in one go.
+pub(crate) const AHEAD: usize = 16;
 /// As deep as `serde_json` goes.
 const DEPTH_MAX: usize = 127;
 /// Powers of ten that a double holds exactly.
@@ -23,7 +33,7 @@ const SAFE_DIGITS: usize = 18;
 /// A string between its quotes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quoted<'a> {
-    pub(crate) raw: &'a str,
+    pub(crate) raw: &'a [u8],
     /// Has a backslash: `unescape` gives what it means.
     pub(crate) escaped: bool,
 }
@@ -31,7 +41,7 @@ pub(crate) struct Quoted<'a> {
 /// A number by its parts; `digits` and `scale` mean nothing where `long`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number<'a> {
-    pub(crate) raw: &'a str,
+    pub(crate) raw: &'a [u8],
     pub(crate) negative: bool,
     /// All digits before an exponent as one integer.
     pub(crate) digits: u64,
@@ -59,7 +69,13 @@ impl Number<'_> {
             let value = self.digits as f64 / EXACT_POWERS[self.scale];
             return Some(if self.negative { -value } else { value });
         }
-        self.raw.parse().ok().filter(|value: &f64| value.is_finite())
+        let text = std::str::from_utf8(self.raw).ok()?;
+        text.parse().ok().filter(|value: &f64| value.is_finite())
+    }
+
+    /// True where `double` gives a value: only a long number can be out of range.
+    pub(crate) fn is_double(&self) -> bool {
+        !self.long || self.double().is_some()
     }
 
     /// Digits and scale of a short number without exponent.
@@ -71,18 +87,59 @@ impl Number<'_> {
 
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
-    text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    end: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0 }
+    /// A record in the bytes of its batch.
+    pub(crate) fn new(batch: &'a [u8], record: &Range<usize>) -> Self {
+        let seen = batch.len().min(record.end + AHEAD);
+        Self { bytes: &batch[record.start..seen], at: 0, end: record.end - record.start }
+    }
+
+    /// Where it stands.
+    pub(crate) fn place(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn since(&self, place: usize) -> &'a [u8] {
+        &self.bytes[place..self.at]
+    }
+
+    /// The next byte, whatever it is; 0 behind the last one.
+    #[inline]
+    pub(crate) fn next(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    pub(crate) fn next_chunk<const LENGTH: usize>(&self) -> Option<&'a [u8; LENGTH]> {
+        self.bytes.get(self.at..)?.first_chunk()
+    }
+
+    pub(crate) fn starts_with(&self, text: &[u8]) -> bool {
+        self.bytes[self.at..].starts_with(text)
+    }
+
+    /// Takes so many bytes that were looked at.
+    #[inline]
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.at += bytes;
     }
 
     /// The next byte that is no white space; it is not taken.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Outcome<u8> {
+        match self.bytes.get(self.at) {
+            Some(byte) if *byte > b' ' => Ok(*byte),
+            _ => self.peek_behind_space(),
+        }
+    }
+
+    #[cold]
+    fn peek_behind_space(&mut self) -> Outcome<u8> {
         loop {
             match self.bytes.get(self.at) {
                 Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
@@ -93,6 +150,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes this byte.
+    #[inline]
     pub(crate) fn take(&mut self, wanted: u8) -> Outcome<()> {
         if self.peek()? != wanted {
             return Err(Unusual);
@@ -102,6 +160,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes this byte where it is next.
+    #[inline]
     pub(crate) fn takes(&mut self, wanted: u8) -> Outcome<bool> {
         let found = self.peek()? == wanted;
         self.at += usize::from(found);
@@ -110,24 +169,37 @@ impl<'a> Scanner<'a> {
 
     /// Nothing but white space is left.
     pub(crate) fn end(&mut self) -> Outcome<()> {
-        if self.peek().is_err() { Ok(()) } else { Err(Unusual) }
+        while self.at < self.end && matches!(self.bytes[self.at], b' ' | b'\n' | b'\r' | b'\t') {
+            self.at += 1;
+        }
+        if self.at == self.end { Ok(()) } else { Err(Unusual) }
     }
 
+    #[inline]
     pub(crate) fn string(&mut self) -> Outcome<Quoted<'a>> {
         self.take(b'"')?;
-        let (start, mut escaped) = (self.at, false);
+        let start = self.at;
+        let end = special(self.bytes, start).ok_or(Unusual)?;
+        if self.bytes[end] == b'"' {
+            self.at = end + 1;
+            return Ok(Quoted { raw: &self.bytes[start..end], escaped: false });
+        }
+        self.at = end;
+        self.escaped_string(start)
+    }
+
+    /// The rest of a string from its first backslash, or what is none.
+    #[cold]
+    fn escaped_string(&mut self, start: usize) -> Outcome<Quoted<'a>> {
         loop {
             self.at = special(self.bytes, self.at).ok_or(Unusual)?;
             match self.bytes[self.at] {
                 b'"' => {
-                    let raw = &self.text[start..self.at];
+                    let raw = &self.bytes[start..self.at];
                     self.at += 1;
-                    return Ok(Quoted { raw, escaped });
+                    return Ok(Quoted { raw, escaped: true });
                 }
-                b'\\' => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                b'\\' => self.escape()?,
                 // A control character.
                 _ => return Err(Unusual),
             }
@@ -159,30 +231,18 @@ impl<'a> Scanner<'a> {
     pub(crate) fn number(&mut self) -> Outcome<Number<'a>> {
         let negative = self.takes(b'-')?;
         let start = self.at - usize::from(negative);
-        if negative && !self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
-            return Err(Unusual);
-        }
         let first = self.at;
         let mut digits = 0_u64;
-        while let Some(digit) = self.bytes.get(self.at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
-        {
-            digits = digits.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.at += 1;
-        }
+        self.digits(&mut digits);
         let whole = self.at - first;
         if whole == 0 || (whole > 1 && self.bytes[first] == b'0') {
             return Err(Unusual);
         }
         let (mut scale, mut plain_integer) = (0, true);
-        if self.bytes.get(self.at) == Some(&b'.') {
+        if self.next() == b'.' {
             self.at += 1;
             let first = self.at;
-            while let Some(digit) =
-                self.bytes.get(self.at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
-            {
-                digits = digits.wrapping_mul(10).wrapping_add(u64::from(digit));
-                self.at += 1;
-            }
+            self.digits(&mut digits);
             scale = self.at - first;
             plain_integer = false;
             if scale == 0 {
@@ -190,19 +250,29 @@ impl<'a> Scanner<'a> {
             }
         }
         let mut long = whole + scale > SAFE_DIGITS;
-        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
+        if matches!(self.next(), b'e' | b'E') {
             (long, plain_integer) = (true, false);
             self.at += 1;
-            self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
+            self.at += usize::from(matches!(self.next(), b'+' | b'-'));
             let first = self.at;
-            while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
-                self.at += 1;
-            }
+            self.digits(&mut 0);
             if self.at == first {
                 return Err(Unusual);
             }
         }
-        Ok(Number { raw: &self.text[start..self.at], negative, digits, scale, plain_integer, long })
+        Ok(Number { raw: self.since(start), negative, digits, scale, plain_integer, long })
+    }
+
+    #[inline]
+    fn digits(&mut self, value: &mut u64) {
+        loop {
+            let digit = self.next().wrapping_sub(b'0');
+            if digit > 9 {
+                return;
+            }
+            *value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            self.at += 1;
+        }
     }
 
     pub(crate) fn literal(&mut self, word: &'static str) -> Outcome<()> {
@@ -215,7 +285,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a value of any kind and gives its text. `depth`: of objects and arrays around it.
-    pub(crate) fn skip(&mut self, depth: usize) -> Outcome<&'a str> {
+    pub(crate) fn skip(&mut self, depth: usize) -> Outcome<&'a [u8]> {
         let kind = self.peek()?;
         let start = self.at;
         match kind {
@@ -232,7 +302,7 @@ impl<'a> Scanner<'a> {
                 let close = if kind == b'{' { b'}' } else { b']' };
                 self.at += 1;
                 if self.takes(close)? {
-                    return Ok(&self.text[start..self.at]);
+                    return Ok(self.since(start));
                 }
                 loop {
                     if kind == b'{' {
@@ -248,10 +318,12 @@ impl<'a> Scanner<'a> {
             }
             _ => {
                 // `serde_json` refuses numbers beyond a double's range also where nobody asks for them.
-                self.number()?.double().ok_or(Unusual)?;
+                if !self.number()?.is_double() {
+                    return Err(Unusual);
+                }
             }
         }
-        Ok(&self.text[start..self.at])
+        Ok(self.since(start))
     }
 }
 
@@ -297,24 +369,61 @@ fn unit(bytes: &[u8], at: usize) -> Outcome<u16> {
     })
 }
 
-/// Where the next quote, backslash or control character is: eight bytes at a time ("Bit Twiddling
-/// Hacks", S. E. Anderson: a byte less than n). The lowest mark is always a true one.
+/// Where the next quote, backslash or control character is.
+#[inline]
 fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGH: u64 = ONES << 7;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let found = ((quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word))
-            & HIGH;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<CHUNK>()) {
+        let found = specials(chunk);
         if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
+            return Some(at + found.trailing_zeros() as usize / BITS_PER_BYTE);
         }
-        at += 8;
+        at += CHUNK;
     }
     let rest = bytes.get(at..)?;
     Some(at + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?)
+}
+
+#[cfg(target_arch = "x86_64")]
+const CHUNK: usize = 16;
+#[cfg(target_arch = "x86_64")]
+const BITS_PER_BYTE: usize = 1;
+
+/// A bit for each quote, backslash and control character. Half of decoding is looking for these: sixteen
+/// bytes at a time halved the time of strings against eight in one integer.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn specials(chunk: &[u8; CHUNK]) -> u32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+    };
+    // SAFETY: SSE2 is part of x86_64, and the load is unaligned from sixteen bytes that are borrowed.
+    let found = unsafe {
+        let text = _mm_loadu_si128(chunk.as_ptr().cast::<__m128i>());
+        let quote = _mm_cmpeq_epi8(text, _mm_set1_epi8(b'"' as i8));
+        let backslash = _mm_cmpeq_epi8(text, _mm_set1_epi8(b'\\' as i8));
+        let control = _mm_cmpeq_epi8(_mm_min_epu8(text, _mm_set1_epi8(0x1f)), text);
+        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control))
+    };
+    found.cast_unsigned()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const CHUNK: usize = 8;
+#[cfg(not(target_arch = "x86_64"))]
+const BITS_PER_BYTE: usize = 8;
+
+/// The same by eight bytes in one integer ("Bit Twiddling Hacks", S. E. Anderson: a byte less than n). The
+/// lowest mark is always a true one.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn specials(chunk: &[u8; CHUNK]) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_le_bytes(*chunk);
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    ((quote.wrapping_sub(ONES) & !quote)
+        | (backslash.wrapping_sub(ONES) & !backslash)
+        | (word.wrapping_sub(ONES * 0x20) & !word))
+        & HIGH
 }

@@ -69,12 +69,11 @@ pub(crate) fn date(text: &str) -> Option<i32> {
 /// `2026-01-01T00:00:00.123Z` and, where there is no zone to tell, the same without `Z`; `None` for any
 /// other form, which `moment` and `wall_clock` may know.
 pub(crate) fn plain_moment(text: &[u8], zoned: bool) -> Option<i64> {
-    let (clock, rest) = text.split_at_checked(19)?;
-    let days = plain_date(&clock[..10])?;
-    if clock[10] != b'T' || clock[13] != b':' || clock[16] != b':' {
-        return None;
-    }
-    let (hour, minute, second) = (digits(&clock[11..13])?, digits(&clock[14..16])?, digits(&clock[17..19])?);
+    let (clock, rest) = text.split_first_chunk()?;
+    let [y0, y1, y2, y3, _, m0, m1, _, d0, d1, _, hour0, hour1, _, minute0, minute1, _, second0, second1] =
+        digits(clock, b"0000-00-00T00:00:00")?;
+    let days = days(number([y0, y1, y2, y3]), number([m0, m1]), number([d0, d1]))?;
+    let (hour, minute, second) = (number([hour0, hour1]), number([minute0, minute1]), number([second0, second1]));
     // The 61st second of a leap second is the library's to judge.
     if hour > 23 || minute > 59 || second > 59 {
         return None;
@@ -83,11 +82,12 @@ pub(crate) fn plain_moment(text: &[u8], zoned: bool) -> Option<i64> {
     let micros = match rest {
         [] => 0,
         [b'.', fraction @ ..] if (1..=9).contains(&fraction.len()) => {
-            let known = fraction.len().min(6);
-            let all = digits(fraction)?;
+            let all = fraction
+                .iter()
+                .try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))?;
             match fraction.len() {
-                0..=6 => all * 10_i64.pow(6 - known as u32),
-                more => all / 10_i64.pow(more as u32 - 6),
+                length @ 0..=6 => all * 10_i64.pow(6 - length as u32),
+                length => all / 10_i64.pow(length as u32 - 6),
             }
         }
         _ => return None,
@@ -97,16 +97,39 @@ pub(crate) fn plain_moment(text: &[u8], zoned: bool) -> Option<i64> {
 
 /// Days since 1970 of `2026-01-01`.
 pub(crate) fn plain_date(text: &[u8]) -> Option<i64> {
-    if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
-        return None;
-    }
-    let (year, month, day) = (digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..])?);
-    let date = NaiveDate::from_ymd_opt(year as i32, month as u32, day as u32)?;
-    Some(date.signed_duration_since(NaiveDate::default()).num_days())
+    let [y0, y1, y2, y3, _, m0, m1, _, d0, d1] = digits(text.try_into().ok()?, b"0000-00-00")?;
+    days(number([y0, y1, y2, y3]), number([m0, m1]), number([d0, d1]))
 }
 
-fn digits(text: &[u8]) -> Option<i64> {
-    text.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
+/// What the bytes are above those of the shape: digits where it has zeros, else the same byte. Without
+/// branches, so that sixteen are looked at in one go.
+fn digits<const LENGTH: usize>(text: &[u8; LENGTH], shape: &[u8; LENGTH]) -> Option<[u8; LENGTH]> {
+    let (mut digits, mut wrong) = ([0; LENGTH], false);
+    for at in 0..LENGTH {
+        digits[at] = text[at].wrapping_sub(shape[at]);
+        wrong |= digits[at] > if shape[at] == b'0' { 9 } else { 0 };
+    }
+    (!wrong).then_some(digits)
+}
+
+fn number<const LENGTH: usize>(digits: [u8; LENGTH]) -> i64 {
+    digits.iter().fold(0, |value, digit| value * 10 + i64::from(*digit))
+}
+
+/// Days since 1970 ("chrono-Compatible Low-Level Date Algorithms", H. Hinnant); `None` where there is no
+/// such day. Years have four digits, so nothing is below zero.
+fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    const LENGTHS: [i64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = LENGTHS.get(usize::try_from(month - 1).ok()?)? + i64::from(leap && month == 2);
+    if day < 1 || day > length {
+        return None;
+    }
+    // Years begin with March, so that the leap day is the last; one more, so that January of year 0 fits.
+    let year = year + 400 - i64::from(month <= 2);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let (era, of_era) = (year / 400, year % 400);
+    Some((era - 1) * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
 }
 
 #[cfg(test)]

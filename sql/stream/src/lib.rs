@@ -17,6 +17,7 @@ mod config;
 mod engine;
 mod error;
 mod late_log;
+mod needs;
 mod pipeline;
 mod prepare;
 mod rows;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch,
-        TimestampMicrosecondArray, UInt32Array,
+        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch,
+        TimestampMicrosecondArray, UInt32Array, new_null_array,
     },
     compute::{filter_record_batch, take},
     datatypes::{SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::{common::DFSchema, physical_expr::PhysicalExpr};
-use ebap_connector::{DeadLetter, Decoded, EventTime, Position, Records, Rejected, SplitId};
+use ebap_connector::{DeadLetter, Decoded, EventTime, Position, Records, Rejected, SplitId, Wanted};
 use ebap_sql::SourcePlan;
 
 use crate::{
@@ -29,7 +29,7 @@ pub(crate) enum Lateness<'a> {
     Logged(&'a LateLog),
 }
 
-/// The rows of one split in one step, in `SourcePlan::full_schema`.
+/// The rows of one split in one step, in `SourcePlan::full_schema`; what nobody wants is NULL.
 #[derive(Clone, Debug)]
 pub(crate) struct SplitBatch {
     pub(crate) split: SplitId,
@@ -56,10 +56,14 @@ pub(crate) struct RowPreparer {
     plan: Arc<SourcePlan>,
     computed: Vec<(usize, Arc<dyn PhysicalExpr>)>,
     checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    wanted: Wanted,
+    /// Those of the plan, where NULL is allowed in what nobody wants.
+    schema: SchemaRef,
+    full_schema: SchemaRef,
 }
 
 impl RowPreparer {
-    pub(crate) fn new(plan: Arc<SourcePlan>) -> Result<Self> {
+    pub(crate) fn new(plan: Arc<SourcePlan>, wanted: &Wanted) -> Result<Self> {
         let decoded = DFSchema::try_from(plan.decoded.as_ref().clone())?;
         let full = DFSchema::try_from(plan.schema.as_ref().clone())?;
         let computed =
@@ -69,7 +73,8 @@ impl RowPreparer {
             .iter()
             .map(|check| Ok((check.name.clone(), physical(&check.expr, &full)?)))
             .collect::<Result<_>>()?;
-        Ok(Self { plan, computed, checks })
+        let (schema, full_schema) = (wanted.relaxed(&plan.schema), wanted.relaxed(&plan.full_schema));
+        Ok(Self { plan, computed, checks, wanted: wanted.clone(), schema, full_schema })
     }
 
     /// Every record ends as a row of the batch or as a dead letter.
@@ -143,12 +148,7 @@ impl RowPreparer {
             columns.push(column);
         }
         let nullable: SchemaRef = Arc::new(arrow::datatypes::Schema::new(
-            self.plan
-                .schema
-                .fields()
-                .iter()
-                .map(|field| field.as_ref().clone().with_nullable(true))
-                .collect::<Vec<_>>(),
+            self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
         ));
         let mut full = record_batch(&nullable, columns, count)?;
         for (at, _) in &self.computed {
@@ -159,7 +159,7 @@ impl RowPreparer {
                 full = keep(full, &mask, rows, rejected, &reason)?;
             }
         }
-        record_batch(&self.plan.schema, full.columns().to_vec(), full.num_rows())
+        record_batch(&self.schema, full.columns().to_vec(), full.num_rows())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -175,33 +175,41 @@ impl RowPreparer {
     ) -> Result<SplitBatch> {
         let count = batch.num_rows();
         let offsets: Int64Array = rows.values().iter().map(|row| records.offsets[*row as usize]).collect();
-        let mut keys = BinaryBuilder::with_capacity(count, 0);
-        for row in rows.values() {
-            keys.append_option(records.keys.get(*row as usize));
-        }
-        let ingested = rows.values().iter().map(|row| match records.timestamps_ms[*row as usize] {
-            -1 => now_us,
-            ms => ms * 1_000,
-        });
-        let ingested = TimestampMicrosecondArray::from_iter_values(ingested).with_timezone("+00:00");
         let (late, watermark, late_rows, newest) = self.lateness(&records.split, &batch, &offsets, lateness);
         let mut columns = batch.columns().to_vec();
-        columns.push(Arc::new(Int32Array::from(vec![records.partition; count])));
+        columns.push(self.if_wanted("_partition", count, || Int32Array::from(vec![records.partition; count])));
         columns.push(Arc::new(offsets));
-        columns.push(Arc::new(keys.finish()));
-        columns.push(Arc::new(ingested));
+        columns.push(self.if_wanted("_key", count, || {
+            let keys = rows.values().iter().map(|row| records.keys.get(*row as usize));
+            keys.collect::<BinaryArray>()
+        }));
+        columns.push(self.if_wanted("_ingested_at", count, || {
+            let ingested = rows.values().iter().map(|row| match records.timestamps_ms[*row as usize] {
+                -1 => now_us,
+                ms => ms * 1_000,
+            });
+            TimestampMicrosecondArray::from_iter_values(ingested).with_timezone("+00:00")
+        }));
         columns.push(Arc::new(late));
         columns.push(Arc::new(watermark));
         let first = records.offsets.first().copied().unwrap_or(records.next_offset.0);
         Ok(SplitBatch {
             split: records.split.clone(),
-            batch: record_batch(&self.plan.full_schema, columns, count)?,
+            batch: record_batch(&self.full_schema, columns, count)?,
             consumed,
             rejected,
             late: late_rows,
             newest,
             offsets: (first, records.next_offset.0),
         })
+    }
+
+    /// A virtual column that costs something to make.
+    fn if_wanted<A: Array + 'static>(&self, name: &str, count: usize, make: impl FnOnce() -> A) -> ArrayRef {
+        match (self.wanted.of(name), self.full_schema.field_with_name(name)) {
+            (None, Ok(field)) => new_null_array(field.data_type(), count),
+            _ => Arc::new(make()),
+        }
     }
 
     fn lateness(

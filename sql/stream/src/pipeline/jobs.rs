@@ -10,6 +10,7 @@ use crate::{
     Error, Result,
     catch_up::{self, CatchUpEnd, CatchUpJob},
     checkpoint::JobFiles,
+    needs,
     sinks::{Counted, RowsSink, RowsSinkJob, SinkState, ViewSink, build, connector_error},
     status::{JobInfo, SinkInfo},
     view::ViewJob,
@@ -52,7 +53,20 @@ impl Pipeline {
         for plan in &jobs.sinks {
             self.add_sink(plan);
         }
+        self.decode_for(jobs)?;
         self.dirty = true;
+        Ok(())
+    }
+
+    /// From the next step on makes what these jobs read. One that joins later reads what it has missed
+    /// with a decoder of its own.
+    fn decode_for(&mut self, jobs: &JobSet) -> Result<()> {
+        let wanted = needs::wanted(&self.runtime.plan, jobs);
+        if wanted != self.wanted {
+            self.decoder = self.runtime.decoder(&wanted)?;
+            self.preparer = self.runtime.preparer(&wanted)?;
+            self.wanted = wanted;
+        }
         Ok(())
     }
 

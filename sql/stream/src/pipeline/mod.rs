@@ -14,7 +14,7 @@ mod step;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ebap_connector::{
-    DeadLetterWriter, Decoder, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, time::Backoff,
+    DeadLetterWriter, Decoder, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, Wanted, time::Backoff,
 };
 use ebap_sql::{SinkPlan, SourceKind, ViewPlan};
 use tokio::sync::{mpsc, oneshot};
@@ -124,6 +124,8 @@ struct Pipeline {
     reader: Box<dyn SourceReader>,
     decoder: Box<dyn Decoder>,
     preparer: RowPreparer,
+    /// What the decoder makes and the preparer takes.
+    wanted: Wanted,
     dead_letters: Option<Box<dyn DeadLetterWriter>>,
     dead_letters_changed: bool,
     position: Position,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::RecordBatch;
-use ebap_connector::{DeadLetter, Epoch, Position};
+use ebap_connector::{DeadLetter, Epoch, Position, Wanted};
 use tokio::sync::mpsc;
 
 use super::{Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, Writing, micros};
@@ -46,8 +46,9 @@ impl Pipeline {
             generation,
             incarnation: manifest.as_ref().map_or(0, |manifest| manifest.incarnation) + 1,
             reader: runtime.source.reader().await?,
-            decoder: runtime.decoder()?,
-            preparer: runtime.preparer()?,
+            decoder: runtime.decoder(&Wanted::All)?,
+            preparer: runtime.preparer(&Wanted::All)?,
+            wanted: Wanted::All,
             dead_letters,
             dead_letters_changed: false,
             position: Position::default(),

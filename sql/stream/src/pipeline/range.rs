@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ebap_connector::{Decoder, Offset, Position, Records, SourceReader, SplitId};
+use ebap_connector::{Decoder, Offset, Position, Records, SourceReader, SplitId, Wanted};
 
 use crate::{
     Result,
@@ -25,7 +25,7 @@ impl RangeReader {
         for (split, offset) in &from.0 {
             reader.assign(split.clone(), *offset).await?;
         }
-        let (decoder, preparer) = (runtime.decoder()?, runtime.preparer()?);
+        let (decoder, preparer) = (runtime.decoder(&Wanted::All)?, runtime.preparer(&Wanted::All)?);
         Ok(Self { runtime, reader, decoder, preparer, position: from.clone(), to: BTreeMap::new() })
     }
 

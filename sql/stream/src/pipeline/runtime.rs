@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use ebap_connector::{
     ConnectorRegistry, DeadLetter, DeadLetterWriter, DecodeSpec, Decoder, Options, Position, Source, SourceContext,
-    time::Clock,
+    Wanted, time::Clock,
 };
 use ebap_sql::SourcePlan;
 use parking_lot::{Mutex, RwLock};
@@ -58,14 +58,17 @@ impl SourceRuntime {
         })
     }
 
-    pub(crate) fn decoder(&self) -> Result<Box<dyn Decoder>> {
+    /// Makes the columns that are wanted; checks all of them.
+    pub(crate) fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
         let format = self.context.options.get("format").unwrap_or("json").to_owned();
-        let spec = DecodeSpec { format, schema: Arc::clone(&self.plan.decoded), options: self.context.options.clone() };
+        let (schema, options) = (Arc::clone(&self.plan.decoded), self.context.options.clone());
+        let spec = DecodeSpec { format, schema, options, wanted: wanted.clone() };
         Ok(self.connectors.decoder(&spec)?)
     }
 
-    pub(crate) fn preparer(&self) -> Result<RowPreparer> {
-        RowPreparer::new(Arc::clone(&self.plan))
+    /// For what such a decoder gives.
+    pub(crate) fn preparer(&self, wanted: &Wanted) -> Result<RowPreparer> {
+        RowPreparer::new(Arc::clone(&self.plan), wanted)
     }
 
     pub(crate) fn dead_letter_writer(&self) -> Result<Option<Box<dyn DeadLetterWriter>>> {

@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, new_null_array},
+    datatypes::{DataType, FieldRef, Fields},
+};
 use async_trait::async_trait;
 use ebap_connector::{
     ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, Offset, Position, Records,
     Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened, Source, SourceContext, SourceReader, SplitBounds,
-    SplitId, SplitState, SplitStatus,
+    SplitId, SplitState, SplitStatus, Wanted,
 };
 use parking_lot::Mutex;
 
@@ -143,8 +146,27 @@ impl Decoder for JsonLines {
             }
         }
         let batch = arrow::compute::concat_batches(&self.0.schema, &batches).map_err(Error::internal)?;
+        let schema = self.0.wanted.relaxed(&self.0.schema);
+        let columns = only_wanted(&self.0.wanted, schema.fields(), batch.columns());
+        let batch = RecordBatch::try_new(schema, columns).map_err(Error::internal)?;
         Ok(Decoded { batch, rows, rejected })
     }
+}
+
+/// NULLs in place of what is not wanted.
+fn only_wanted(wanted: &Wanted, fields: &Fields, columns: &[ArrayRef]) -> Vec<ArrayRef> {
+    let one = |(field, column): (&FieldRef, &ArrayRef)| -> ArrayRef {
+        match (wanted.of(field.name()), field.data_type()) {
+            (None, of) => new_null_array(of, column.len()),
+            (Some(wanted @ Wanted::Only(_)), DataType::Struct(fields)) => {
+                let column = column.as_struct();
+                let inner = only_wanted(wanted, fields, column.columns());
+                Arc::new(StructArray::new(fields.clone(), inner, column.nulls().cloned()))
+            }
+            _ => Arc::clone(column),
+        }
+    };
+    fields.iter().zip(columns).map(one).collect()
 }
 
 /// Commits rows with their position at every checkpoint.

@@ -81,6 +81,48 @@ async fn what_cannot_become_a_row_is_kept_with_its_reason() {
     assert!(rig.query("SELECT count(*) AS n FROM events").await.contains("| 1 |"));
 }
 
+/// Only what jobs read is made of a record, and a record is judged by all of it.
+#[tokio::test]
+async fn what_no_job_reads_is_checked_and_a_view_added_later_has_its_columns() {
+    let mut rig = Rig::new();
+    rig.sql(
+        "CREATE STREAM events (id BIGINT NOT NULL, region TEXT, note TEXT NOT NULL,
+             metadata STRUCT<amount DOUBLE, platform TEXT>, timestamp TIMESTAMPTZ NOT NULL,
+             platform TEXT AS (metadata['platform']),
+             WATERMARK FOR timestamp AS timestamp - INTERVAL '10 seconds'
+         ) WITH (connector = 'test', idle_timeout = '1 hour')",
+    )
+    .await;
+    let line = |id: i64, note: &str| {
+        let metadata = format!(r#"{{"amount":{id},"platform":"p{}"}}"#, id % 2);
+        format!(r#"{{"id":{id},"region":"eu","note":{note},"metadata":{metadata},"timestamp":"2026-01-01T00:00:00Z"}}"#)
+    };
+    rig.sql(
+        "CREATE MATERIALIZED VIEW sums AS SELECT region, sum(metadata['amount']) AS amount FROM events GROUP BY region",
+    )
+    .await;
+    rig.outside.produce("0", [line(1, "\"a\""), line(2, "7"), line(3, "null"), line(4, "\"b\"")]);
+    rig.flush().await;
+    assert!(rig.query("SELECT amount FROM sums").await.contains("| 5.0 "), "two of the four are rows");
+    let rejected = "SELECT _offset FROM \"events$dlq\" WHERE _offset IN (1, 2)";
+    assert!(rig.query(&rejected.replace("_offset FROM", "count(*) AS n FROM")).await.contains("| 2 "));
+
+    rig.sql("CREATE MATERIALIZED VIEW notes AS SELECT id, note || '!' AS note FROM events WHERE platform = 'p1'").await;
+    rig.sql("CREATE MATERIALIZED VIEW places AS SELECT _offset % 2 AS odd, count(_key) AS keys, min(_partition) AS partition, count(metadata) AS n FROM events GROUP BY 1").await;
+    rig.flush().await;
+    rig.outside.produce("0", [line(5, "\"c\""), line(6, "[]"), line(7, "\"d\"")]);
+    rig.flush().await;
+    assert!(rig.query("SELECT amount FROM sums").await.contains("| 17.0 "));
+    let notes = rig.query("SELECT id, note FROM notes ORDER BY id").await;
+    for row in ["| 1  | a!", "| 5  | c!", "| 7  | d!"] {
+        assert!(notes.contains(row), "{row} in {notes}");
+    }
+    assert_eq!(notes.lines().count(), 7, "{notes}");
+    let places = rig.query("SELECT odd, partition, n FROM places ORDER BY odd").await;
+    assert!(places.contains("| 0   | 0         | 3 ") && places.contains("| 1   | 0         | 1 "), "{places}");
+    assert!(rig.query("SELECT count(*) AS n FROM \"events$dlq\"").await.contains("| 3 "));
+}
+
 #[tokio::test]
 async fn a_view_created_later_equals_one_created_before() {
     let mut rig = Rig::new();

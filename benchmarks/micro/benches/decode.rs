@@ -1,0 +1,89 @@
+//! Decoding: ours beside `arrow-json`, on the same records in the same run.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use criterion::{Criterion, criterion_group, criterion_main};
+use ebap_bench_micro::{CpuTime, events, events_schema, throughput, wide, wide_schema};
+use ebap_connector::{DecodeSpec, Decoder, Options, Records, Wanted};
+
+fn ours(schema: SchemaRef, wanted: Wanted) -> Box<dyn Decoder> {
+    let spec = DecodeSpec { format: "json".to_owned(), schema, options: Options::default(), wanted };
+    ebap_format::decoder(&spec).expect("JSON takes any column")
+}
+
+/// What is wanted by paths; all without any.
+fn bench_ours(
+    criterion: &mut Criterion<CpuTime>,
+    (group, name): (&str, &str),
+    records: &Records,
+    schema: SchemaRef,
+    paths: &[&[&str]],
+) {
+    let mut wanted = if paths.is_empty() { Wanted::All } else { Wanted::nothing() };
+    paths.iter().for_each(|path| wanted.add(path.iter().copied()));
+    let mut decoder = ours(schema, wanted);
+    let mut group = criterion.benchmark_group(group);
+    group.throughput(throughput()).bench_function(name, |bencher| {
+        bencher.iter(|| {
+            let decoded = decoder.decode(records).expect("data never fails the call");
+            assert_eq!(decoded.rows.len(), records.len());
+            decoded
+        });
+    });
+}
+
+/// As DataFusion's users do it: the records one after another into one decoder, then a flush.
+fn bench_arrow(criterion: &mut Criterion<CpuTime>, group: &str, name: &str, records: &Records, schema: SchemaRef) {
+    let builder = arrow_json::ReaderBuilder::new(schema).with_batch_size(records.len());
+    let mut decoder = builder.build_decoder().expect("arrow-json takes the schema");
+    let mut group = criterion.benchmark_group(group);
+    group.throughput(throughput()).bench_function(name, |bencher| {
+        bencher.iter(|| {
+            for at in 0..records.len() {
+                decoder.decode(records.values.get(at).unwrap_or_default()).expect("the records are JSON");
+            }
+            decoder.flush().expect("the records fit").expect("there are rows")
+        });
+    });
+}
+
+/// The four that a count and a sum by region and action need.
+fn needed(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().filter_map(|field| match (field.name().as_str(), field.data_type()) {
+        ("action" | "timestamp", _) => Some(Arc::clone(field)),
+        (_, DataType::Struct(fields)) => {
+            let kept: Fields =
+                fields.iter().filter(|field| ["amount", "region"].contains(&field.name().as_str())).cloned().collect();
+            Some(Arc::new(Field::new(field.name(), DataType::Struct(kept), true)))
+        }
+        _ => None,
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn decode(criterion: &mut Criterion<CpuTime>) {
+    let (records, schema) = (events(), events_schema());
+    let four: [&[&str]; 4] = [&["action"], &["metadata", "amount"], &["metadata", "region"], &["timestamp"]];
+    bench_ours(criterion, ("events", "ours, all columns"), &records, Arc::clone(&schema), &[]);
+    bench_ours(criterion, ("events", "ours, four wanted, all checked"), &records, Arc::clone(&schema), &four);
+    bench_ours(criterion, ("events", "ours, four declared"), &records, needed(&schema), &[]);
+    bench_arrow(criterion, "events", "arrow-json, all columns", &records, Arc::clone(&schema));
+    bench_arrow(criterion, "events", "arrow-json, four declared", &records, needed(&schema));
+
+    let records = wide();
+    let tenth = || wide_schema(|column| column % 10 == 0);
+    let three: [&[&str]; 3] = [&["c00"], &["c10"], &["c20"]];
+    bench_ours(criterion, ("wide", "ours, 30 columns"), &records, wide_schema(|_| true), &[]);
+    bench_ours(criterion, ("wide", "ours, 3 of 30 wanted, all checked"), &records, wide_schema(|_| true), &three);
+    bench_ours(criterion, ("wide", "ours, 3 declared"), &records, tenth(), &[]);
+    bench_arrow(criterion, "wide", "arrow-json, 30 columns", &records, wide_schema(|_| true));
+    bench_arrow(criterion, "wide", "arrow-json, 3 declared", &records, tenth());
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = decode
+}
+criterion_main!(benches);
