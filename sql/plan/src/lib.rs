@@ -11,6 +11,7 @@ mod planner;
 mod session;
 mod variables;
 
+mod wildcard;
 pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
 pub use error::{Error, Result, from_datafusion};
@@ -22,3 +23,4 @@ pub use plan::{
 pub use planner::{explain_view_plan, plan_catalog, plan_query};
 pub use session::{session_config, session_state};
 pub use variables::substitute_variables;
+pub use wildcard::{StreamColumns, hide_virtual_columns};

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use ebap_catalog::ObjectId;
 use ebap_connector::{ConnectorRegistry, time::Clock};
@@ -177,6 +178,14 @@ impl Engine {
         let (engine, name) = (Arc::clone(self), name.to_owned());
         let rows = Box::new(move || {
             let infos: Vec<_> = {
+    /// Declared columns of what has virtual ones besides: a stream and its `name$late`.
+    pub fn stream_columns(&self, name: &str) -> Option<SchemaRef> {
+        let stream = name.strip_suffix("$late").unwrap_or(name);
+        let inner = self.inner.read();
+        let plan = &inner.pipelines.values().find(|running| running.runtime.plan.name == stream)?.runtime.plan;
+        (plan.kind == SourceKind::Stream).then(|| Arc::clone(&plan.schema))
+    }
+
                 let inner = engine.inner.read();
                 let infos = inner.pipelines.values();
                 infos.map(|running| (running.runtime.plan.name.clone(), running.runtime.status.get())).collect()

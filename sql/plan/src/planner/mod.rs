@@ -7,7 +7,7 @@ mod view;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{IntervalMonthDayNano, SchemaRef};
+use arrow::datatypes::{IntervalMonthDayNano, Schema, SchemaRef};
 use datafusion::{
     catalog::{MemTable, MemorySchemaProvider, SchemaProvider},
     execution::{SessionState, runtime_env::RuntimeEnv},
@@ -27,6 +27,7 @@ use crate::{
     error::from_datafusion,
     parser::{Body, Create, OptionValue},
     session::{session_config, session_state},
+    wildcard::hide_virtual_columns,
 };
 
 /// Plans everything in the catalog.
@@ -145,7 +146,17 @@ pub fn plan_query(catalog: &Catalog, query: &ast::Statement, text: &str) -> Resu
     let plans = plan_catalog(catalog)?;
     let tables = plans.sources.iter().map(|source| (source.name.clone(), visible(source)));
     let views = plans.views.iter().map(|view| (view.name.clone(), Arc::clone(&view.schema)));
-    logical(query.clone(), tables.chain(views), text).map(|_| ())
+    let mut query = query.clone();
+    hide_virtual_columns(&mut query, &|name| {
+        let streams = plans.sources.iter().filter(|source| source.kind == crate::SourceKind::Stream);
+        let name = view::last_name(name);
+        streams.clone().find(|source| source.name == name).map(|source| column_names(&source.schema))
+    });
+    logical(query, tables.chain(views), text).map(|_| ())
+}
+
+fn column_names(schema: &Schema) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
 /// The analysed logical plan (types coerced, nothing optimised: rules such as the one that turns a

@@ -74,7 +74,7 @@ fn schema(body: &SourceBody, text: &str) -> Result<SchemaRef> {
                 position(),
             ));
         }
-        if column.name.starts_with('_') && VIRTUAL.contains(&column.name.as_str()) {
+        if is_virtual(&column.name) {
             let error =
                 Error::new("42939", format!("column name \"{}\" is reserved for a virtual column", column.name));
             return Err(placed(error, position()));
@@ -100,6 +100,10 @@ fn schema(body: &SourceBody, text: &str) -> Result<SchemaRef> {
 const VIRTUAL: [&str; 6] = ["_partition", "_offset", "_key", "_ingested_at", "_late", "_watermark"];
 
 pub(super) fn time_type() -> DataType {
+pub(super) fn is_virtual(column: &str) -> bool {
+    VIRTUAL.contains(&column)
+}
+
     DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
 }
 

@@ -14,11 +14,11 @@ use ebap_catalog::Object;
 use super::{
     interval_us, logical,
     rewrite::{WINDOW_COLUMNS, groups_schema, is_window_column, mentions_window, output, split},
-    source::{duration_us, time_type},
+    source::{duration_us, is_virtual, time_type},
 };
 use crate::{
     AggregatePlan, Emit, Error, Plans, Result, SourceKind, SourcePlan, ViewPlan, WindowPlan, WindowSize,
-    error::find_word, parser::ViewBody,
+    error::find_word, parser::ViewBody, wildcard::hide_virtual_columns,
 };
 
 /// The window as the statement gives it, in either form.
@@ -93,7 +93,7 @@ fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-fn last_name(name: &ast::ObjectName) -> String {
+pub(super) fn last_name(name: &ast::ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
 }
 
@@ -120,7 +120,11 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
         Some(_) => with_window_columns(&source.full_schema),
         None => Arc::clone(&source.full_schema),
     };
-    let statement = ast::Statement::Query(Box::new(query));
+    let mut statement = ast::Statement::Query(Box::new(query));
+    hide_virtual_columns(&mut statement, &|relation| {
+        let declared = schema.fields().iter().filter(|field| !is_virtual(field.name()));
+        (last_name(relation) == name).then(|| declared.map(|field| field.name().clone()).collect())
+    });
     let planned = logical(statement, std::iter::once((name.clone(), schema)), text)?;
     let parts = split(&planned)?;
     let retention_us = retention(body)?;
