@@ -159,8 +159,10 @@ impl Surroundings {
 
     fn translated(&self, statement: &ast::Statement, text: &str) -> Result<ast::Statement, SqlError> {
         let mut translated = statement.clone();
-        dialect::translate(&mut translated, &self.path, &self.described)?;
-        // Some of the parser's rewrites are of the tokens that clients send.
+        // Some of the parser's rewrites are of the tokens that clients send: those must stay as they are.
+        let as_sent = self.compatibility.parse(text).ok().filter(|all| all.len() == 1).and_then(|mut all| all.pop());
+        let is_known = as_sent.is_some_and(|found| found != self.compatibility.rewrite(statement.clone()));
+        dialect::translate(&mut translated, &self.path, &self.described, !is_known)?;
         let parsed = match translated == *statement {
             true => self.compatibility.parse(text),
             false => self.compatibility.parse(&translated.to_string()),

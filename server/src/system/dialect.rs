@@ -4,13 +4,15 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, Ident, ObjectName, Value, VisitMut, VisitorMut,
+    self, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
-use super::{pg_catalog::Described, search_path::SearchPath};
+use super::{functions::REGCLASS_NAME, pg_catalog::Described, search_path::SearchPath};
 use crate::pgwire::sqlstate::SqlError;
 
-/// Answers what a statement asks of the session and of names, before it is planned.
+/// Answers what a statement asks of the session and of names, before it is planned. `by_name`: a `regclass`
+/// is shown as the name of the relation.
 ///
 /// # Errors
 /// 42P01 for a name that is cast to `regclass` and is none of a relation.
@@ -18,11 +20,55 @@ pub(super) fn translate(
     statement: &mut ast::Statement,
     path: &SearchPath,
     described: &Described,
+    by_name: bool,
 ) -> Result<(), SqlError> {
+    if let (ast::Statement::Query(query), true) = (&mut *statement, by_name) {
+        show_names(&mut query.body);
+    }
     match VisitMut::visit(statement, &mut Translator { path, described }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+/// A `regclass` is a number that is shown as the name of the relation: here where a client sees it.
+fn show_names(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                    && is_cast_to(expr, is_regclass)
+                {
+                    *expr = shown(expr.clone());
+                }
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            show_names(left);
+            show_names(right);
+        }
+        SetExpr::Query(query) => show_names(&mut query.body),
+        _ => {}
+    }
+}
+
+fn is_cast_to(expr: &Expr, of: fn(&DataType) -> bool) -> bool {
+    matches!(expr, Expr::Cast { data_type, .. } if of(data_type))
+}
+
+fn shown(regclass: Expr) -> Expr {
+    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(regclass));
+    let arguments = FunctionArgumentList { duplicate_treatment: None, args: vec![argument], clauses: Vec::new() };
+    Expr::Function(ast::Function {
+        name: ObjectName::from(vec![Ident::new(REGCLASS_NAME)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(arguments),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 struct Translator<'a> {
@@ -52,6 +98,13 @@ impl VisitorMut for Translator<'_> {
                 },
                 _ => return ControlFlow::Continue(()),
             },
+            // Whether a type is a composite one, which no type here is.
+            Expr::Subquery(query) if query.to_string().starts_with("SELECT c.relkind = 'c' FROM") => {
+                Expr::Value(Value::Boolean(false).into())
+            }
+            Expr::Cast { expr: of, data_type, .. } if is_text(data_type) && is_cast_to(of, is_regclass) => {
+                shown(of.as_ref().clone())
+            }
             // A list made of a subquery: of roles, options or privileges, and there are none.
             Expr::Function(function)
                 if matches!(function.args, FunctionArguments::Subquery(_)) && is_array(&function.name) =>
@@ -93,6 +146,11 @@ fn text(value: String) -> Expr {
 
 fn is_regclass(of: &DataType) -> bool {
     ["regclass", "pg_catalog.regclass"].contains(&of.to_string().to_lowercase().as_str())
+}
+
+fn is_text(of: &DataType) -> bool {
+    let name = of.to_string().to_lowercase();
+    ["text", "varchar", "name", "character varying", "pg_catalog.text"].contains(&name.as_str())
 }
 
 fn is_array(name: &ObjectName) -> bool {

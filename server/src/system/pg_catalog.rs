@@ -137,6 +137,14 @@ impl Described {
         self.oids.lock().iter().find(|(_, other)| **other == oid).map(|(key, _)| key.clone())
     }
 
+    /// Schema and name of a relation, or of a table of `pg_catalog` that others refer to.
+    pub(super) fn name_of(&self, oid: i32) -> Option<(String, String)> {
+        let catalog = CATALOGS.iter().find(|(_, other)| *other == oid);
+        catalog
+            .map(|(name, _)| ("pg_catalog".to_owned(), (*name).to_owned()))
+            .or_else(|| self.by_oid(oid).map(|(schema, name)| (schema.to_owned(), name)))
+    }
+
     pub(super) fn schema_of(&self, oid: i32) -> Option<String> {
         self.by_oid(oid).map(|(schema, _)| schema.to_owned())
     }

@@ -15,7 +15,8 @@ mod wildcard;
 pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
 pub use error::{Error, Result, from_datafusion};
-pub use parser::{Parsed, ShowKind, Statement, parse};
+pub use names::quoted;
+pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
 pub use plan::{
     AggregatePlan, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, STEP_TABLE, SinkPlan, SourceKind, SourcePlan,
     ViewPlan, WatermarkPlan, WindowPlan, WindowSize,
