@@ -105,17 +105,12 @@ impl VisitorMut for Translator<'_> {
             Expr::Cast { expr: of, data_type, .. } if is_text(data_type) && is_cast_to(of, is_regclass) => {
                 shown(of.as_ref().clone())
             }
+            Expr::Function(function) if is_joined_list(function) => null_of(DataType::Text),
             // A list made of a subquery: of roles, options or privileges, and there are none.
             Expr::Function(function)
                 if matches!(function.args, FunctionArguments::Subquery(_)) && is_array(&function.name) =>
             {
-                Expr::Cast {
-                    kind: CastKind::Cast,
-                    expr: Box::new(Expr::Value(Value::Null.into())),
-                    data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)),
-                    array: false,
-                    format: None,
-                }
+                null_of(DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)))
             }
             _ => return ControlFlow::Continue(()),
         };
@@ -138,6 +133,24 @@ impl Translator<'_> {
             }
         }
     }
+}
+
+fn null_of(data_type: DataType) -> Expr {
+    let expr = Box::new(Expr::Value(Value::Null.into()));
+    Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None }
+}
+
+/// `array_to_string(ARRAY(SELECT …), …)`, and of the privileges of a type: lists that are empty here.
+fn is_joined_list(function: &ast::Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    let name = function.name.0.last().and_then(|part| part.as_ident());
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first() else { return false };
+    let is_empty = match first {
+        Expr::Function(of) => matches!(of.args, FunctionArguments::Subquery(_)) && is_array(&of.name),
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|last| last.value == "typacl"),
+        _ => false,
+    };
+    is_empty && name.is_some_and(|name| name.value.eq_ignore_ascii_case("array_to_string"))
 }
 
 fn text(value: String) -> Expr {

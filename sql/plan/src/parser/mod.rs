@@ -39,6 +39,12 @@ pub enum Statement {
         if_exists: bool,
         cascade: bool,
     },
+    Alter {
+        kind: ObjectKind,
+        name: String,
+        if_exists: bool,
+        action: AlterAction,
+    },
     Comment {
         kind: ObjectKind,
         name: String,
@@ -65,6 +71,15 @@ pub enum Statement {
     },
     /// Anything else that PostgreSQL's grammar has; the server decides what it does with it.
     Query(Box<ast::Statement>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlterAction {
+    Pause,
+    /// Also starts a job again that has failed.
+    Resume,
+    /// Exchanges the names of two materialized views.
+    SwapWith(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +214,11 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     {
         return object::drop(cursor, kind);
     }
+    if cursor.at(&["ALTER"])
+        && let Some(kind) = object::kind_at(cursor, 1)
+    {
+        return object::alter(cursor, kind);
+    }
     if cursor.at(&["COMMENT", "ON"]) {
         return object::comment(cursor);
     }
@@ -242,7 +262,12 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
             break;
         }
     }
-    if cursor.take(&["MATERIALIZED", "VIEW"]) {
+    if cursor.at(&["MATERIALIZED", "VIEW"]) {
+        if analyze {
+            let hint = "Use EXPLAIN MATERIALIZED VIEW for its plan, and ebap.jobs and ebap.accounting for its figures.";
+            return Err(Error::unsupported("EXPLAIN ANALYZE MATERIALIZED VIEW", hint).at(cursor.position()));
+        }
+        cursor.skip(2);
         let name = cursor.object_name()?;
         cursor.end()?;
         return Ok(Statement::ExplainView { name });

@@ -7,7 +7,7 @@ mod view;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{IntervalMonthDayNano, Schema, SchemaRef};
+use arrow::datatypes::{IntervalMonthDayNano, SchemaRef};
 use datafusion::{
     catalog::{MemTable, MemorySchemaProvider, SchemaProvider},
     execution::{SessionState, runtime_env::RuntimeEnv},
@@ -22,7 +22,7 @@ use futures::FutureExt;
 
 pub(crate) use self::view::source_name;
 use crate::{
-    Error, Plans, Result, SourcePlan, Statement, ViewPlan,
+    Error, Plans, Result, Run, SourcePlan, Statement, ViewPlan,
     apply::reparse,
     error::from_datafusion,
     parser::{Body, Create, OptionValue},
@@ -36,7 +36,7 @@ use crate::{
 /// Where a stored statement can no longer be planned; names the object.
 pub fn plan_catalog(catalog: &Catalog) -> Result<Plans> {
     let mut plans = Plans::default();
-    for object in catalog.objects() {
+    for object in catalog.in_order() {
         let (create, text) = reparse(object)?;
         plan_into(catalog, object, &create, &text, &mut plans).map_err(|mut error| {
             error.detail.get_or_insert(format!("In the stored definition of {} \"{}\".", object.kind, object.name));
@@ -57,19 +57,9 @@ pub(crate) fn plan_new(catalog: &Catalog, id: ObjectId, create: &Create, text: &
     plan_into(catalog, object, create, text, &mut plans)
 }
 
-/// All it depends on, directly or not, in the order of creation.
+/// All it depends on, directly or not.
 fn needed_by<'a>(catalog: &'a Catalog, object: &Object) -> Vec<&'a Object> {
-    let mut ids = object.depends_on.clone();
-    let mut at = 0;
-    while at < ids.len() {
-        if let Some(object) = catalog.get(ids[at]) {
-            ids.extend(object.depends_on.iter().copied());
-        }
-        at += 1;
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    ids.iter().filter_map(|id| catalog.get(*id)).collect()
+    catalog.with_needs(object.depends_on.iter().filter_map(|id| catalog.get(*id)))
 }
 
 fn plan_into(catalog: &Catalog, object: &Object, create: &Create, text: &str, plans: &mut Plans) -> Result<()> {
@@ -128,6 +118,10 @@ pub(crate) fn relation_schema(catalog: &Catalog, id: ObjectId) -> Result<SchemaR
     source.or_else(view).ok_or_else(|| Error::new("XX000", "no such relation"))
 }
 
+fn run(object: &Object) -> Run {
+    Run { paused: object.paused, resumes: object.resumes }
+}
+
 fn visible(source: &SourcePlan) -> SchemaRef {
     match source.kind {
         crate::SourceKind::Stream => Arc::clone(&source.full_schema),
@@ -148,15 +142,12 @@ pub fn plan_query(catalog: &Catalog, query: &ast::Statement, text: &str) -> Resu
     let views = plans.views.iter().map(|view| (view.name.clone(), Arc::clone(&view.schema)));
     let mut query = query.clone();
     hide_virtual_columns(&mut query, &|name| {
-        let streams = plans.sources.iter().filter(|source| source.kind == crate::SourceKind::Stream);
         let name = view::last_name(name);
-        streams.clone().find(|source| source.name == name).map(|source| column_names(&source.schema))
+        let is_meant = |source: &&Arc<SourcePlan>| source.kind == crate::SourceKind::Stream && source.name == name;
+        let columns = &plans.sources.iter().find(is_meant)?.schema;
+        Some(columns.fields().iter().map(|field| field.name().clone()).collect())
     });
     logical(query, tables.chain(views), text).map(|_| ())
-}
-
-fn column_names(schema: &Schema) -> Vec<String> {
-    schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
 /// The analysed logical plan (types coerced, nothing optimised: rules such as the one that turns a

@@ -3,16 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ebap_connector::{DeadLetter, Epoch, Position};
+use ebap_sql::Run;
 use tokio::sync::mpsc;
 
-use super::{Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, micros};
+use super::{Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, micros, pause::restore};
 use crate::{
     Result,
     accounting::Accounting,
-    checkpoint::{CheckpointStore, JobFiles, Manifest},
+    checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest},
     late_log::{LateLog, LateRuns},
     status::CheckpointInfo,
-    view::{Saved, ViewJob, store::ViewStore},
+    view::ViewJob,
     watermark::Watermarks,
 };
 
@@ -54,6 +55,7 @@ impl Pipeline {
             accounting: Accounting::default(),
             views: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            paused: jobs.run.paused,
             flushes: Vec::new(),
             epoch: Epoch(0),
             manifest: None,
@@ -68,7 +70,10 @@ impl Pipeline {
             Some(manifest) => pipeline.recover(manifest, jobs).await?,
             None => *pipeline.runtime.late_log.write() = LateLog::default(),
         }
-        pipeline.discover().await?;
+        if !pipeline.paused || pipeline.manifest.is_none() {
+            pipeline.discover().await?;
+        }
+        pipeline.runtime.published.send_replace(pipeline.position.clone());
         pipeline.set_jobs(jobs).await?;
         // The first epoch of this incarnation fences an older instance before anything is read.
         pipeline.dirty = true;
@@ -97,48 +102,36 @@ impl Pipeline {
             self.watermarks.add(split, now_us);
             self.reader.assign(split.clone(), *offset).await?;
         }
-        let config = self.runtime.config.clone();
         if let Some(store) = &jobs.table
             && let Some(files) = manifest.jobs.get(&self.runtime.plan.id.0)
         {
-            let job = ViewJob::table(&self.runtime.plan, Arc::clone(store), &config)?;
-            self.recover_view(None, store, job, files, &manifest).await?;
+            let run = Run { paused: false, ..jobs.run };
+            self.recover_view(ViewSlot::new(None, Arc::clone(store), ViewState::CatchingUp, run), files, &manifest)
+                .await?;
         }
         for (plan, store) in &jobs.views {
             if let Some(files) = manifest.jobs.get(&plan.id.0) {
-                let job = ViewJob::view(&self.runtime.plan, plan, Arc::clone(store), &config)?;
-                self.recover_view(Some(Arc::clone(plan)), store, job, files, &manifest).await?;
+                let slot = ViewSlot::new(Some(Arc::clone(plan)), Arc::clone(store), ViewState::CatchingUp, plan.run);
+                self.recover_view(slot, files, &manifest).await?;
             }
         }
         self.manifest = Some(manifest);
         Ok(())
     }
 
-    async fn recover_view(
-        &mut self,
-        plan: Option<Arc<ebap_sql::ViewPlan>>,
-        store: &Arc<ViewStore>,
-        mut job: ViewJob,
-        files: &JobFiles,
-        manifest: &Manifest,
-    ) -> Result<()> {
-        store.clear();
-        let mut saved = Saved::default();
-        if let Some(file) = &files.state {
-            saved.state = self.checkpoints.read_batches(file).await?;
+    /// A view as its files have it. Where they are not of the manifest's moment it does not run yet.
+    async fn recover_view(&mut self, mut slot: ViewSlot, files: &JobFiles, manifest: &Manifest) -> Result<()> {
+        let mut job = self.view_job(slot.plan.as_deref(), &slot.store)?;
+        let now = Held { position: manifest.position.clone(), watermark: manifest.watermarks.current.0 };
+        let at = files.held.clone().unwrap_or_else(|| now.clone());
+        restore(&self.checkpoints, &mut job, files, at.watermark).await?;
+        let id = job.id.0;
+        if slot.run.paused || at.position != now.position {
+            slot.hold(Box::new(job), at.clone());
+        } else {
+            slot.state = ViewState::Running(Box::new(job));
         }
-        if let Some(file) = &files.rows {
-            saved.rows = self.checkpoints.read_batches(file).await?;
-        }
-        job.restore(saved)?;
-        for file in &files.deltas {
-            job.replay(self.checkpoints.read_batches(file).await?)?;
-        }
-        job.advance(manifest.watermarks.current.0, false)?;
-        job.accounting = files.accounting.clone();
-        let (id, store) = (job.id.0, Arc::clone(store));
-        let state = ViewState::Running(Box::new(job));
-        let slot = ViewSlot { plan, store, state, sinks: Vec::new(), files: files.clone(), base_due: false };
+        (slot.files, slot.saved, slot.base_due) = (files.clone(), Some(at), false);
         self.views.insert(id, slot);
         Ok(())
     }
@@ -162,12 +155,14 @@ impl Pipeline {
         for sink in self.sinks.values_mut() {
             sink.checkpoint(self.epoch, force, now_us).await;
         }
-        for view in self.views.values_mut() {
+        // A view that does not run has not read up to here, and neither has its sink.
+        for view in self.views.values_mut().filter(|view| matches!(view.state, ViewState::Running(_))) {
             for sink in &mut view.sinks {
                 sink.checkpoint(self.epoch, &self.position, force, now_us).await;
             }
         }
         if force {
+            self.report_now();
             let (done, waiting) =
                 std::mem::take(&mut self.flushes).into_iter().partition(|(target, _)| self.reached(target));
             self.flushes = waiting;
@@ -187,22 +182,10 @@ impl Pipeline {
         };
         let late_log = self.write_late_log(epoch).await?;
         let dead_letters = self.write_dead_letters(epoch).await?;
-        let mut jobs = BTreeMap::new();
-        for (id, view) in &mut self.views {
-            let ViewState::Running(job) = &mut view.state else { continue };
-            if epoch.0.is_multiple_of(MEMORY_CHECK_EPOCHS)
-                && let Err(error) = job.check_memory()
-            {
-                view.fail(&error);
-                continue;
-            }
-            let base = view.base_due || base_pays(&view.files, self.runtime.config.deltas_max);
-            bytes += write_job(&self.checkpoints, epoch, job, &mut view.files, base).await?;
-            view.base_due = false;
-            jobs.insert(*id, view.files.clone());
-        }
+        let (jobs, job_bytes) = self.write_jobs(epoch).await?;
+        bytes += job_bytes;
         let manifest = Manifest {
-            format: 1,
+            format: FORMAT,
             epoch,
             incarnation: self.incarnation,
             start: self.runtime.start.read().clone(),
@@ -223,6 +206,38 @@ impl Pipeline {
             self.checkpoints.forget(gone, epoch.0).await;
         }
         Ok(bytes)
+    }
+
+    /// The files of every job, those that do not run among them.
+    async fn write_jobs(&mut self, epoch: Epoch) -> Result<(BTreeMap<u64, JobFiles>, u64)> {
+        let (mut jobs, mut bytes) = (BTreeMap::new(), 0);
+        let now = Held { position: self.position.clone(), watermark: self.watermarks.current().0 };
+        let check_memory = epoch.0.is_multiple_of(MEMORY_CHECK_EPOCHS) || !self.flushes.is_empty();
+        for (id, view) in &mut self.views {
+            if let ViewState::Running(job) = &view.state
+                && check_memory
+            {
+                match job.check_memory() {
+                    Ok(bytes) => view.memory_bytes = Some(bytes),
+                    Err(error) => view.fail(&error),
+                }
+            }
+            let base = view.base_due || base_pays(&view.files, self.runtime.config.deltas_max);
+            let written = match &mut view.state {
+                ViewState::Running(job) => Some((job, now.clone())),
+                ViewState::Paused(Some((job, at))) if view.saved.as_ref() != Some(at) => Some((job, at.clone())),
+                _ => None,
+            };
+            if let Some((job, at)) = written {
+                bytes += write_job(&self.checkpoints, epoch, job, &mut view.files, base).await?;
+                (view.saved, view.base_due) = (Some(at), false);
+            }
+            if let Some(saved) = &view.saved {
+                let held = (!matches!(view.state, ViewState::Running(_))).then(|| saved.clone());
+                jobs.insert(*id, JobFiles { held, ..view.files.clone() });
+            }
+        }
+        Ok((jobs, bytes))
     }
 
     async fn write_late_log(&mut self, epoch: Epoch) -> Result<Vec<String>> {

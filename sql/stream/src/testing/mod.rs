@@ -1,5 +1,6 @@
 //! An engine over a source and a sink that a test holds in its hands.
 
+mod alter_tests;
 mod connectors;
 mod loop_tests;
 mod rig;
