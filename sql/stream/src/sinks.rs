@@ -52,6 +52,8 @@ pub(crate) struct SinkHead {
     visible: Option<Position>,
     /// Of the plan, as far as it has been followed.
     run: Run,
+    /// Time the loop has waited for it.
+    pub(crate) waited_us: u64,
 }
 
 impl SinkHead {
@@ -59,7 +61,12 @@ impl SinkHead {
         let backoff = Backoff::new(config.backoff_first, config.backoff_max);
         let run = plan.run;
         let state = if run.paused { SinkState::Paused } else { NOW };
-        Self { plan, state, message: None, backoff, visible: None, run }
+        Self { plan, state, message: None, backoff, visible: None, run, waited_us: 0 }
+    }
+
+    /// The loop has waited for the sink since then.
+    fn waited(&mut self, since_us: i64, clock: &dyn Clock) {
+        self.waited_us += u64::try_from(clock.monotonic_us() - since_us).unwrap_or(0);
     }
 
     pub(crate) fn fail(&mut self, error: &ebap_connector::Error, now_us: i64) {
@@ -119,6 +126,7 @@ impl SinkHead {
             connector: self.plan.connector.clone(),
             state: state.to_owned(),
             position: self.visible.as_ref().map(position_text),
+            waited_us: self.waited_us,
             message: self.message.clone(),
         }
     }
@@ -194,8 +202,9 @@ impl ViewSink {
         incarnation: u64,
         view: &ViewStore,
         position: &Position,
-        now_us: i64,
+        clock: &dyn Clock,
     ) {
+        let (now_us, begun_us) = (clock.now_us(), clock.monotonic_us());
         if self.head.due(now_us) {
             match self.open(connectors, incarnation).await {
                 Ok(()) => self.head.state = SinkState::CatchingUp,
@@ -207,6 +216,7 @@ impl ViewSink {
                 Ok(()) => self.head.run(),
                 Err(error) => self.lose(&error, now_us),
             }
+            self.head.waited(begun_us, clock);
         }
     }
 
@@ -235,29 +245,32 @@ impl ViewSink {
         Ok(())
     }
 
-    pub(crate) async fn write(&mut self, changes: &[ChangeBatch], position: &Position, now_us: i64) {
+    pub(crate) async fn write(&mut self, changes: &[ChangeBatch], position: &Position, clock: &dyn Clock) {
         if !self.wants_changes() {
             return;
         }
+        let begun_us = clock.monotonic_us();
         for change in changes {
             let Some(sink) = &mut self.sink else { break };
             if let Err(error) = sink.write(SinkInput::Changes(change.clone()), position).await {
-                self.lose(&error, now_us);
-                return;
+                self.lose(&error, clock.now_us());
             }
         }
+        self.head.waited(begun_us, clock);
     }
 
-    pub(crate) async fn checkpoint(&mut self, epoch: Epoch, position: &Position, force: bool, now_us: i64) {
+    pub(crate) async fn checkpoint(&mut self, epoch: Epoch, position: &Position, force: bool, clock: &dyn Clock) {
         if !self.wants_changes() {
             return;
         }
+        let begun_us = clock.monotonic_us();
         let Some(sink) = &mut self.sink else { return };
         match sink.checkpoint(epoch, position, force).await {
             Ok(Some(visible)) => self.head.visible = Some(visible),
             Ok(None) => {}
-            Err(error) => self.lose(&error, now_us),
+            Err(error) => self.lose(&error, clock.now_us()),
         }
+        self.head.waited(begun_us, clock);
     }
 
     fn lose(&mut self, error: &ebap_connector::Error, now_us: i64) {
@@ -383,20 +396,24 @@ impl RowsSinkJob {
         self.head.fail(error, now_us);
     }
 
-    pub(crate) async fn write(&mut self, step: &StepBatch, now_us: i64) {
+    pub(crate) async fn write(&mut self, step: &StepBatch, clock: &dyn Clock) {
+        let begun_us = clock.monotonic_us();
         let Some(running) = &mut self.running else { return };
         if let Err(error) = running.write(step).await {
-            self.lose(&connector_error(error), now_us);
+            self.lose(&connector_error(error), clock.now_us());
         }
+        self.head.waited(begun_us, clock);
     }
 
-    pub(crate) async fn checkpoint(&mut self, epoch: Epoch, force: bool, now_us: i64) {
+    pub(crate) async fn checkpoint(&mut self, epoch: Epoch, force: bool, clock: &dyn Clock) {
+        let begun_us = clock.monotonic_us();
         let Some(running) = &mut self.running else { return };
         match running.checkpoint(epoch, force).await {
             Ok(Some(visible)) => self.head.visible = Some(visible),
             Ok(None) => {}
-            Err(error) => self.lose(&connector_error(error), now_us),
+            Err(error) => self.lose(&connector_error(error), clock.now_us()),
         }
+        self.head.waited(begun_us, clock);
     }
 }
 

@@ -156,7 +156,8 @@ impl Pipeline {
             if matches!(view.state, ViewState::Running(_)) {
                 for sink in &mut view.sinks {
                     let connectors = self.runtime.connectors.as_ref();
-                    sink.tend(connectors, self.incarnation, &view.store, &self.position, now_us).await;
+                    let clock = self.runtime.clock.as_ref();
+                    sink.tend(connectors, self.incarnation, &view.store, &self.position, clock).await;
                 }
             }
         }

@@ -152,13 +152,14 @@ impl Pipeline {
                 .record(duration_us as f64 / 1e6);
             metrics::counter!("ebap_checkpoint_bytes_total", "stream" => self.name().to_owned()).increment(bytes);
         }
+        let clock = self.runtime.clock.as_ref();
         for sink in self.sinks.values_mut() {
-            sink.checkpoint(self.epoch, force, now_us).await;
+            sink.checkpoint(self.epoch, force, clock).await;
         }
         // A view that does not run has not read up to here, and neither has its sink.
         for view in self.views.values_mut().filter(|view| matches!(view.state, ViewState::Running(_))) {
             for sink in &mut view.sinks {
-                sink.checkpoint(self.epoch, &self.position, force, now_us).await;
+                sink.checkpoint(self.epoch, &self.position, force, clock).await;
             }
         }
         if force {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ebap_connector::{SplitId, SplitState};
 
-use super::{Pipeline, ViewState, kind_text};
+use super::{Pipeline, ViewSlot, ViewState, kind_text};
 use crate::status::{JobInfo, SinkInfo, SplitInfo};
 
 /// How often the tables of schema `ebap` are brought up to date.
@@ -31,6 +31,7 @@ impl Pipeline {
             let end = status.and_then(|status| status.end).map(|end| end.0.max(offset.0));
             lag += end.map_or(0, |end| end - offset.0);
             let (state, error) = match status.map(|status| &status.state) {
+                _ if self.paused => ("paused", None),
                 Some(SplitState::Retrying(error)) => ("retrying", Some(error.clone())),
                 Some(SplitState::Finished) => ("finished", None),
                 _ if idle => ("idle", None),
@@ -41,64 +42,44 @@ impl Pipeline {
                 .insert(split.clone(), SplitInfo { offset: offset.0, end, watermark, state: state.to_owned(), error });
         }
         metrics::gauge!("ebap_lag_records", "stream" => self.name().to_owned()).set(lag as f64);
-        let (jobs, sinks) = self.job_infos();
+        let (jobs, sinks) = self.job_infos(u64::try_from(lag).unwrap_or(0));
         self.runtime.status.set_running(splits, jobs, sinks);
     }
 
-    fn own_info(&self) -> JobInfo {
-        JobInfo {
-            name: self.name().to_owned(),
-            kind: kind_text(self.runtime.plan.kind),
-            state: if self.paused { "paused" } else { "running" }.to_owned(),
-            accounting: self.accounting.clone(),
-            ..JobInfo::default()
-        }
-    }
-
-    fn job_infos(&self) -> (Vec<JobInfo>, Vec<SinkInfo>) {
-        let (mut jobs, mut sinks) = (vec![self.own_info()], Vec::new());
+    fn job_infos(&self, lag: u64) -> (Vec<JobInfo>, Vec<SinkInfo>) {
+        let (mut jobs, mut sinks) = (vec![self.own_info(lag)], Vec::new());
         for view in self.views.values() {
-            let rows = Some(view.store.rows() as u64);
+            let info = self.view_info(view, lag);
+            jobs[0].waited_us += info.waited_us;
             match &view.plan {
-                None => jobs[0].rows = rows,
-                Some(plan) => {
-                    let mut info =
-                        JobInfo { name: plan.name.clone(), kind: "materialized view", rows, ..JobInfo::default() };
-                    match &view.state {
-                        ViewState::CatchingUp => info.state = "catching up".to_owned(),
-                        ViewState::Running(job) => {
-                            info.state = "running".to_owned();
-                            info.groups = Some(job.state_groups() as u64);
-                            info.accounting = job.accounting.clone();
-                        }
-                        ViewState::Paused(held) => {
-                            info.state = "paused".to_owned();
-                            if let Some((job, _)) = held {
-                                info.groups = Some(job.state_groups() as u64);
-                                info.accounting = job.accounting.clone();
-                            }
-                        }
-                        ViewState::Retrying { message, .. } => {
-                            info.state = "retrying".to_owned();
-                            info.message = Some(message.clone());
-                        }
-                        ViewState::Failed(message) => {
-                            info.state = "failed".to_owned();
-                            info.message = Some(message.clone());
-                        }
+                // Of a table the rows, the groups and the memory are those of its one job.
+                None => {
+                    (jobs[0].rows, jobs[0].memory_bytes) = (info.rows, info.memory_bytes);
+                    if !matches!(view.state, ViewState::Running(_)) {
+                        (jobs[0].state, jobs[0].message) = (info.state, info.message);
                     }
-                    jobs.push(info);
                 }
+                Some(_) => jobs.push(info),
             }
             sinks.extend(view.sinks.iter().map(|sink| sink.head.info()));
         }
         for sink in self.sinks.values() {
             let info = sink.head.info();
+            jobs[0].waited_us += info.waited_us;
+            let now = self.position.version();
+            let (lag, progress) = match (&sink.catching, &sink.running) {
+                (Some(catching), _) => (Some(lag + catching.left(now)), Some(catching.percent(now))),
+                (None, Some(_)) => (Some(lag), Some(100.0)),
+                (None, None) => (None, None),
+            };
             jobs.push(JobInfo {
                 name: info.name.clone(),
                 kind: "sink",
                 state: info.state.clone(),
                 message: info.message.clone(),
+                lag,
+                progress,
+                waited_us: info.waited_us,
                 accounting: sink.counted().accounting.clone(),
                 ..JobInfo::default()
             });
@@ -106,5 +87,62 @@ impl Pipeline {
         }
         (jobs, sinks)
     }
-}
+
+    fn own_info(&self, lag: u64) -> JobInfo {
+        JobInfo {
+            name: self.name().to_owned(),
+            kind: kind_text(self.runtime.plan.kind),
+            state: if self.paused { "paused" } else { "running" }.to_owned(),
+            lag: Some(lag),
+            watermark: Some(self.watermarks.current().0),
+            accounting: self.accounting.clone(),
+            ..JobInfo::default()
+        }
+    }
+
+    fn view_info(&self, view: &ViewSlot, lag: u64) -> JobInfo {
+        let now = self.position.version();
+        let mut info = JobInfo {
+            name: view.plan.as_ref().map_or_else(|| self.name().to_owned(), |plan| plan.name.clone()),
+            kind: "materialized view",
+            rows: Some(view.store.rows() as u64),
+            memory_bytes: view.memory_bytes.map(|bytes| bytes as u64),
+            waited_us: view.sinks.iter().map(|sink| sink.head.waited_us).sum(),
+            ..JobInfo::default()
+        };
+        // Where it stands: what it has read, and up to where its windows are closed.
+        let start = || self.runtime.start.read().version();
+        let saved = || match &view.saved {
+            Some(saved) => (saved.position.version(), Some(saved.watermark)),
+            None => (start(), None),
+        };
+        let (state, (at, watermark)) = match &view.state {
+            ViewState::Running(_) => ("running", (now, Some(self.watermarks.current().0))),
+            ViewState::Paused(Some((_, held))) => ("paused", (held.position.version(), Some(held.watermark))),
+            ViewState::Paused(None) => ("paused", saved()),
+            ViewState::CatchingUp => ("catching up", saved()),
+            ViewState::Retrying { .. } => ("retrying", saved()),
+            ViewState::Failed(_) => ("failed", saved()),
+        };
+        info.state = state.to_owned();
+        info.lag = Some(lag + now.saturating_sub(at));
+        info.watermark = watermark;
+        match &view.state {
+            ViewState::Running(job) | ViewState::Paused(Some((job, _))) => {
+                info.groups = Some(job.state_groups() as u64);
+                info.accounting = job.accounting.clone();
+            }
+            ViewState::Retrying { message, .. } | ViewState::Failed(message) => info.message = Some(message.clone()),
+            ViewState::CatchingUp | ViewState::Paused(None) => {}
+        }
+        match (&view.state, &view.catching) {
+            (ViewState::Running(_), _) => info.progress = Some(100.0),
+            (ViewState::CatchingUp, Some(catching)) => {
+                info.progress = Some(catching.percent(now));
+                info.lag = Some(lag + catching.left(now));
+            }
+            _ => {}
+        }
+        info
+    }
 }
