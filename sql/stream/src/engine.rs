@@ -196,15 +196,28 @@ impl Engine {
     pub fn system_table(self: &Arc<Self>, name: &str) -> Option<Arc<dyn TableProvider>> {
         let schema = system::schema(name)?;
         let (engine, name) = (Arc::clone(self), name.to_owned());
-        let rows = Box::new(move || {
-            let infos: Vec<_> = {
-                let inner = engine.inner.read();
-                let infos = inner.pipelines.values();
-                infos.map(|running| (running.runtime.plan.name.clone(), running.runtime.status.get())).collect()
-            };
-            system::rows(&name, &infos)
-        });
-        Some(Arc::new(ComputedTable { schema, rows }))
+        Some(Arc::new(ComputedTable { schema, rows: Box::new(move || engine.system_rows(&name)) }))
+    }
+
+    /// The rows of a system table now.
+    ///
+    /// # Errors
+    /// `DataFusion` where they do not fit the table, which is our bug.
+    pub fn system_rows(&self, name: &str) -> Result<RecordBatch> {
+        let infos: Vec<_> = {
+            let inner = self.inner.read();
+            let infos = inner.pipelines.values();
+            infos.map(|running| (running.runtime.plan.name.clone(), running.runtime.status.get())).collect()
+        };
+        system::rows(name, &infos)
+    }
+
+    /// Records the stream has read: those that a view of it created now has to read before it can join.
+    pub fn records_behind(&self, stream: ObjectId) -> u64 {
+        let inner = self.inner.read();
+        let Some(running) = inner.pipelines.get(&stream) else { return 0 };
+        let own = running.runtime.status.get().jobs.into_iter().next();
+        own.map_or(0, |own| own.accounting.0.values().map(|counts| counts.consumed).sum())
     }
 
     pub fn system_table_names() -> &'static [&'static str] {

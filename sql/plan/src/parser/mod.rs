@@ -96,6 +96,12 @@ pub struct Create {
     pub(crate) body: Body,
 }
 
+impl Create {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Secret(SecretBody),
