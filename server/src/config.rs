@@ -20,7 +20,7 @@ const SETTINGS: [(&str, &str, &str); 14] = [
     ("discover_interval", "5s", "how often new splits are looked for"),
     ("step_rows_max", "32768", "records of one step, at the most"),
     ("view_rows_max", "10000000", "rows of one view, at the most"),
-    ("state_bytes_max", "4GB", "aggregate state of one view, at the most"),
+    ("state_bytes_max", "4GB", "state and rows of one view, at the most, where it has no memory_limit"),
     ("query_memory_max", "2GB", "memory of all queries together"),
     ("connections_max", "500", "clients at once"),
     ("message_bytes_max", "64MB", "one message of a client, at the most"),

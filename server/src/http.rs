@@ -1,17 +1,23 @@
 //! Health, readiness and metrics over HTTP.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
 use axum::{Router, http::StatusCode, routing::get};
+use ebap_stream::Engine;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
+
 /// True from the moment that queries are answered.
 pub type Ready = Arc<AtomicBool>;
+
+/// What there is to say of jobs, from the moment that they run.
+pub type Jobs = Arc<OnceLock<Arc<Engine>>>;
 
 /// Serves until `shutdown`.
 ///
@@ -19,8 +25,8 @@ pub type Ready = Arc<AtomicBool>;
 /// Where the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    ready: Ready,
-    metrics: PrometheusHandle,
+    (ready, jobs): (Ready, Jobs),
+    recorded: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let readyz = move || {
@@ -39,7 +45,8 @@ pub async fn serve(
         .route(
             "/metrics",
             get(move || {
-                let text = metrics.render();
+                let jobs = jobs.get().map(|engine| metrics::render(engine)).unwrap_or_default();
+                let text = recorded.render() + &jobs;
                 async move { text }
             }),
         );

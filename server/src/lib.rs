@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod generate;
 pub mod http;
+mod metrics;
 pub mod migrate;
 pub mod pgwire;
 mod registry;

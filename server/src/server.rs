@@ -88,11 +88,14 @@ impl Running {
         let handle = recorder.handle();
         let _ = metrics::set_global_recorder(recorder);
         let (ready, stop, stop_http) = (http::Ready::default(), CancellationToken::new(), CancellationToken::new());
-        let http = tokio::spawn(http::serve(listener, Arc::clone(&ready), handle, stop_http.clone()));
+        let jobs = http::Jobs::default();
+        let told = (Arc::clone(&ready), Arc::clone(&jobs));
+        let http = tokio::spawn(http::serve(listener, told, handle, stop_http.clone()));
         let listener = TcpListener::bind(pg).await.with_context(|| format!("{pg} is not free (--pg-listen)"))?;
         let pg_address = listener.local_addr()?;
         let app = pgwire::while_starting(&listener, App::open(config.app()?)).await?;
         let clients = tokio::spawn(pgwire::serve(Arc::clone(&app), listener, stop.clone()));
+        let _ = jobs.set(Arc::clone(&app.engine));
         ready.store(true, Ordering::Release);
         Ok(Self { app, pg_address, stop, stop_http, clients, http })
     }

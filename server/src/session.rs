@@ -174,7 +174,9 @@ impl Session {
     pub(crate) async fn run(&self, parsed: &Parsed, planned: Option<(Planned, ParamValues)>) -> Result<Output> {
         self.refuse_in_failed_block(&parsed.statement)?;
         match &parsed.statement {
-            Statement::Create(_) | Statement::Drop { .. } | Statement::Comment { .. } => self.change(parsed).await,
+            Statement::Create(_) | Statement::Alter { .. } | Statement::Drop { .. } | Statement::Comment { .. } => {
+                self.change(parsed).await
+            }
             Statement::Show(ShowKind::Objects(kind)) => self.show_objects(*kind),
             Statement::Show(ShowKind::Jobs) => {
                 self.select("SELECT name, kind, source, state, message FROM ebap.jobs ORDER BY name").await

@@ -31,7 +31,7 @@ use datafusion_pg_catalog::{
     sql::PostgresCompatibilityParser,
 };
 use ebap_catalog::Catalog;
-use ebap_sql::{session_config, session_state};
+use ebap_sql::{hide_virtual_columns, session_config, session_state};
 use ebap_stream::Engine;
 
 use crate::{app::App, pgwire::sqlstate::SqlError, session::Settings};
@@ -127,17 +127,42 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// A query of the system catalogs, in words that DataFusion has; any other as it is.
+    /// The statement in words that DataFusion has: catalogs as it knows them, `*` without virtual columns.
     ///
     /// # Errors
     /// 42P01 for a name that is none of a relation.
     pub(crate) fn understood(&self, statement: &ast::Statement, text: &str) -> Result<ast::Statement, SqlError> {
-        if !names_catalog(statement) {
-            return Ok(statement.clone());
-        }
+        let mut understood = match names_catalog(statement) {
+            true => self.translated(statement, text)?,
+            false => statement.clone(),
+        };
+        hide_virtual_columns(&mut understood, &|name| self.stream_columns(name));
+        Ok(understood)
+    }
+
+    /// Declared columns of a stream that a query names.
+    fn stream_columns(&self, name: &ast::ObjectName) -> Option<Vec<String>> {
+        let fold = |ident: &ast::Ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        };
+        let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
+        let name = match &parts[..] {
+            [name] => self.path.leads_to("public", name).then_some(name)?,
+            [schema, name] if schema == "public" => name,
+            [database, schema, name] if database == DATABASE && schema == "public" => name,
+            _ => return None,
+        };
+        let columns = self.described.declared(name)?;
+        Some(columns.fields().iter().map(|field| field.name().clone()).collect())
+    }
+
+    fn translated(&self, statement: &ast::Statement, text: &str) -> Result<ast::Statement, SqlError> {
         let mut translated = statement.clone();
-        dialect::translate(&mut translated, &self.path, &self.described)?;
-        // Some of the parser's rewrites are of the tokens that clients send.
+        // Some of the parser's rewrites are of the tokens that clients send: those must stay as they are.
+        let as_sent = self.compatibility.parse(text).ok().filter(|all| all.len() == 1).and_then(|mut all| all.pop());
+        let is_known = as_sent.is_some_and(|found| found != self.compatibility.rewrite(statement.clone()));
+        dialect::translate(&mut translated, &self.path, &self.described, !is_known)?;
         let parsed = match translated == *statement {
             true => self.compatibility.parse(text),
             false => self.compatibility.parse(&translated.to_string()),

@@ -1,6 +1,9 @@
 //! The catalog as a value.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +67,12 @@ pub struct Object {
     #[serde(default)]
     pub column_comments: BTreeMap<String, String>,
     pub created_at_us: i64,
+    /// `ALTER … PAUSE`: its job does not run.
+    #[serde(default)]
+    pub paused: bool,
+    /// How often `ALTER … RESUME` was said: a job that has failed starts again when this rises.
+    #[serde(default)]
+    pub resumes: u64,
 }
 
 /// A migration file that has been applied.
@@ -86,9 +95,34 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// In the order of creation, so that what an object depends on comes before it.
+    /// In the order of creation.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.objects.values()
+    }
+
+    /// What an object depends on comes before it. That is not always the order of creation: after a swap a
+    /// sink may depend on a view that is younger.
+    pub fn in_order(&self) -> Vec<&Object> {
+        self.with_needs(self.objects.values())
+    }
+
+    /// These objects and all they depend on, which comes first.
+    pub fn with_needs<'a>(&'a self, objects: impl IntoIterator<Item = &'a Object>) -> Vec<&'a Object> {
+        let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+        for object in objects {
+            self.add_with_needs(object, &mut seen, &mut found);
+        }
+        found
+    }
+
+    fn add_with_needs<'a>(&'a self, object: &'a Object, seen: &mut BTreeSet<ObjectId>, found: &mut Vec<&'a Object>) {
+        if !seen.insert(object.id) {
+            return;
+        }
+        for needed in object.depends_on.iter().filter_map(|id| self.get(*id)) {
+            self.add_with_needs(needed, seen, found);
+        }
+        found.push(object);
     }
 
     pub fn get(&self, id: ObjectId) -> Option<&Object> {
@@ -138,6 +172,8 @@ impl Catalog {
             comment: None,
             column_comments: BTreeMap::new(),
             created_at_us,
+            paused: false,
+            resumes: 0,
         };
         self.objects.insert(id, object);
         Ok(id)
@@ -166,5 +202,117 @@ impl Catalog {
             return Err(Error::DependedOn { kind, name: name.to_owned(), dependents });
         }
         Ok(doomed.iter().rev().filter_map(|id| self.objects.remove(id)).collect())
+    }
+
+    /// Exchanges the names of two objects. What depends on one of them by its name depends on the other from
+    /// now on. Their statements, which hold the names, are the caller's to write anew.
+    pub fn swap_names(&mut self, one: ObjectId, other: ObjectId) {
+        let (Some(first), Some(second)) = (self.get(one), self.get(other)) else { return };
+        let (first, second) = (first.name.clone(), second.name.clone());
+        for object in self.objects.values_mut() {
+            match object.id {
+                id if id == one => object.name.clone_from(&second),
+                id if id == other => object.name.clone_from(&first),
+                _ => {}
+            }
+            for id in &mut object.depends_on {
+                *id = match *id {
+                    id if id == one => other,
+                    id if id == other => one,
+                    id => id,
+                };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [ObjectKind; 6] = [
+        ObjectKind::Secret,
+        ObjectKind::Connection,
+        ObjectKind::Stream,
+        ObjectKind::Table,
+        ObjectKind::MaterializedView,
+        ObjectKind::Sink,
+    ];
+
+    fn create(catalog: &mut Catalog, kind: ObjectKind, name: &str, depends_on: &[ObjectId]) -> ObjectId {
+        catalog.create(kind, name, format!("CREATE {name}"), depends_on.to_vec(), 7).expect("a new name")
+    }
+
+    /// A stream, two views over it, a sink from the first.
+    fn catalog() -> (Catalog, [ObjectId; 4]) {
+        let mut catalog = Catalog::default();
+        let stream = create(&mut catalog, ObjectKind::Stream, "s", &[]);
+        let one = create(&mut catalog, ObjectKind::MaterializedView, "one", &[stream]);
+        let sink = create(&mut catalog, ObjectKind::Sink, "out", &[one]);
+        let two = create(&mut catalog, ObjectKind::MaterializedView, "two", &[stream]);
+        (catalog, [stream, one, two, sink])
+    }
+
+    #[test]
+    fn relations_share_names_and_nothing_else_does() {
+        for first in KINDS {
+            for second in KINDS {
+                let mut catalog = Catalog::default();
+                create(&mut catalog, first, "x", &[]);
+                let taken = catalog.create(second, "x", String::new(), vec![], 0);
+                let shared = first == second || (first.is_relation() && second.is_relation());
+                match taken {
+                    Ok(_) => assert!(!shared, "{first} and {second}"),
+                    Err(error) => assert_eq!(error.to_string(), format!("{first} \"x\" already exists"), "{second}"),
+                }
+                assert_eq!(catalog.objects().count(), if shared { 1 } else { 2 });
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_depend_on_goes_with_them_or_not_at_all() {
+        let (mut catalog, _) = catalog();
+        let before = catalog.clone();
+        for (name, cascade, gone) in [
+            ("s", false, Err("cannot drop stream \"s\" because other objects depend on it")),
+            ("nowhere", true, Err("stream \"nowhere\" does not exist")),
+            ("s", true, Ok(["out", "two", "one", "s"])),
+        ] {
+            match (catalog.drop(ObjectKind::Stream, name, cascade), gone) {
+                (Ok(dropped), Ok(gone)) => {
+                    assert_eq!(dropped.iter().map(|object| object.name.as_str()).collect::<Vec<_>>(), gone);
+                }
+                (Err(error), Err(message)) => {
+                    assert_eq!(error.to_string(), message);
+                    assert_eq!(catalog, before, "nothing has changed");
+                }
+                (dropped, _) => panic!("{name}: {dropped:?}"),
+            }
+        }
+        assert_eq!(catalog.objects().count(), 0);
+        let fresh = create(&mut catalog, ObjectKind::Stream, "s", &[]);
+        assert_eq!(fresh, ObjectId(5), "an id is given once");
+    }
+
+    #[test]
+    fn a_swap_exchanges_names_and_what_follows_them() {
+        let (mut catalog, [stream, one, two, sink]) = catalog();
+        catalog.swap_names(one, two);
+        let name = |id| catalog.get(id).map(|object| object.name.as_str());
+        assert_eq!((name(one), name(two), name(sink)), (Some("two"), Some("one"), Some("out")));
+        assert_eq!(catalog.get(sink).map(|sink| sink.depends_on.clone()), Some(vec![two]));
+        assert_eq!(catalog.dependents(stream).count(), 2);
+        let order: Vec<&str> = catalog.in_order().into_iter().map(|object| object.name.as_str()).collect();
+        assert_eq!(order, ["s", "two", "one", "out"], "the sink comes behind its view, which is younger");
+    }
+
+    #[test]
+    fn a_catalog_of_an_older_version_can_be_read() {
+        let text = r#"{"version":3,"next_id":1,"objects":{"1":{"id":1,"kind":"stream","name":"s","sql":"CREATE STREAM s",
+            "depends_on":[],"comment":null,"created_at_us":5}}}"#;
+        let catalog: Catalog = serde_json::from_str(text).expect("it is whole");
+        let stream = catalog.relation("s").expect("it is there");
+        assert_eq!((stream.paused, stream.resumes, catalog.migrations.len()), (false, 0, 0));
     }
 }

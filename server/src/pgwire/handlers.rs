@@ -207,7 +207,7 @@ impl Connection {
 /// Whether the statement changes the catalog.
 fn changes(statement: &Statement) -> bool {
     match statement {
-        Statement::Create(_) | Statement::Drop { .. } | Statement::Comment { .. } => true,
+        Statement::Create(_) | Statement::Alter { .. } | Statement::Drop { .. } | Statement::Comment { .. } => true,
         Statement::Query(query) => matches!(query.as_ref(), ast::Statement::Commit { .. } | ast::Statement::Insert(_)),
         _ => false,
     }

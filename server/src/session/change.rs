@@ -1,9 +1,9 @@
 //! Statements that change what exists, and the transaction blocks around them.
 
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value};
-use ebap_catalog::{Catalog, Migration};
+use ebap_catalog::{Catalog, Migration, ObjectKind};
 use ebap_connector::time;
-use ebap_sql::{Applied, Parsed, apply};
+use ebap_sql::{Applied, Parsed, Statement, apply};
 
 use super::{Output, Result, Session, Transaction};
 use crate::pgwire::sqlstate::SqlError;
@@ -113,9 +113,25 @@ impl Session {
                 Ok((applied.catalog.clone(), applied))
             })
             .await?;
-        let Applied { tag, notices, .. } = applied;
+        let Applied { catalog, tag, notices } = applied;
+        if notices.is_empty() {
+            self.tell_of_catch_up(&catalog, &parsed.statement);
+        }
         self.notices.lock().extend(notices);
         Ok(Output::Done(tag))
+    }
+
+    /// A new view of a stream that has been read is not up to date yet.
+    fn tell_of_catch_up(&self, made: &Catalog, statement: &Statement) {
+        let Statement::Create(create) = statement else { return };
+        let durable = self.app.catalog();
+        let view = made.find(ObjectKind::MaterializedView, create.name());
+        // In a transaction block it starts at COMMIT.
+        let Some(view) = view.filter(|view| durable.get(view.id).is_some()) else { return };
+        let behind: u64 = view.depends_on.iter().map(|id| self.app.engine.records_behind(*id)).sum();
+        if behind > 0 {
+            self.notice(format!("catching up with {behind} records; see progress in ebap.jobs"));
+        }
     }
 
     /// Makes a change: in the open block, whose catalog is checked now and durable at `COMMIT`, else

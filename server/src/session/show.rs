@@ -29,7 +29,11 @@ impl Session {
                 ast::Statement::ShowVariable { variable } => Some(texts_schema(&shown_columns(variable))),
                 _ => None,
             },
-            Statement::Create(_) | Statement::Drop { .. } | Statement::Comment { .. } | Statement::Flush => None,
+            Statement::Create(_)
+            | Statement::Alter { .. }
+            | Statement::Drop { .. }
+            | Statement::Comment { .. }
+            | Statement::Flush => None,
         }
     }
 

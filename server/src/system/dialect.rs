@@ -4,13 +4,15 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, Ident, ObjectName, Value, VisitMut, VisitorMut,
+    self, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
-use super::{pg_catalog::Described, search_path::SearchPath};
+use super::{functions::REGCLASS_NAME, pg_catalog::Described, search_path::SearchPath};
 use crate::pgwire::sqlstate::SqlError;
 
-/// Answers what a statement asks of the session and of names, before it is planned.
+/// Answers what a statement asks of the session and of names, before it is planned. `by_name`: a `regclass`
+/// is shown as the name of the relation.
 ///
 /// # Errors
 /// 42P01 for a name that is cast to `regclass` and is none of a relation.
@@ -18,11 +20,55 @@ pub(super) fn translate(
     statement: &mut ast::Statement,
     path: &SearchPath,
     described: &Described,
+    by_name: bool,
 ) -> Result<(), SqlError> {
+    if let (ast::Statement::Query(query), true) = (&mut *statement, by_name) {
+        show_names(&mut query.body);
+    }
     match VisitMut::visit(statement, &mut Translator { path, described }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+/// A `regclass` is a number that is shown as the name of the relation: here where a client sees it.
+fn show_names(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                    && is_cast_to(expr, is_regclass)
+                {
+                    *expr = shown(expr.clone());
+                }
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            show_names(left);
+            show_names(right);
+        }
+        SetExpr::Query(query) => show_names(&mut query.body),
+        _ => {}
+    }
+}
+
+fn is_cast_to(expr: &Expr, of: fn(&DataType) -> bool) -> bool {
+    matches!(expr, Expr::Cast { data_type, .. } if of(data_type))
+}
+
+fn shown(regclass: Expr) -> Expr {
+    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(regclass));
+    let arguments = FunctionArgumentList { duplicate_treatment: None, args: vec![argument], clauses: Vec::new() };
+    Expr::Function(ast::Function {
+        name: ObjectName::from(vec![Ident::new(REGCLASS_NAME)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(arguments),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 struct Translator<'a> {
@@ -52,17 +98,19 @@ impl VisitorMut for Translator<'_> {
                 },
                 _ => return ControlFlow::Continue(()),
             },
+            // Whether a type is a composite one, which no type here is.
+            Expr::Subquery(query) if query.to_string().starts_with("SELECT c.relkind = 'c' FROM") => {
+                Expr::Value(Value::Boolean(false).into())
+            }
+            Expr::Cast { expr: of, data_type, .. } if is_text(data_type) && is_cast_to(of, is_regclass) => {
+                shown(of.as_ref().clone())
+            }
+            Expr::Function(function) if is_joined_list(function) => null_of(DataType::Text),
             // A list made of a subquery: of roles, options or privileges, and there are none.
             Expr::Function(function)
                 if matches!(function.args, FunctionArguments::Subquery(_)) && is_array(&function.name) =>
             {
-                Expr::Cast {
-                    kind: CastKind::Cast,
-                    expr: Box::new(Expr::Value(Value::Null.into())),
-                    data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)),
-                    array: false,
-                    format: None,
-                }
+                null_of(DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)))
             }
             _ => return ControlFlow::Continue(()),
         };
@@ -87,12 +135,35 @@ impl Translator<'_> {
     }
 }
 
+fn null_of(data_type: DataType) -> Expr {
+    let expr = Box::new(Expr::Value(Value::Null.into()));
+    Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None }
+}
+
+/// `array_to_string(ARRAY(SELECT …), …)`, and of the privileges of a type: lists that are empty here.
+fn is_joined_list(function: &ast::Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    let name = function.name.0.last().and_then(|part| part.as_ident());
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first() else { return false };
+    let is_empty = match first {
+        Expr::Function(of) => matches!(of.args, FunctionArguments::Subquery(_)) && is_array(&of.name),
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|last| last.value == "typacl"),
+        _ => false,
+    };
+    is_empty && name.is_some_and(|name| name.value.eq_ignore_ascii_case("array_to_string"))
+}
+
 fn text(value: String) -> Expr {
     Expr::Value(Value::SingleQuotedString(value).into())
 }
 
 fn is_regclass(of: &DataType) -> bool {
     ["regclass", "pg_catalog.regclass"].contains(&of.to_string().to_lowercase().as_str())
+}
+
+fn is_text(of: &DataType) -> bool {
+    let name = of.to_string().to_lowercase();
+    ["text", "varchar", "name", "character varying", "pg_catalog.text"].contains(&name.as_str())
 }
 
 fn is_array(name: &ObjectName) -> bool {

@@ -14,10 +14,14 @@ use datafusion::{
     prelude::SessionContext,
     scalar::ScalarValue,
 };
+use ebap_sql::quoted;
 use postgres_types::Type;
 
 use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, search_path::SearchPath};
 use crate::session::probe;
+
+/// The name of a relation by its number, as `regclass` is shown.
+pub(super) const REGCLASS_NAME: &str = "regclassout";
 
 /// From the arguments of a row, as text, to the value, as text.
 type Run = Arc<dyn Fn(&[Option<&str>]) -> DataFusionResult<Option<String>> + Send + Sync>;
@@ -206,6 +210,19 @@ pub(super) fn register_session(
         Ok(schema.and_then(|schema| truth(own.effective(true).contains(&schema))))
     };
     all.push(Function::new("pg_table_is_visible", &[1], DataType::Boolean, visible).into());
+
+    let (own, known) = (path.clone(), Arc::clone(described));
+    let name = move |args: &[Option<&str>]| {
+        let Some(oid) = number(args, 0) else { return Ok(None) };
+        let found = known.name_of(oid);
+        Ok(Some(match found {
+            Some((schema, name)) if own.leads_to(&schema, &name) => quoted(&name),
+            Some((schema, name)) => format!("{}.{}", quoted(&schema), quoted(&name)),
+            None if oid == 0 => "-".to_owned(),
+            None => oid.to_string(),
+        }))
+    };
+    all.push(Function::new(REGCLASS_NAME, &[1], DataType::Utf8, name).into());
 
     let settings = Arc::clone(&path.settings);
     let current = move |args: &[Option<&str>]| {

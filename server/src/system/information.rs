@@ -35,8 +35,9 @@ impl Information {
         let mut names = self.app.engine.relation_names();
         names.sort();
         let public = names.into_iter().filter_map(|name| {
-            let schema = self.app.engine.relation(&name)?.schema();
-            Some(("public", name.clone(), kind(&name), schema))
+            let engine = &self.app.engine;
+            let columns = engine.stream_columns(&name).or_else(|| Some(engine.relation(&name)?.schema()))?;
+            Some(("public", name.clone(), kind(&name), columns))
         });
         let own = Engine::system_table_names().iter();
         let own = own.filter_map(|name| {

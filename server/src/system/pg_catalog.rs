@@ -5,7 +5,7 @@ use std::{any::Any, collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, new_null_array},
-    datatypes::{DataType, Field, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, SchemaRef},
 };
 use arrow_pg::datatypes::into_pg_type;
 use async_trait::async_trait;
@@ -52,6 +52,8 @@ struct Relation {
     name: String,
     kind: &'static str,
     columns: SchemaRef,
+    /// Of a stream: what a query can name and `*` leaves out.
+    virtual_columns: Vec<FieldRef>,
     object: Option<Object>,
 }
 
@@ -88,6 +90,11 @@ impl Described {
         *oids.entry((schema, name.to_owned())).or_insert(next)
     }
 
+    /// Declared columns of a stream.
+    pub(super) fn declared(&self, name: &str) -> Option<SchemaRef> {
+        self.app.engine.stream_columns(name)
+    }
+
     fn relations(&self) -> Vec<Relation> {
         let catalog = self.app.catalog();
         let mut names = self.app.engine.relation_names();
@@ -100,8 +107,10 @@ impl Described {
                 Some(ObjectKind::MaterializedView) => "m",
                 _ => "r",
             };
-            let oid = self.oid("public", &name);
-            all.push(Relation { oid, schema: "public", name, kind, columns: provider.schema(), object });
+            let (oid, whole) = (self.oid("public", &name), provider.schema());
+            let columns = self.declared(&name).unwrap_or_else(|| Arc::clone(&whole));
+            let virtual_columns = whole.fields()[columns.fields().len()..].to_vec();
+            all.push(Relation { oid, schema: "public", name, kind, columns, virtual_columns, object });
         }
         let mut system: Vec<(&str, SchemaRef)> = Engine::system_table_names()
             .iter()
@@ -110,7 +119,8 @@ impl Described {
         system.push((MIGRATIONS, migrations_schema()));
         for (name, columns) in system {
             let oid = self.oid("ebap", name);
-            all.push(Relation { oid, schema: "ebap", name: name.to_owned(), kind: "v", columns, object: None });
+            let (name, virtual_columns) = (name.to_owned(), Vec::new());
+            all.push(Relation { oid, schema: "ebap", name, kind: "v", columns, virtual_columns, object: None });
         }
         all
     }
@@ -125,6 +135,14 @@ impl Described {
 
     fn by_oid(&self, oid: i32) -> Option<(&'static str, String)> {
         self.oids.lock().iter().find(|(_, other)| **other == oid).map(|(key, _)| key.clone())
+    }
+
+    /// Schema and name of a relation, or of a table of `pg_catalog` that others refer to.
+    pub(super) fn name_of(&self, oid: i32) -> Option<(String, String)> {
+        let catalog = CATALOGS.iter().find(|(_, other)| *other == oid);
+        catalog
+            .map(|(name, _)| ("pg_catalog".to_owned(), (*name).to_owned()))
+            .or_else(|| self.by_oid(oid).map(|(schema, name)| (schema.to_owned(), name)))
     }
 
     pub(super) fn schema_of(&self, oid: i32) -> Option<String> {
@@ -297,12 +315,14 @@ fn pg_type(of: &DataType) -> (Type, i32) {
 }
 
 fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
-    let columns = relations
-        .iter()
-        .flat_map(|one| one.columns.fields().iter().enumerate().map(move |(at, field)| (one, at, field)));
-    let all: Vec<_> = columns.map(|(one, at, field)| (one, at, field, pg_type(field.data_type()))).collect();
+    // Virtual columns are counted down from -1, as PostgreSQL's system columns are.
+    let columns = relations.iter().flat_map(|one| {
+        let declared = (1_i16..).zip(one.columns.fields());
+        let all = declared.chain((1_i16..).map(|at| -at).zip(&one.virtual_columns));
+        all.map(move |(number, field)| (one, number, field))
+    });
+    let all: Vec<_> = columns.map(|(one, number, field)| (one, number, field, pg_type(field.data_type()))).collect();
     let same = Same(all.len());
-    let number = |at: usize| i16::try_from(at + 1).unwrap_or(i16::MAX);
     let length = |of: &Type| match *of {
         Type::BOOL | Type::CHAR => 1,
         Type::INT2 => 2,
@@ -320,7 +340,7 @@ fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
         ("atttypid", ints(all.iter().map(|one| i32::try_from(one.3.0.oid()).unwrap_or(0)))),
         ("attstattarget", same.int(-1)),
         ("attlen", shorts(all.iter().map(|one| length(&one.3.0)).collect())),
-        ("attnum", shorts(all.iter().map(|one| number(one.1)).collect())),
+        ("attnum", shorts(all.iter().map(|one| one.1).collect())),
         ("attndims", ints(all.iter().map(|one| dimensions(&one.3.0)))),
         ("attcacheoff", same.int(-1)),
         ("atttypmod", ints(all.iter().map(|one| one.3.1))),

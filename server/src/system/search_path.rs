@@ -35,6 +35,12 @@ impl SearchPath {
         path
     }
 
+    /// Whether the name alone is one of this schema.
+    pub(super) fn leads_to(&self, schema: &str, name: &str) -> bool {
+        let exists = |of: &String| self.schemas.schema(of).is_some_and(|schema| schema.table_exist(name));
+        self.effective(true).into_iter().find(exists).is_some_and(|found| found == schema)
+    }
+
     fn providers(&self) -> impl Iterator<Item = Arc<dyn SchemaProvider>> {
         self.effective(true).into_iter().filter_map(|name| self.schemas.schema(&name))
     }

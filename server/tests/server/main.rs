@@ -3,6 +3,7 @@
 mod config;
 mod interrupts;
 mod migrate;
+mod notices;
 mod process;
 mod sessions;
 mod transactions;

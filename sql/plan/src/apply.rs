@@ -4,6 +4,7 @@ use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
 
 use crate::{
     Error, Result, Statement,
+    alter::alter,
     error::unknown,
     names::{literal, nearest, quoted},
     parser::{Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, parse},
@@ -27,7 +28,7 @@ pub enum SecretSource {
     Literal(String),
 }
 
-/// Applies `CREATE`, `DROP` or `COMMENT ON`. Plans what it creates, so that every error shows now.
+/// Applies `CREATE`, `ALTER`, `DROP` or `COMMENT ON`. Plans what it creates, so that every error shows now.
 ///
 /// # Errors
 /// With SQLSTATE and, where one character is at fault, its position in `text`, the text the statement
@@ -35,6 +36,7 @@ pub enum SecretSource {
 pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) -> Result<Applied> {
     match statement {
         Statement::Create(create) => create_object(catalog, create, text, now_us),
+        Statement::Alter { kind, name, if_exists, action } => alter(catalog, *kind, name, *if_exists, action),
         Statement::Drop { kind, names, if_exists, cascade } => {
             drop_objects(catalog, *kind, names, *if_exists, *cascade)
         }
@@ -135,12 +137,7 @@ fn drop_objects(
     for name in names {
         if next.find(kind, name).is_none() {
             if let Some(other) = next.relation(name).filter(|_| kind.is_relation()) {
-                let error = Error::new("42809", format!("\"{name}\" is not a {kind}"));
-                return Err(error.hint(format!(
-                    "Use DROP {} to remove a {}.",
-                    other.kind.to_string().to_uppercase(),
-                    other.kind
-                )));
+                return Err(wrong_kind(name, kind, other, "DROP", "remove"));
             }
             if if_exists {
                 notices.push(format!("{kind} \"{name}\" does not exist, skipping"));
@@ -153,6 +150,13 @@ fn drop_objects(
         }
     }
     Ok(Applied { catalog: next, tag: format!("DROP {}", kind.to_string().to_uppercase()), notices })
+}
+
+/// A relation, and of another kind than the statement says.
+pub(crate) fn wrong_kind(name: &str, kind: ObjectKind, found: &Object, statement: &str, to: &str) -> Error {
+    let (upper, found) = (found.kind.to_string().to_uppercase(), found.kind);
+    let error = Error::new("42809", format!("\"{name}\" is not a {kind}"));
+    error.hint(format!("Use {statement} {upper} to {to} a {found}."))
 }
 
 fn comment(
@@ -188,7 +192,7 @@ fn comment(
 }
 
 /// The statement as `SHOW CREATE` prints it; parses again to the same.
-fn canonical(create: &Create) -> String {
+pub(crate) fn canonical(create: &Create) -> String {
     let name = quoted(&create.name);
     match &create.body {
         Body::Secret(SecretBody::Env(variable)) => format!("CREATE SECRET {name} AS ENV {}", literal(variable)),

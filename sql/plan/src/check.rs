@@ -28,7 +28,7 @@ pub fn check(files: &[(String, String)]) -> (usize, Vec<CheckError>) {
         for one in parsed {
             statements += 1;
             let outcome = match &one.statement {
-                Statement::Create(_) | Statement::Drop { .. } | Statement::Comment { .. } => {
+                Statement::Create(_) | Statement::Alter { .. } | Statement::Drop { .. } | Statement::Comment { .. } => {
                     apply(&catalog, &one.statement, &one.text, 0).map(|applied| catalog = applied.catalog)
                 }
                 Statement::Query(query) => plan_query(&catalog, query, &one.text),

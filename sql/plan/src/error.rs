@@ -271,7 +271,7 @@ fn from_call(message: &str, text: &str) -> Option<Error> {
 }
 
 /// PostgreSQL's name of a type that a message names as Arrow does.
-fn postgres_type(arrow: &str) -> String {
+pub(crate) fn postgres_type(arrow: &str) -> String {
     match arrow.trim() {
         "Null" => "unknown",
         "Boolean" => "boolean",

@@ -1,6 +1,7 @@
 //! Text to plan: the grammar of EBAP on top of PostgreSQL's, and from a statement to what the
 //! engine runs. Knows the catalog; knows no connector, no clock, no socket.
 
+mod alter;
 mod apply;
 mod check;
 mod error;
@@ -9,16 +10,21 @@ mod parser;
 mod plan;
 mod planner;
 mod session;
+#[cfg(test)]
+mod tests;
 mod variables;
+mod wildcard;
 
 pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
 pub use error::{Error, Result, from_datafusion};
-pub use parser::{Parsed, ShowKind, Statement, parse};
+pub use names::quoted;
+pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
 pub use plan::{
-    AggregatePlan, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, STEP_TABLE, SinkPlan, SourceKind, SourcePlan,
-    ViewPlan, WatermarkPlan, WindowPlan, WindowSize,
+    AggregatePlan, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind,
+    SourcePlan, ViewPlan, WatermarkPlan, WindowPlan, WindowSize,
 };
 pub use planner::{explain_view_plan, plan_catalog, plan_query};
 pub use session::{session_config, session_state};
 pub use variables::substitute_variables;
+pub use wildcard::{StreamColumns, hide_virtual_columns};

@@ -26,7 +26,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// As SQL writes it: quoted only where it must be.
-pub(crate) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$';
     let starts = name.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
     if starts && name.chars().all(plain) && !RESERVED.contains(&name) {

@@ -44,6 +44,15 @@ pub struct SourcePlan {
     pub idle_timeout_us: i64,
     /// Indices in `schema`; empty for a stream.
     pub primary_key: Vec<usize>,
+    pub run: Run,
+}
+
+/// What `ALTER` has said of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    pub paused: bool,
+    /// A job that has failed starts again when this has risen.
+    pub resumes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +99,9 @@ pub struct ViewPlan {
     /// Columns of the view that identify a row (window and group columns that are selected).
     /// Empty where a row is identified by its record (no aggregate) or by nothing selected.
     pub upsert_key: Vec<usize>,
+    /// Bytes of state and rows, at the most; the engine's own limit where it is `None`.
+    pub memory_limit: Option<usize>,
+    pub run: Run,
 }
 
 #[derive(Clone, Debug)]
@@ -138,6 +150,7 @@ pub struct SinkPlan {
     pub schema: SchemaRef,
     pub upsert_key: Vec<usize>,
     pub time_column: Option<usize>,
+    pub run: Run,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,8 @@ pub struct EngineConfig {
     pub drift_max: Duration,
     /// Rows of one view, at the most; beyond it the job stops with 53200.
     pub view_rows_max: usize,
-    /// Bytes of aggregate state of one view, at the most; beyond it the job stops with 53200.
+    /// Bytes of state and rows of one view, at the most, where the view has no `memory_limit` of its own;
+    /// beyond it the job stops with 53200.
     pub state_bytes_max: usize,
     /// Rejected records kept for `stream$dlq`.
     pub dead_letters_max: usize,

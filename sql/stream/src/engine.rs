@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::catalog::TableProvider;
 use ebap_catalog::ObjectId;
-use ebap_connector::{ConnectorRegistry, time::Clock};
+use ebap_connector::{ConnectorRegistry, Position, time::Clock};
 use ebap_sql::{Plans, SourceKind, SourcePlan, ViewPlan};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
@@ -25,8 +26,8 @@ use crate::{
 struct Running {
     runtime: Arc<SourceRuntime>,
     commands: mpsc::Sender<Command>,
-    /// The rows of a table.
-    table: Option<Arc<ViewStore>>,
+    /// What it was last told to run.
+    jobs: JobSet,
 }
 
 #[derive(Default)]
@@ -81,19 +82,30 @@ impl Engine {
         for running in doomed {
             stop(&running, true).await;
         }
-        for view in &plans.views {
+        {
+            // At once: two views may have exchanged their names.
             let mut inner = self.inner.write();
-            let fresh = || (view.name.clone(), Arc::new(ViewStore::new(Arc::clone(&view.schema))));
-            inner.views.entry(view.id).or_insert_with(fresh);
+            for view in &plans.views {
+                let fresh = || (view.name.clone(), Arc::new(ViewStore::new(Arc::clone(&view.schema))));
+                inner.views.entry(view.id).or_insert_with(fresh).0.clone_from(&view.name);
+            }
         }
         let mut failed = None;
         for source in &plans.sources {
             let jobs = self.jobs_of(source, &plans);
             let declared = jobs.names(&source.name, kind_text(source.kind));
-            let commands = self.inner.read().pipelines.get(&source.id).map(|running| running.commands.clone());
+            let commands = self.inner.write().pipelines.get_mut(&source.id).map(|running| {
+                let before = std::mem::replace(&mut running.jobs, jobs.clone());
+                (running.commands.clone(), jobs.alters(&before))
+            });
             match commands {
-                Some(commands) => {
-                    let _ = commands.send(Command::Jobs(jobs)).await;
+                Some((commands, alters)) => {
+                    let (reply, done) = oneshot::channel();
+                    let sent = commands.send(Command::Jobs { jobs, reply }).await;
+                    // What is new starts in its own time; what `ALTER` has stopped must have stopped.
+                    if sent.is_ok() && alters {
+                        let _ = done.await;
+                    }
                 }
                 None => {
                     if let Err(error) = self.start(source, jobs) {
@@ -117,13 +129,14 @@ impl Engine {
         let table = match source.kind {
             SourceKind::Stream => None,
             SourceKind::Table => {
-                Some(match inner.pipelines.get(&source.id).and_then(|running| running.table.clone()) {
+                Some(match inner.pipelines.get(&source.id).and_then(|running| running.jobs.table.clone()) {
                     Some(table) => table,
                     None => Arc::new(ViewStore::new(Arc::clone(&source.schema))),
                 })
             }
         };
         JobSet {
+            run: source.run,
             table,
             views: views.collect(),
             sinks: plans.sinks.iter().filter(|sink| belongs(sink.from)).cloned().collect(),
@@ -135,7 +148,7 @@ impl Engine {
         let runtime = Arc::new(SourceRuntime::new(Arc::clone(source), Arc::clone(&self.connectors), config, clock)?);
         let checkpoints = CheckpointStore::new(Arc::clone(&self.store), source.id.0, &source.name);
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let running = Running { runtime: Arc::clone(&runtime), commands: commands.clone(), table: jobs.table.clone() };
+        let running = Running { runtime: Arc::clone(&runtime), commands: commands.clone(), jobs: jobs.clone() };
         self.inner.write().pipelines.insert(source.id, running);
         if let Some(threads) = &self.threads {
             threads.spawn(supervise(runtime, checkpoints, jobs, (commands, inbox)));
@@ -155,7 +168,7 @@ impl Engine {
         };
         let running = inner.pipelines.values().find(|running| running.runtime.plan.name == stream)?;
         let runtime = Arc::clone(&running.runtime);
-        Some(match (part, &running.table) {
+        Some(match (part, &running.jobs.table) {
             (None, Some(store)) => Arc::new(ViewTable { store: Arc::clone(store) }),
             (Some("dlq"), _) => {
                 let rows = Box::new(move || dead_letter_rows(&runtime));
@@ -163,6 +176,14 @@ impl Engine {
             }
             (part, _) => Arc::new(StreamTable { runtime, late_only: part.is_some() }),
         })
+    }
+
+    /// Declared columns of what has virtual ones besides: a stream and its `name$late`.
+    pub fn stream_columns(&self, name: &str) -> Option<SchemaRef> {
+        let stream = name.strip_suffix("$late").unwrap_or(name);
+        let inner = self.inner.read();
+        let plan = &inner.pipelines.values().find(|running| running.runtime.plan.name == stream)?.runtime.plan;
+        (plan.kind == SourceKind::Stream).then(|| Arc::clone(&plan.schema))
     }
 
     pub fn relation_names(&self) -> Vec<String> {
@@ -175,15 +196,28 @@ impl Engine {
     pub fn system_table(self: &Arc<Self>, name: &str) -> Option<Arc<dyn TableProvider>> {
         let schema = system::schema(name)?;
         let (engine, name) = (Arc::clone(self), name.to_owned());
-        let rows = Box::new(move || {
-            let infos: Vec<_> = {
-                let inner = engine.inner.read();
-                let infos = inner.pipelines.values();
-                infos.map(|running| (running.runtime.plan.name.clone(), running.runtime.status.get())).collect()
-            };
-            system::rows(&name, &infos)
-        });
-        Some(Arc::new(ComputedTable { schema, rows }))
+        Some(Arc::new(ComputedTable { schema, rows: Box::new(move || engine.system_rows(&name)) }))
+    }
+
+    /// The rows of a system table now.
+    ///
+    /// # Errors
+    /// `DataFusion` where they do not fit the table, which is our bug.
+    pub fn system_rows(&self, name: &str) -> Result<RecordBatch> {
+        let infos: Vec<_> = {
+            let inner = self.inner.read();
+            let infos = inner.pipelines.values();
+            infos.map(|running| (running.runtime.plan.name.clone(), running.runtime.status.get())).collect()
+        };
+        system::rows(name, &infos)
+    }
+
+    /// Records the stream has read: those that a view of it created now has to read before it can join.
+    pub fn records_behind(&self, stream: ObjectId) -> u64 {
+        let inner = self.inner.read();
+        let Some(running) = inner.pipelines.get(&stream) else { return 0 };
+        let own = running.runtime.status.get().jobs.into_iter().next();
+        own.map_or(0, |own| own.accounting.0.values().map(|counts| counts.consumed).sum())
     }
 
     pub fn system_table_names() -> &'static [&'static str] {
@@ -191,17 +225,19 @@ impl Engine {
     }
 
     /// Returns when everything produced before the call is in every view and visible through every sink.
+    /// Waits for nothing that is paused.
     ///
     /// # Errors
     /// Where a source cannot be asked for its end, or a pipeline has stopped.
     pub async fn flush(&self) -> Result<()> {
         let pipelines: Vec<_> = {
             let inner = self.inner.read();
-            inner.pipelines.values().map(|running| (Arc::clone(&running.runtime), running.commands.clone())).collect()
+            let all = inner.pipelines.values();
+            all.map(|one| (Arc::clone(&one.runtime), one.commands.clone(), one.jobs.run.paused)).collect()
         };
         let mut waiting = Vec::new();
-        for (runtime, commands) in pipelines {
-            let target = runtime.end_position().await?;
+        for (runtime, commands, paused) in pipelines {
+            let target = if paused { Position::default() } else { runtime.end_position().await? };
             let (reply, answer) = oneshot::channel();
             if commands.send(Command::Flush { target, reply }).await.is_err() {
                 return Err(Error::ShuttingDown);

@@ -27,6 +27,15 @@ pub(crate) struct JobInfo {
     pub(crate) message: Option<String>,
     pub(crate) rows: Option<u64>,
     pub(crate) groups: Option<u64>,
+    /// State and rows, as they were last measured.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Records that the source has and the job has not read.
+    pub(crate) lag: Option<u64>,
+    /// Of a catch-up, in percent.
+    pub(crate) progress: Option<f64>,
+    pub(crate) watermark: Option<i64>,
+    /// Time spent waiting for sinks.
+    pub(crate) waited_us: u64,
     pub(crate) accounting: Accounting,
 }
 
@@ -36,6 +45,8 @@ pub(crate) struct SinkInfo {
     pub(crate) connector: String,
     pub(crate) state: String,
     pub(crate) position: Option<String>,
+    /// Time its job spent waiting for it.
+    pub(crate) waited_us: u64,
     pub(crate) message: Option<String>,
 }
 

@@ -19,6 +19,10 @@ fn number(name: &str) -> Field {
     Field::new(name, DataType::Int64, true)
 }
 
+fn real(name: &str) -> Field {
+    Field::new(name, DataType::Float64, true)
+}
+
 fn time(name: &str) -> Field {
     Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), true)
 }
@@ -33,6 +37,11 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             number("epoch"),
             number("rows"),
             number("groups"),
+            number("memory_bytes"),
+            number("lag"),
+            real("progress"),
+            time("watermark"),
+            real("backpressure_ms"),
             text("message"),
         ],
         "splits" => vec![
@@ -56,17 +65,17 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             number("filtered"),
         ],
         "checkpoints" => {
-            vec![
-                text("source"),
-                number("epoch"),
-                time("at"),
-                Field::new("duration_ms", DataType::Float64, true),
-                number("bytes"),
-            ]
+            vec![text("source"), number("epoch"), time("at"), real("duration_ms"), number("bytes")]
         }
-        "sinks" => {
-            vec![text("name"), text("connector"), text("source"), text("state"), text("position"), text("message")]
-        }
+        "sinks" => vec![
+            text("name"),
+            text("connector"),
+            text("source"),
+            text("state"),
+            text("position"),
+            real("backpressure_ms"),
+            text("message"),
+        ],
         _ => return None,
     };
     Some(Arc::new(Schema::new(fields)))
@@ -78,6 +87,14 @@ fn texts<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
 
 fn numbers(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(values.collect::<Int64Array>())
+}
+
+fn reals(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
+    Arc::new(values.collect::<Float64Array>())
+}
+
+fn millis(us: u64) -> Option<f64> {
+    Some(us as f64 / 1e3)
 }
 
 fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
@@ -109,6 +126,11 @@ fn jobs(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         numbers(all.iter().map(|(_, epoch, _)| Some(*epoch as i64))),
         numbers(all.iter().map(|(_, _, job)| job.rows.map(|rows| rows as i64))),
         numbers(all.iter().map(|(_, _, job)| job.groups.map(|groups| groups as i64))),
+        numbers(all.iter().map(|(_, _, job)| job.memory_bytes.map(|bytes| bytes as i64))),
+        numbers(all.iter().map(|(_, _, job)| job.lag.map(|lag| lag as i64))),
+        reals(all.iter().map(|(_, _, job)| job.progress)),
+        times(all.iter().map(|(_, _, job)| job.watermark)),
+        reals(all.iter().map(|(_, _, job)| millis(job.waited_us))),
         texts(all.iter().map(|(_, _, job)| job.message.as_ref())),
     ]
 }
@@ -157,7 +179,7 @@ fn checkpoints(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         texts(all.iter().map(|(source, _)| Some(source))),
         numbers(all.iter().map(|(_, one)| Some(one.epoch as i64))),
         times(all.iter().map(|(_, one)| Some(one.at_us))),
-        Arc::new(all.iter().map(|(_, one)| Some(one.duration_us as f64 / 1e3)).collect::<Float64Array>()),
+        reals(all.iter().map(|(_, one)| Some(one.duration_us as f64 / 1e3))),
         numbers(all.iter().map(|(_, one)| Some(one.bytes as i64))),
     ]
 }
@@ -170,6 +192,7 @@ fn sinks(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         texts(all.iter().map(|(source, _)| Some(source))),
         texts(all.iter().map(|(_, one)| Some(&one.state))),
         texts(all.iter().map(|(_, one)| one.position.as_ref())),
+        reals(all.iter().map(|(_, one)| millis(one.waited_us))),
         texts(all.iter().map(|(_, one)| one.message.as_ref())),
     ]
 }

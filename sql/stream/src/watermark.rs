@@ -62,6 +62,13 @@ impl Watermarks {
         self.splits.entry(split.clone()).or_insert(Split { newest_us: None, active_us: now_us, idle: false });
     }
 
+    /// The stream was not read for a while: that nothing came meanwhile makes no split idle.
+    pub(crate) fn wake(&mut self, now_us: i64) {
+        for state in self.splits.values_mut() {
+            state.active_us = now_us;
+        }
+    }
+
     /// Notes that the split gave records, the newest of them at `newest`.
     pub(crate) fn observe(&mut self, split: &SplitId, newest: Option<EventTime>, now_us: i64) {
         let Some(state) = self.splits.get_mut(split) else { return };
@@ -159,5 +166,15 @@ mod tests {
         assert_eq!(again.advance(9_000), EventTime(390));
         again.observe(&a, Some(EventTime(300)), 9_001);
         assert_eq!(again.advance(9_001), EventTime(390));
+    }
+
+    #[test]
+    fn a_pause_makes_no_split_idle() {
+        let (mut watermarks, a, b) = two_splits();
+        watermarks.observe(&a, Some(EventTime(500)), 0);
+        watermarks.observe(&b, Some(EventTime(900)), 500);
+        assert_eq!(watermarks.advance(500), EventTime(490));
+        watermarks.wake(50_000);
+        assert_eq!(watermarks.advance(50_001), EventTime(490), "the slower one was not read either");
     }
 }

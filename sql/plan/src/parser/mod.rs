@@ -39,6 +39,12 @@ pub enum Statement {
         if_exists: bool,
         cascade: bool,
     },
+    Alter {
+        kind: ObjectKind,
+        name: String,
+        if_exists: bool,
+        action: AlterAction,
+    },
     Comment {
         kind: ObjectKind,
         name: String,
@@ -67,6 +73,15 @@ pub enum Statement {
     Query(Box<ast::Statement>),
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlterAction {
+    Pause,
+    /// Also starts a job again that has failed.
+    Resume,
+    /// Exchanges the names of two materialized views.
+    SwapWith(String),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShowKind {
     Objects(ObjectKind),
@@ -79,6 +94,12 @@ pub struct Create {
     pub(crate) if_not_exists: bool,
     pub(crate) or_replace: bool,
     pub(crate) body: Body,
+}
+
+impl Create {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -199,6 +220,11 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     {
         return object::drop(cursor, kind);
     }
+    if cursor.at(&["ALTER"])
+        && let Some(kind) = object::kind_at(cursor, 1)
+    {
+        return object::alter(cursor, kind);
+    }
     if cursor.at(&["COMMENT", "ON"]) {
         return object::comment(cursor);
     }
@@ -242,7 +268,12 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
             break;
         }
     }
-    if cursor.take(&["MATERIALIZED", "VIEW"]) {
+    if cursor.at(&["MATERIALIZED", "VIEW"]) {
+        if analyze {
+            let hint = "Use EXPLAIN MATERIALIZED VIEW for its plan, and ebap.jobs and ebap.accounting for its figures.";
+            return Err(Error::unsupported("EXPLAIN ANALYZE MATERIALIZED VIEW", hint).at(cursor.position()));
+        }
+        cursor.skip(2);
         let name = cursor.object_name()?;
         cursor.end()?;
         return Ok(Statement::ExplainView { name });

@@ -1,4 +1,4 @@
-//! `CREATE`, `DROP`, `COMMENT ON` and `SHOW` of EBAP's objects.
+//! `CREATE`, `ALTER`, `DROP`, `COMMENT ON` and `SHOW` of EBAP's objects.
 
 use datafusion::sql::sqlparser::{
     ast::{BinaryOperator, Expr},
@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::{
 use ebap_catalog::ObjectKind;
 
 use super::{
-    Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
+    AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
     cursor::Cursor, types,
 };
 use crate::{Emit, Error, Result, SourceKind, planner::interval_us};
@@ -385,6 +385,39 @@ pub(super) fn drop(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Statemen
     }
     cursor.end()?;
     Ok(Statement::Drop { kind, names, if_exists, cascade })
+}
+
+pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Statement> {
+    cursor.skip(1);
+    let what = cursor.position();
+    take_kind(cursor)?;
+    if matches!(kind, ObjectKind::Secret | ObjectKind::Connection) {
+        let construct = format!("ALTER {}", kind.to_string().to_uppercase());
+        return Err(Error::unsupported(construct, "Drop it and create it again.").at(what));
+    }
+    let if_exists = cursor.take(&["IF", "EXISTS"]);
+    let name = cursor.object_name()?;
+    let position = cursor.position();
+    let action = if cursor.take(&["PAUSE"]) {
+        AlterAction::Pause
+    } else if cursor.take(&["RESUME"]) {
+        AlterAction::Resume
+    } else if cursor.take(&["SWAP"]) {
+        cursor.expect(&["WITH"])?;
+        let other = cursor.object_name()?;
+        if kind != ObjectKind::MaterializedView {
+            let construct = format!("SWAP WITH of a {kind}");
+            return Err(Error::unsupported(construct, "Materialized views can be swapped.").at(position));
+        }
+        AlterAction::SwapWith(other)
+    } else {
+        let Some(word) = cursor.word(0) else { return Err(cursor.unexpected()) };
+        let construct = format!("ALTER {} ... {word}", kind.to_string().to_uppercase());
+        let forms = "ALTER has PAUSE and RESUME, and SWAP WITH for materialized views.";
+        return Err(Error::unsupported(construct, forms).at(position));
+    };
+    cursor.end()?;
+    Ok(Statement::Alter { kind, name, if_exists, action })
 }
 
 pub(super) fn comment(cursor: &mut Cursor<'_>) -> Result<Statement> {

@@ -22,11 +22,12 @@ use futures::FutureExt;
 
 pub(crate) use self::view::source_name;
 use crate::{
-    Error, Plans, Result, SourcePlan, Statement, ViewPlan,
+    Error, Plans, Result, Run, SourcePlan, Statement, ViewPlan,
     apply::reparse,
     error::from_datafusion,
     parser::{Body, Create, OptionValue},
     session::{session_config, session_state},
+    wildcard::hide_virtual_columns,
 };
 
 /// Plans everything in the catalog.
@@ -35,7 +36,7 @@ use crate::{
 /// Where a stored statement can no longer be planned; names the object.
 pub fn plan_catalog(catalog: &Catalog) -> Result<Plans> {
     let mut plans = Plans::default();
-    for object in catalog.objects() {
+    for object in catalog.in_order() {
         let (create, text) = reparse(object)?;
         plan_into(catalog, object, &create, &text, &mut plans).map_err(|mut error| {
             error.detail.get_or_insert(format!("In the stored definition of {} \"{}\".", object.kind, object.name));
@@ -56,19 +57,9 @@ pub(crate) fn plan_new(catalog: &Catalog, id: ObjectId, create: &Create, text: &
     plan_into(catalog, object, create, text, &mut plans)
 }
 
-/// All it depends on, directly or not, in the order of creation.
+/// All it depends on, directly or not.
 fn needed_by<'a>(catalog: &'a Catalog, object: &Object) -> Vec<&'a Object> {
-    let mut ids = object.depends_on.clone();
-    let mut at = 0;
-    while at < ids.len() {
-        if let Some(object) = catalog.get(ids[at]) {
-            ids.extend(object.depends_on.iter().copied());
-        }
-        at += 1;
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    ids.iter().filter_map(|id| catalog.get(*id)).collect()
+    catalog.with_needs(object.depends_on.iter().filter_map(|id| catalog.get(*id)))
 }
 
 fn plan_into(catalog: &Catalog, object: &Object, create: &Create, text: &str, plans: &mut Plans) -> Result<()> {
@@ -127,6 +118,10 @@ pub(crate) fn relation_schema(catalog: &Catalog, id: ObjectId) -> Result<SchemaR
     source.or_else(view).ok_or_else(|| Error::new("XX000", "no such relation"))
 }
 
+fn run(object: &Object) -> Run {
+    Run { paused: object.paused, resumes: object.resumes }
+}
+
 fn visible(source: &SourcePlan) -> SchemaRef {
     match source.kind {
         crate::SourceKind::Stream => Arc::clone(&source.full_schema),
@@ -145,7 +140,14 @@ pub fn plan_query(catalog: &Catalog, query: &ast::Statement, text: &str) -> Resu
     let plans = plan_catalog(catalog)?;
     let tables = plans.sources.iter().map(|source| (source.name.clone(), visible(source)));
     let views = plans.views.iter().map(|view| (view.name.clone(), Arc::clone(&view.schema)));
-    logical(query.clone(), tables.chain(views), text).map(|_| ())
+    let mut query = query.clone();
+    hide_virtual_columns(&mut query, &|name| {
+        let name = view::last_name(name);
+        let is_meant = |source: &&Arc<SourcePlan>| source.kind == crate::SourceKind::Stream && source.name == name;
+        let columns = &plans.sources.iter().find(is_meant)?.schema;
+        Some(columns.fields().iter().map(|field| field.name().clone()).collect())
+    });
+    logical(query, tables.chain(views), text).map(|_| ())
 }
 
 /// The analysed logical plan (types coerced, nothing optimised: rules such as the one that turns a

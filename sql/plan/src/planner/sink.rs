@@ -41,5 +41,6 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SinkBody, plans: &
         schema: Arc::clone(schema),
         upsert_key,
         time_column,
+        run: super::run(object),
     })
 }

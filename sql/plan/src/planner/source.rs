@@ -61,6 +61,7 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: 
         watermark,
         idle_timeout_us,
         primary_key,
+        run: super::run(object),
     })
 }
 
@@ -74,7 +75,7 @@ fn schema(body: &SourceBody, text: &str) -> Result<SchemaRef> {
                 position(),
             ));
         }
-        if column.name.starts_with('_') && VIRTUAL.contains(&column.name.as_str()) {
+        if is_virtual(&column.name) {
             let error =
                 Error::new("42939", format!("column name \"{}\" is reserved for a virtual column", column.name));
             return Err(placed(error, position()));
@@ -98,6 +99,10 @@ fn schema(body: &SourceBody, text: &str) -> Result<SchemaRef> {
 }
 
 const VIRTUAL: [&str; 6] = ["_partition", "_offset", "_key", "_ingested_at", "_late", "_watermark"];
+
+pub(super) fn is_virtual(column: &str) -> bool {
+    VIRTUAL.contains(&column)
+}
 
 pub(super) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
@@ -239,4 +244,20 @@ pub(super) fn duration_us(text: &str) -> Option<i64> {
     };
     let us = number * unit;
     (us.is_finite() && us < 9e18).then_some(us as i64)
+}
+
+/// `512 MB`, `4GB`; a unit counts 1024 of the one before it, as in the options of connectors.
+pub(super) fn size_bytes(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: usize = text[..digits].parse().ok()?;
+    let unit: usize = match text[digits..].trim().to_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" | "kib" | "k" => 1 << 10,
+        "mb" | "mib" | "m" => 1 << 20,
+        "gb" | "gib" | "g" => 1 << 30,
+        "tb" | "tib" | "t" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(unit)
 }

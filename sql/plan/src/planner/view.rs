@@ -14,11 +14,11 @@ use ebap_catalog::Object;
 use super::{
     interval_us, logical,
     rewrite::{WINDOW_COLUMNS, groups_schema, is_window_column, mentions_window, output, split},
-    source::{duration_us, time_type},
+    source::{duration_us, is_virtual, size_bytes, time_type},
 };
 use crate::{
     AggregatePlan, Emit, Error, Plans, Result, SourceKind, SourcePlan, ViewPlan, WindowPlan, WindowSize,
-    error::find_word, parser::ViewBody,
+    error::find_word, parser::ViewBody, wildcard::hide_virtual_columns,
 };
 
 /// The window as the statement gives it, in either form.
@@ -93,7 +93,7 @@ fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-fn last_name(name: &ast::ObjectName) -> String {
+pub(super) fn last_name(name: &ast::ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
 }
 
@@ -120,10 +120,14 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
         Some(_) => with_window_columns(&source.full_schema),
         None => Arc::clone(&source.full_schema),
     };
-    let statement = ast::Statement::Query(Box::new(query));
+    let mut statement = ast::Statement::Query(Box::new(query));
+    hide_virtual_columns(&mut statement, &|relation| {
+        let declared = schema.fields().iter().filter(|field| !is_virtual(field.name()));
+        (last_name(relation) == name).then(|| declared.map(|field| field.name().clone()).collect())
+    });
     let planned = logical(statement, std::iter::once((name.clone(), schema)), text)?;
     let parts = split(&planned)?;
-    let retention_us = retention(body)?;
+    let ViewOptions { retention_us, memory_limit } = options(body)?;
     let (input, aggregate, top) = match parts.aggregate {
         None if tumble.is_some() => {
             return Err(Error::unsupported("TUMBLE without GROUP BY", "Add GROUP BY window_start."));
@@ -161,24 +165,30 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
         retention_us,
         schema,
         upsert_key,
+        memory_limit,
+        run: super::run(object),
     })
 }
 
-fn retention(body: &ViewBody) -> Result<Option<i64>> {
-    let mut found = None;
+#[derive(Default)]
+struct ViewOptions {
+    retention_us: Option<i64>,
+    memory_limit: Option<usize>,
+}
+
+fn options(body: &ViewBody) -> Result<ViewOptions> {
+    let mut found = ViewOptions::default();
     for option in &body.options {
+        let wrong = |what: &str| Error::option(&option.name, format!("\"{}\" is not a {what}", option.value));
         match option.name.as_str() {
-            "retention" => {
-                let us = duration_us(&option.value);
-                found =
-                    Some(us.ok_or_else(|| {
-                        Error::option("retention", format!("\"{}\" is not a duration", option.value))
-                    })?);
+            "retention" => found.retention_us = Some(duration_us(&option.value).ok_or_else(|| wrong("duration"))?),
+            "memory_limit" => {
+                let bytes = size_bytes(&option.value).filter(|bytes| *bytes > 0);
+                found.memory_limit = Some(bytes.ok_or_else(|| wrong("size such as '512 MB'"))?);
             }
             other => {
-                return Err(
-                    Error::option(other, "is not known here").hint("A materialized view has the option retention.")
-                );
+                return Err(Error::option(other, "is not known here")
+                    .hint("A materialized view has the options retention and memory_limit."));
             }
         }
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{accounting::Accounting, sinks::Counted, watermark::SavedWatermarks};
 
-/// Rises when the files of an older version can no longer be read as they are.
-pub(crate) const FORMAT: u32 = 1;
+/// Rises when an older version could no longer read what this one writes.
+pub(crate) const FORMAT: u32 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
@@ -44,6 +44,17 @@ pub(crate) struct JobFiles {
     pub(crate) base_bytes: u64,
     pub(crate) delta_bytes: u64,
     pub(crate) accounting: Accounting,
+    /// Where the files stand, of a job that does not run with the stream: paused, failed, catching up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<Held>,
+}
+
+/// The moment that a job's files are of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) position: Position,
+    /// Up to which windows are closed.
+    pub(crate) watermark: i64,
 }
 
 impl Manifest {

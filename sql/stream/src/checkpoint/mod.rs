@@ -7,5 +7,5 @@
 mod manifest;
 mod store;
 
-pub(crate) use manifest::{JobFiles, Manifest};
+pub(crate) use manifest::{FORMAT, Held, JobFiles, Manifest};
 pub(crate) use store::CheckpointStore;

@@ -1,58 +1,58 @@
 //! Which jobs run on the stream: taking them on, letting them go, having them join.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use ebap_connector::Position;
-use ebap_sql::SinkPlan;
+use ebap_connector::{Position, Retry};
+use ebap_sql::{Run, SinkPlan, ViewPlan};
 
 use super::{JobSet, Pipeline, ViewSlot, ViewState};
 use crate::{
     Error, Result,
-    catch_up::{self, CatchUpEnd, CatchUpJob},
-    checkpoint::JobFiles,
+    catch_up::{self, CatchUp, CatchUpEnd, CatchUpJob, JOIN_RECORDS_MAX},
+    checkpoint::{Held, JobFiles},
     needs,
+    pipeline::range::RangeReader,
     sinks::{Counted, RowsSink, RowsSinkJob, SinkState, ViewSink, build, connector_error},
-    status::{JobInfo, SinkInfo},
-    view::ViewJob,
+    view::{ViewJob, store::ViewStore},
 };
 
 impl ViewSlot {
+    /// The job ends. What was last made durable of it stays, for whoever resumes it.
     pub(super) fn fail(&mut self, error: &Error) {
         tracing::error!(error = error.chain(), "the job has stopped");
-        self.state = ViewState::Failed(error.chain());
+        let message = match error {
+            // The one a user can do something about: the code says what it is.
+            Error::Memory { .. } => format!("53200: {}", error.chain()),
+            _ => error.chain(),
+        };
+        self.state = ViewState::Failed(message);
     }
 
-    fn new(plan: Option<Arc<ebap_sql::ViewPlan>>, store: Arc<crate::view::store::ViewStore>, state: ViewState) -> Self {
-        Self { plan, store, state, sinks: Vec::new(), files: JobFiles::default(), base_due: true }
+    pub(super) fn new(plan: Option<Arc<ViewPlan>>, store: Arc<ViewStore>, state: ViewState, run: Run) -> Self {
+        let (sinks, files) = (Vec::new(), JobFiles::default());
+        let (saved, left, catching, memory_bytes) = (None, None, None, None);
+        Self { plan, store, state, run, sinks, files, saved, left, catching, memory_bytes, base_due: true }
     }
 }
 
 impl Pipeline {
     /// Makes what runs be what `jobs` says.
     pub(super) async fn set_jobs(&mut self, jobs: &JobSet) -> Result<()> {
+        self.set_paused(jobs.run.paused);
         let own = jobs.table.as_ref().map(|_| self.runtime.plan.id.0);
+        // Before a view goes: its sinks may follow its name to another one.
+        let view_sinks = self.take_view_sinks(jobs)?;
         self.views.retain(|id, _| Some(*id) == own || jobs.views.iter().any(|(plan, _)| plan.id.0 == *id));
         self.sinks.retain(|id, _| jobs.sinks.iter().any(|plan| plan.id.0 == *id));
-        for view in self.views.values_mut() {
-            view.sinks.retain(|sink| jobs.sinks.iter().any(|plan| plan.id == sink.head.plan.id));
-        }
-        let config = self.runtime.config.clone();
-        if let (Some(store), Some(id)) = (&jobs.table, own)
-            && !self.views.contains_key(&id)
-        {
-            let job = ViewJob::table(&self.runtime.plan, Arc::clone(store), &config)?;
-            self.take_on(id, ViewSlot::new(None, Arc::clone(store), ViewState::CatchingUp), job).await;
+        if let (Some(store), Some(id)) = (&jobs.table, own) {
+            // A table is paused by not reading it: its rows are a job like a view's.
+            self.set_view(id, None, store, Run { paused: false, ..jobs.run }).await?;
         }
         for (plan, store) in &jobs.views {
-            if !self.views.contains_key(&plan.id.0) {
-                let job = ViewJob::view(&self.runtime.plan, plan, Arc::clone(store), &config)?;
-                let slot = ViewSlot::new(Some(Arc::clone(plan)), Arc::clone(store), ViewState::CatchingUp);
-                self.take_on(plan.id.0, slot, job).await;
-            }
+            self.set_view(plan.id.0, Some(Arc::clone(plan)), store, plan.run).await?;
         }
-        for plan in &jobs.sinks {
-            self.add_sink(plan);
-        }
+        self.set_sinks(jobs, view_sinks)?;
+        self.views.values_mut().for_each(|view| view.left = None);
         self.decode_for(jobs)?;
         self.dirty = true;
         Ok(())
@@ -70,36 +70,97 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A new view: at once where nothing has been read yet, else by reading what it has missed.
-    async fn take_on(&mut self, id: u64, mut slot: ViewSlot, job: ViewJob) {
+    async fn set_view(&mut self, id: u64, plan: Option<Arc<ViewPlan>>, store: &Arc<ViewStore>, run: Run) -> Result<()> {
+        match self.views.get_mut(&id) {
+            Some(slot) => {
+                slot.plan = plan;
+                slot.rename();
+                self.set_run(id, run).await
+            }
+            None => {
+                let state = if run.paused { ViewState::Paused(None) } else { ViewState::CatchingUp };
+                self.views.insert(id, ViewSlot::new(plan, Arc::clone(store), state, run));
+                if run.paused { Ok(()) } else { self.start_anew(id) }
+            }
+        }
+    }
+
+    pub(super) fn view_job(&self, plan: Option<&ViewPlan>, store: &Arc<ViewStore>) -> Result<ViewJob> {
+        let (source, mut config) = (&self.runtime.plan, self.runtime.config.clone());
+        match plan {
+            None => ViewJob::table(source, Arc::clone(store), &config),
+            Some(plan) => {
+                config.state_bytes_max = plan.memory_limit.unwrap_or(config.state_bytes_max);
+                ViewJob::view(source, plan, Arc::clone(store), &config)
+            }
+        }
+    }
+
+    /// A view without state: it runs at once where nothing has been read yet, else it reads what it has missed.
+    pub(super) fn start_anew(&mut self, id: u64) -> Result<()> {
+        let Some(slot) = self.views.get(&id) else { return Ok(()) };
+        let job = self.view_job(slot.plan.as_deref(), &slot.store)?;
+        let start = self.runtime.start.read().clone();
+        let at_start = self.position == start;
+        let Some(slot) = self.views.get_mut(&id) else { return Ok(()) };
         slot.store.clear();
-        if self.position == *self.runtime.start.read() {
+        (slot.files, slot.saved, slot.base_due) = (JobFiles::default(), None, true);
+        if at_start {
             slot.state = ViewState::Running(Box::new(job));
         } else {
-            self.catch_up(CatchUpJob::View(Box::new(job)), None);
+            self.catch_view_up(id, job, start);
         }
-        self.views.insert(id, slot);
+        Ok(())
     }
 
-    /// Reads from there, or from the beginning, on its own until it can join.
-    fn catch_up(&self, job: CatchUpJob, from: Option<Position>) {
-        let (runtime, commands, generation) = (Arc::clone(&self.runtime), self.commands.clone(), self.generation);
-        let from = from.unwrap_or_else(|| runtime.start.read().clone());
-        tokio::spawn(catch_up::run(runtime, job, from, commands, generation));
+    pub(super) fn catch_view_up(&mut self, id: u64, job: ViewJob, from: Position) {
+        let catching = self.catch_up(CatchUpJob::View(Box::new(job)), from);
+        if let Some(slot) = self.views.get_mut(&id) {
+            slot.state = ViewState::CatchingUp;
+            slot.catching = Some(catching);
+        }
     }
 
-    fn add_sink(&mut self, plan: &Arc<SinkPlan>) {
-        let config = &self.runtime.config;
-        if plan.on_view {
-            let Some(view) = self.views.get_mut(&plan.from.0) else { return };
-            if view.sinks.iter().all(|sink| sink.head.plan.id != plan.id) {
-                view.sinks.push(ViewSink::new(Arc::clone(plan), config));
+    /// Reads from there on its own until it can join.
+    fn catch_up(&self, job: CatchUpJob, from: Position) -> CatchUp {
+        catch_up::start(&self.runtime, job, from, &self.commands, self.generation)
+    }
+
+    /// The sinks of all views. One whose view is another from now on must take away what only the old view has.
+    fn take_view_sinks(&mut self, jobs: &JobSet) -> Result<BTreeMap<u64, ViewSink>> {
+        let mut taken = BTreeMap::new();
+        for (id, view) in &mut self.views {
+            for mut sink in view.sinks.drain(..) {
+                let Some(plan) = jobs.sinks.iter().find(|plan| plan.id == sink.head.plan.id) else { continue };
+                if plan.from.0 != *id {
+                    sink.replace(view.store.snapshot()?);
+                }
+                taken.insert(plan.id.0, sink);
             }
-        } else if !self.sinks.contains_key(&plan.id.0) {
-            let saved = self.manifest.as_ref().and_then(|manifest| manifest.sinks.get(&plan.id.0).cloned());
-            let job = RowsSinkJob::new(Arc::clone(plan), config, saved.unwrap_or_default());
-            self.sinks.insert(plan.id.0, job);
         }
+        Ok(taken)
+    }
+
+    fn set_sinks(&mut self, jobs: &JobSet, mut view_sinks: BTreeMap<u64, ViewSink>) -> Result<()> {
+        let config = &self.runtime.config;
+        for plan in &jobs.sinks {
+            if plan.on_view {
+                let Some(view) = self.views.get_mut(&plan.from.0) else { continue };
+                let sink = view_sinks.remove(&plan.id.0);
+                let mut sink = sink.unwrap_or_else(|| ViewSink::new(Arc::clone(plan), config));
+                sink.head.plan = Arc::clone(plan);
+                if let Some(rows) = &view.left {
+                    sink.replace(rows.clone());
+                }
+                sink.set_run(plan.run, &view.store)?;
+                view.sinks.push(sink);
+            } else {
+                let saved = || self.manifest.as_ref().and_then(|manifest| manifest.sinks.get(&plan.id.0).cloned());
+                let fresh = || RowsSinkJob::new(Arc::clone(plan), config, saved().unwrap_or_default());
+                self.sinks.entry(plan.id.0).or_insert_with(fresh).set_run(plan.run);
+            }
+        }
+        Ok(())
     }
 
     /// Opens sinks that wait, and brings those that are behind up to the stream.
@@ -109,7 +170,8 @@ impl Pipeline {
             if matches!(view.state, ViewState::Running(_)) {
                 for sink in &mut view.sinks {
                     let connectors = self.runtime.connectors.as_ref();
-                    sink.tend(connectors, self.incarnation, &view.store, &self.position, now_us).await;
+                    let clock = self.runtime.clock.as_ref();
+                    sink.tend(connectors, self.incarnation, &view.store, &self.position, clock).await;
                 }
             }
         }
@@ -129,103 +191,119 @@ impl Pipeline {
     }
 
     fn feed(&mut self, id: u64, sink: RowsSink, from: Position) {
-        let Some(job) = self.sinks.get_mut(&id) else { return };
         if from.covers(&self.position) {
-            job.running = Some(sink);
-            job.head.run();
-        } else {
+            if let Some(job) = self.sinks.get_mut(&id) {
+                job.running = Some(sink);
+                job.head.run();
+            }
+            return;
+        }
+        let catching = self.catch_up(CatchUpJob::Sink(Box::new(sink)), from);
+        if let Some(job) = self.sinks.get_mut(&id) {
             job.head.state = SinkState::CatchingUp;
-            self.catch_up(CatchUpJob::Sink(Box::new(sink)), Some(from));
+            job.catching = Some(catching);
         }
     }
 
-    /// A job that was behind reads the little that is missing and joins.
+    /// A catch-up has ended: the job reads the little that is missing and joins.
     pub(super) async fn caught_up(&mut self, end: CatchUpEnd) {
-        let now_us = self.runtime.clock.now_us();
+        self.dirty = true;
         match end {
             CatchUpEnd::Failed { id, counted, error } => {
+                let now_us = self.runtime.clock.now_us();
                 if let Some(view) = self.views.get_mut(&id.0) {
-                    view.fail(&error);
+                    view.catching = None;
+                    match (&view.state, error.retry()) {
+                        (ViewState::Paused(_), _) => {}
+                        (_, Retry::Backoff) => {
+                            tracing::warn!(error = error.chain(), "the job tries again to catch up");
+                            let until_us = now_us + super::micros(self.runtime.config.backoff_max);
+                            view.state = ViewState::Retrying { until_us, message: error.chain() };
+                        }
+                        (_, Retry::Never) => view.fail(&error),
+                    }
                 } else if let Some(sink) = self.sinks.get_mut(&id.0) {
-                    sink.lose_counted(counted, &connector_error(error), now_us);
+                    sink.catching = None;
+                    match sink.head.state {
+                        SinkState::Paused => sink.keep_counted(counted),
+                        _ => sink.lose_counted(counted, &connector_error(error), now_us),
+                    }
                 }
             }
-            CatchUpEnd::Joins { mut job, mut range } => {
-                let mut joined = range.extend(&self.position).await;
-                if joined.is_ok() {
-                    joined = job.drain(&mut range).await;
-                }
-                match job {
-                    CatchUpJob::View(job) => self.join_view(job, joined),
-                    CatchUpJob::Sink(sink) => self.join_sink(*sink, joined, now_us),
-                }
-                self.dirty = true;
-            }
+            CatchUpEnd::Joins { job: CatchUpJob::View(job), range } => self.join_view(job, range).await,
+            CatchUpEnd::Joins { job: CatchUpJob::Sink(sink), range } => self.join_sink(sink, range).await,
         }
     }
 
-    fn join_view(&mut self, mut job: Box<ViewJob>, joined: Result<()>) {
-        let watermark = self.watermarks.current().0;
-        let Some(view) = self.views.get_mut(&job.id.0) else { return };
+    /// Too much to read between two steps: it was told to stop, and then to go on.
+    fn is_far(&self, range: &RangeReader, job: &CatchUpJob) -> bool {
+        let missing = self.position.version().saturating_sub(range.position().version());
+        missing > JOIN_RECORDS_MAX || !range.position().covers(&job.counted().position)
+    }
+
+    async fn join_view(&mut self, job: Box<ViewJob>, mut range: RangeReader) {
+        let id = job.id.0;
+        let Some(view) = self.views.get_mut(&id) else { return };
+        view.catching = None;
+        if matches!(view.state, ViewState::Paused(_)) {
+            let watermark = view.saved.as_ref().map_or(i64::MIN, |saved| saved.watermark);
+            view.hold(job, Held { position: range.position().clone(), watermark });
+            view.base_due = true;
+            return;
+        }
+        let mut job = CatchUpJob::View(job);
+        if self.is_far(&range, &job) {
+            let from = range.position().clone();
+            if let CatchUpJob::View(job) = job {
+                self.catch_view_up(id, *job, from);
+            }
+            return;
+        }
+        let mut joined = range.extend(&self.position).await;
+        if joined.is_ok() {
+            joined = job.drain(&mut range).await;
+        }
+        let (watermark, CatchUpJob::View(mut job)) = (self.watermarks.current().0, job) else { return };
+        let Some(view) = self.views.get_mut(&id) else { return };
         match joined.and_then(|()| job.advance(watermark, false)) {
             Ok(_) => {
                 view.state = ViewState::Running(job);
                 view.base_due = true;
+                view.rename();
             }
             Err(error) => view.fail(&error),
         }
     }
 
-    fn join_sink(&mut self, sink: RowsSink, joined: Result<()>, now_us: i64) {
-        let Some(job) = self.sinks.get_mut(&sink.plan.id.0) else { return };
+    async fn join_sink(&mut self, sink: Box<RowsSink>, mut range: RangeReader) {
+        let (id, now_us) = (sink.plan.id.0, self.runtime.clock.now_us());
+        let Some(job) = self.sinks.get_mut(&id) else { return };
+        job.catching = None;
+        if matches!(job.head.state, SinkState::Paused) {
+            // What is outside decides where it goes on.
+            job.keep_counted(sink.counted);
+            return;
+        }
+        let mut sink = CatchUpJob::Sink(sink);
+        if self.is_far(&range, &sink) {
+            let catching = self.catch_up(sink, range.position().clone());
+            if let Some(job) = self.sinks.get_mut(&id) {
+                job.catching = Some(catching);
+            }
+            return;
+        }
+        let mut joined = range.extend(&self.position).await;
+        if joined.is_ok() {
+            joined = sink.drain(&mut range).await;
+        }
+        let (Some(job), CatchUpJob::Sink(sink)) = (self.sinks.get_mut(&id), sink) else { return };
         match joined {
             Ok(()) => {
-                job.running = Some(sink);
+                job.running = Some(*sink);
                 job.head.run();
             }
             Err(error) => job.lose_counted(sink.counted, &connector_error(error), now_us),
         }
-    }
-
-    pub(super) fn job_infos(&self) -> (Vec<JobInfo>, Vec<SinkInfo>) {
-        let (mut jobs, mut sinks) = (vec![self.own_info()], Vec::new());
-        for view in self.views.values() {
-            let rows = Some(view.store.rows() as u64);
-            match &view.plan {
-                None => jobs[0].rows = rows,
-                Some(plan) => {
-                    let mut info =
-                        JobInfo { name: plan.name.clone(), kind: "materialized view", rows, ..JobInfo::default() };
-                    match &view.state {
-                        ViewState::CatchingUp => info.state = "catching up".to_owned(),
-                        ViewState::Running(job) => {
-                            info.state = "running".to_owned();
-                            info.groups = Some(job.state_groups() as u64);
-                            info.accounting = job.accounting.clone();
-                        }
-                        ViewState::Failed(message) => {
-                            info.state = "failed".to_owned();
-                            info.message = Some(message.clone());
-                        }
-                    }
-                    jobs.push(info);
-                }
-            }
-            sinks.extend(view.sinks.iter().map(|sink| sink.head.info()));
-        }
-        for sink in self.sinks.values() {
-            let info = sink.head.info();
-            jobs.push(JobInfo {
-                name: info.name.clone(),
-                kind: "sink",
-                state: info.state.clone(),
-                message: info.message.clone(),
-                accounting: sink.counted().accounting.clone(),
-                ..JobInfo::default()
-            });
-            sinks.push(info);
-        }
-        (jobs, sinks)
     }
 }
 
@@ -238,11 +316,19 @@ async fn open_rows_sink(
 ) -> ebap_connector::Result<(RowsSink, Position)> {
     let mut sink = build(plan, runtime.connectors.as_ref(), incarnation).map_err(connector_error)?;
     let opened = sink.open().await?;
-    let mut from = runtime.start.read().clone();
+    let start = runtime.start.read().clone();
+    let mut outside = start.clone();
     if let Some(position) = opened.position {
         for (split, offset) in position.0 {
-            from.set(split, offset);
+            outside.set(split, offset);
         }
     }
-    Ok((RowsSink::new(Arc::clone(plan), sink, from.clone(), counted), from))
+    // A crash may have come between the sink's commit and the epoch that knows of it: those rows are
+    // outside, and have yet to be counted.
+    let mut from = outside.clone();
+    for (split, offset) in &outside.0 {
+        let counted = counted.position.get(split).or_else(|| start.get(split)).unwrap_or(*offset);
+        from.set(split.clone(), counted.min(*offset));
+    }
+    Ok((RowsSink::new(Arc::clone(plan), sink, outside, counted), from))
 }

@@ -6,27 +6,29 @@
 //! - What a manifest says is below its position is in the state it names, once.
 
 mod jobs;
+mod pause;
 mod persist;
 pub(crate) mod range;
+mod report;
 pub(crate) mod runtime;
 mod step;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use arrow::array::RecordBatch;
 use ebap_connector::{
     DeadLetterWriter, Decoder, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, Wanted, time::Backoff,
 };
-use ebap_sql::{SinkPlan, SourceKind, ViewPlan};
+use ebap_sql::{Run, SinkPlan, SourceKind, ViewPlan};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Error, Result,
     accounting::Accounting,
-    catch_up::CatchUpEnd,
-    checkpoint::{CheckpointStore, Manifest},
+    catch_up::{CatchUp, CatchUpEnd},
+    checkpoint::{CheckpointStore, Held, JobFiles, Manifest},
     prepare::RowPreparer,
     sinks::{RowsSinkJob, ViewSink},
-    status::{JobInfo, SplitInfo},
     view::{ViewJob, store::ViewStore},
     watermark::Watermarks,
 };
@@ -34,8 +36,6 @@ use runtime::SourceRuntime;
 
 /// Commands waiting for a loop, at the most; senders wait beyond it.
 pub(crate) const COMMANDS_MAX: usize = 64;
-/// How often the tables of schema `ebap` are brought up to date.
-const STATUS_INTERVAL_US: i64 = 100_000;
 /// How often the late log is rid of what the source has dropped.
 const FORGET_INTERVAL_US: i64 = 600_000_000;
 /// Attempts to take over from an instance that still writes.
@@ -46,6 +46,8 @@ const PAUSE_US: i64 = 30_000_000;
 /// What should run on a stream.
 #[derive(Clone, Default)]
 pub(crate) struct JobSet {
+    /// Of the stream itself.
+    pub(crate) run: Run,
     /// The rows of the table itself.
     pub(crate) table: Option<Arc<ViewStore>>,
     pub(crate) views: Vec<(Arc<ViewPlan>, Arc<ViewStore>)>,
@@ -59,10 +61,27 @@ impl JobSet {
         let sinks = self.sinks.iter().filter(|plan| !plan.on_view).map(|plan| (plan.name.clone(), "sink"));
         std::iter::once((source.to_owned(), kind)).chain(views).chain(sinks).collect()
     }
+
+    /// Whether jobs that run now are to run differently.
+    pub(crate) fn alters(&self, before: &Self) -> bool {
+        let view = |(plan, _): &(Arc<ViewPlan>, Arc<ViewStore>)| {
+            let mut same = before.views.iter().filter(|(other, _)| other.id == plan.id);
+            same.any(|(other, _)| other.run != plan.run || other.name != plan.name)
+        };
+        let sink = |plan: &Arc<SinkPlan>| {
+            let mut same = before.sinks.iter().filter(|other| other.id == plan.id);
+            same.any(|other| other.run != plan.run || other.from != plan.from)
+        };
+        self.run != before.run || self.views.iter().any(view) || self.sinks.iter().any(sink)
+    }
 }
 
 pub(crate) enum Command {
-    Jobs(JobSet),
+    /// Answered when it is so.
+    Jobs {
+        jobs: JobSet,
+        reply: oneshot::Sender<()>,
+    },
     /// Answered when everything up to the position is visible everywhere.
     Flush {
         target: Position,
@@ -84,6 +103,8 @@ pub(crate) enum Command {
 struct Writing {
     begun_us: i64,
     at_us: i64,
+    /// The moment that the files of each job are of.
+    saved: Vec<(u64, Held)>,
     task: tokio::task::JoinHandle<Result<(Manifest, u64)>>,
 }
 
@@ -103,8 +124,18 @@ struct ViewSlot {
     plan: Option<Arc<ViewPlan>>,
     store: Arc<ViewStore>,
     state: ViewState,
+    /// What `ALTER` has said, as far as it has been done.
+    run: Run,
     sinks: Vec<ViewSink>,
-    files: crate::checkpoint::JobFiles,
+    files: JobFiles,
+    /// The moment the files are of.
+    saved: Option<Held>,
+    /// The rows as they were when the job stopped, for sinks that are not back yet.
+    left: Option<Vec<RecordBatch>>,
+    /// While it catches up.
+    catching: Option<CatchUp>,
+    /// As it was last looked.
+    memory_bytes: Option<usize>,
     /// The next epoch writes a base snapshot.
     base_due: bool,
 }
@@ -112,6 +143,13 @@ struct ViewSlot {
 enum ViewState {
     CatchingUp,
     Running(Box<ViewJob>),
+    /// By `ALTER`: the job, and the moment its state is of. Without a job it starts from its files, if it has any.
+    Paused(Option<(Box<ViewJob>, Held)>),
+    /// Could not catch up, and tries again then.
+    Retrying {
+        until_us: i64,
+        message: String,
+    },
     Failed(String),
 }
 
@@ -133,6 +171,8 @@ struct Pipeline {
     accounting: Accounting,
     views: BTreeMap<u64, ViewSlot>,
     sinks: BTreeMap<u64, RowsSinkJob>,
+    /// Nothing is read.
+    paused: bool,
     flushes: Vec<(Position, oneshot::Sender<Result<()>>)>,
     epoch: Epoch,
     manifest: Option<Manifest>,
@@ -218,7 +258,14 @@ async fn wait_between(
         };
         match command {
             None => return false,
-            Some(Command::Jobs(new)) => *jobs = new,
+            Some(Command::Jobs { jobs: new, reply }) => {
+                let resumed = new.run.resumes > jobs.run.resumes;
+                *jobs = new;
+                let _ = reply.send(());
+                if resumed {
+                    return true;
+                }
+            }
             Some(Command::Flush { reply, .. }) => {
                 let _ = reply.send(Err(error.clone()));
             }
@@ -240,19 +287,25 @@ impl Pipeline {
                 }
             }
             let now_us = self.runtime.clock.now_us();
-            if now_us >= self.discover_at_us {
+            if now_us >= self.discover_at_us && !self.paused {
                 self.discover_at_us = now_us + micros(self.runtime.config.discover_interval);
                 self.discover().await?;
             }
-            let wanted = self.wanted();
             let (rows, wait) = (self.runtime.config.step_rows_max, self.runtime.config.step_wait);
-            let records = if wanted.is_empty() {
+            if self.paused {
+                // No step: time must not make splits idle that nobody reads.
                 self.runtime.clock.sleep(wait).await;
-                Vec::new()
             } else {
-                self.reader.poll(&wanted, rows, wait).await?
-            };
-            self.step(records).await?;
+                let wanted = self.wanted();
+                let records = if wanted.is_empty() {
+                    self.runtime.clock.sleep(wait).await;
+                    Vec::new()
+                } else {
+                    self.reader.poll(&wanted, rows, wait).await?
+                };
+                self.step(records).await?;
+            }
+            self.tend_views().await?;
             self.tend_sinks().await;
             self.report();
             let flushed = self.flushes.iter().any(|(target, _)| self.reached(target));
@@ -262,10 +315,13 @@ impl Pipeline {
 
     async fn command(&mut self, command: Command, jobs: &mut JobSet) -> Result<Option<Ended>> {
         match command {
-            Command::Jobs(new) => {
+            Command::Jobs { jobs: new, reply } => {
                 *jobs = new;
                 self.set_jobs(jobs).await?;
+                self.report_now();
+                let _ = reply.send(());
             }
+            Command::Flush { reply, .. } if self.paused => self.flushes.push((Position::default(), reply)),
             Command::Flush { target, reply } => {
                 self.discover().await?;
                 self.flushes.push((target, reply));
@@ -346,12 +402,15 @@ impl Pipeline {
         self.position.0.keys().filter(near).cloned().collect()
     }
 
-    /// True where all up to the target is in every job.
+    /// True where all up to the target is in every job that is not paused and has not failed.
     fn reached(&self, target: &Position) -> bool {
+        let view = |view: &ViewSlot| match view.state {
+            ViewState::CatchingUp | ViewState::Retrying { .. } => false,
+            ViewState::Running(_) => view.sinks.iter().all(|sink| sink.head.settled()),
+            ViewState::Paused(_) | ViewState::Failed(_) => true,
+        };
         self.position.covers(target)
-            && self.views.values().all(|view| {
-                !matches!(view.state, ViewState::CatchingUp) && view.sinks.iter().all(|sink| sink.head.settled())
-            })
+            && self.views.values().all(view)
             && self.sinks.values().all(|sink| sink.head.settled())
     }
 
@@ -359,47 +418,6 @@ impl Pipeline {
         let error = error.cloned().unwrap_or(Error::ShuttingDown);
         for (_, reply) in self.flushes.drain(..) {
             let _ = reply.send(Err(error.clone()));
-        }
-    }
-
-    /// Brings the tables of schema `ebap` up to date.
-    fn report(&mut self) {
-        let now_us = self.runtime.clock.now_us();
-        if now_us < self.status_at_us && self.flushes.is_empty() {
-            return;
-        }
-        self.status_at_us = now_us + STATUS_INTERVAL_US;
-        let known: BTreeMap<SplitId, _> =
-            self.reader.status().into_iter().map(|status| (status.split.clone(), status)).collect();
-        let mut splits = BTreeMap::new();
-        let mut lag = 0;
-        for (split, offset) in &self.position.0 {
-            let (watermark, idle) = self.watermarks.of(split);
-            let status = known.get(split);
-            let end = status.and_then(|status| status.end).map(|end| end.0.max(offset.0));
-            lag += end.map_or(0, |end| end - offset.0);
-            let (state, error) = match status.map(|status| &status.state) {
-                Some(SplitState::Retrying(error)) => ("retrying", Some(error.clone())),
-                Some(SplitState::Finished) => ("finished", None),
-                _ if idle => ("idle", None),
-                _ => ("running", None),
-            };
-            let watermark = watermark.map(|watermark| watermark.0);
-            splits
-                .insert(split.clone(), SplitInfo { offset: offset.0, end, watermark, state: state.to_owned(), error });
-        }
-        metrics::gauge!("ebap_lag_records", "stream" => self.name().to_owned()).set(lag as f64);
-        let (jobs, sinks) = self.job_infos();
-        self.runtime.status.set_running(splits, jobs, sinks);
-    }
-
-    fn own_info(&self) -> JobInfo {
-        JobInfo {
-            name: self.name().to_owned(),
-            kind: kind_text(self.runtime.plan.kind),
-            state: "running".to_owned(),
-            accounting: self.accounting.clone(),
-            ..JobInfo::default()
         }
     }
 

@@ -4,16 +4,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::RecordBatch;
 use ebap_connector::{DeadLetter, Epoch, Position, Wanted};
+use ebap_sql::Run;
 use tokio::sync::mpsc;
 
-use super::{Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, Writing, micros};
+use super::{
+    Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, Writing, micros, pause::restore,
+};
 use crate::{
     Error, Result,
     accounting::Accounting,
-    checkpoint::{CheckpointStore, JobFiles, Manifest},
+    checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest},
     late_log::{LateLog, LateRuns},
     status::CheckpointInfo,
-    view::{Saved, ViewJob, store::ViewStore},
+    view::{Saved, ViewJob},
     watermark::Watermarks,
 };
 
@@ -56,6 +59,7 @@ impl Pipeline {
             accounting: Accounting::default(),
             views: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            paused: jobs.run.paused,
             flushes: Vec::new(),
             epoch: Epoch(0),
             manifest: None,
@@ -71,7 +75,10 @@ impl Pipeline {
             Some(manifest) => pipeline.recover(manifest, jobs).await?,
             None => *pipeline.runtime.late_log.write() = LateLog::default(),
         }
-        pipeline.discover().await?;
+        if !pipeline.paused || pipeline.manifest.is_none() {
+            pipeline.discover().await?;
+        }
+        pipeline.runtime.published.send_replace(pipeline.position.clone());
         pipeline.set_jobs(jobs).await?;
         // The first epoch of this incarnation fences an older instance before anything is read.
         pipeline.begin_epoch(false).await?;
@@ -100,49 +107,36 @@ impl Pipeline {
             self.watermarks.add(split, now_us);
             self.reader.assign(split.clone(), *offset).await?;
         }
-        let config = self.runtime.config.clone();
         if let Some(store) = &jobs.table
             && let Some(files) = manifest.jobs.get(&self.runtime.plan.id.0)
         {
-            let job = ViewJob::table(&self.runtime.plan, Arc::clone(store), &config)?;
-            self.recover_view(None, store, job, files, &manifest).await?;
+            let run = Run { paused: false, ..jobs.run };
+            self.recover_view(ViewSlot::new(None, Arc::clone(store), ViewState::CatchingUp, run), files, &manifest)
+                .await?;
         }
         for (plan, store) in &jobs.views {
             if let Some(files) = manifest.jobs.get(&plan.id.0) {
-                let job = ViewJob::view(&self.runtime.plan, plan, Arc::clone(store), &config)?;
-                self.recover_view(Some(Arc::clone(plan)), store, job, files, &manifest).await?;
+                let slot = ViewSlot::new(Some(Arc::clone(plan)), Arc::clone(store), ViewState::CatchingUp, plan.run);
+                self.recover_view(slot, files, &manifest).await?;
             }
         }
         self.manifest = Some(manifest);
         Ok(())
     }
 
-    async fn recover_view(
-        &mut self,
-        plan: Option<Arc<ebap_sql::ViewPlan>>,
-        store: &Arc<ViewStore>,
-        mut job: ViewJob,
-        files: &JobFiles,
-        manifest: &Manifest,
-    ) -> Result<()> {
-        store.clear();
-        let mut saved = Saved::default();
-        if let Some(file) = &files.state {
-            saved.state = self.checkpoints.read_batches(file).await?;
+    /// A view as its files have it. Where they are not of the manifest's moment it does not run yet.
+    async fn recover_view(&mut self, mut slot: ViewSlot, files: &JobFiles, manifest: &Manifest) -> Result<()> {
+        let mut job = self.view_job(slot.plan.as_deref(), &slot.store)?;
+        let now = Held { position: manifest.position.clone(), watermark: manifest.watermarks.current.0 };
+        let at = files.held.clone().unwrap_or_else(|| now.clone());
+        restore(&self.checkpoints, &mut job, files, at.watermark).await?;
+        let id = job.id.0;
+        if slot.run.paused || at.position != now.position {
+            slot.hold(Box::new(job), at.clone());
+        } else {
+            slot.state = ViewState::Running(Box::new(job));
         }
-        if let Some(file) = &files.rows {
-            saved.rows = self.checkpoints.read_batches(file).await?;
-        }
-        job.restore(saved)?;
-        for file in &files.deltas {
-            job.replay(self.checkpoints.read_batches(file).await?)?;
-        }
-        job.settle()?;
-        job.advance(manifest.watermarks.current.0, false)?;
-        job.accounting = files.accounting.clone();
-        let (id, store) = (job.id.0, Arc::clone(store));
-        let state = ViewState::Running(Box::new(job));
-        let slot = ViewSlot { plan, store, state, sinks: Vec::new(), files: files.clone(), base_due: false };
+        (slot.files, slot.saved, slot.base_due) = (files.clone(), Some(at), false);
         self.views.insert(id, slot);
         Ok(())
     }
@@ -163,15 +157,18 @@ impl Pipeline {
                 self.end_epoch(true).await?;
             }
         }
+        let clock = self.runtime.clock.as_ref();
         for sink in self.sinks.values_mut() {
-            sink.checkpoint(self.epoch, force, now_us).await;
+            sink.checkpoint(self.epoch, force, clock).await;
         }
-        for view in self.views.values_mut() {
+        // A view that does not run has not read up to here, and neither has its sink.
+        for view in self.views.values_mut().filter(|view| matches!(view.state, ViewState::Running(_))) {
             for sink in &mut view.sinks {
-                sink.checkpoint(self.epoch, &self.position, force, now_us).await;
+                sink.checkpoint(self.epoch, &self.position, force, clock).await;
             }
         }
         if force {
+            self.report_now();
             let (done, waiting) =
                 std::mem::take(&mut self.flushes).into_iter().partition(|(target, _)| self.reached(target));
             self.flushes = waiting;
@@ -195,21 +192,10 @@ impl Pipeline {
         let mut beside = Vec::new();
         let late_log = self.take_late_log(epoch, &mut beside)?;
         let dead_letters = self.take_dead_letters(epoch, &mut beside)?;
-        let mut jobs = Vec::with_capacity(self.views.len());
-        for (id, view) in &mut self.views {
-            let ViewState::Running(job) = &mut view.state else { continue };
-            if epoch.0.is_multiple_of(MEMORY_CHECK_EPOCHS)
-                && let Err(error) = job.check_memory()
-            {
-                view.fail(&error);
-                continue;
-            }
-            let base = view.base_due || base_pays(&view.files, self.runtime.config.deltas_max);
-            jobs.push((*id, JobWrite::take(job, &view.files, base)?));
-            view.base_due = false;
-        }
+        let (named, written) = self.take_jobs(epoch)?;
+        let saved = written.iter().map(|(id, job)| (*id, job.at.clone())).collect();
         let mut manifest = Manifest {
-            format: 1,
+            format: FORMAT,
             epoch,
             incarnation: self.incarnation,
             start: self.runtime.start.read().clone(),
@@ -219,7 +205,7 @@ impl Pipeline {
             dead_letters,
             dead_letter_token,
             accounting: self.accounting.clone(),
-            jobs: BTreeMap::new(),
+            jobs: named,
             sinks: self.sinks.iter().map(|(id, sink)| (*id, sink.counted().clone())).collect(),
         };
         self.dirty = false;
@@ -230,7 +216,7 @@ impl Pipeline {
                 bytes += content.len() as u64;
                 checkpoints.write(&file, content).await?;
             }
-            for (id, job) in jobs {
+            for (id, job) in written {
                 let (files, written) = job.write(&checkpoints, epoch).await?;
                 manifest.jobs.insert(id, files);
                 bytes += written;
@@ -238,7 +224,7 @@ impl Pipeline {
             bytes += checkpoints.publish(&manifest, paused).await?;
             Ok((manifest, bytes))
         });
-        self.writing = Some(Writing { begun_us, at_us, task });
+        self.writing = Some(Writing { begun_us, at_us, saved, task });
         Ok(())
     }
 
@@ -247,12 +233,12 @@ impl Pipeline {
         let Some(mut writing) = self.writing.take_if(|writing| wait || writing.task.is_finished()) else {
             return Ok(());
         };
-        let (begun_us, at_us) = (writing.begun_us, writing.at_us);
+        let (begun_us, at_us, saved) = (writing.begun_us, writing.at_us, std::mem::take(&mut writing.saved));
         let (manifest, bytes) = (&mut writing.task).await.map_err(|error| Error::Internal(error.to_string()))??;
         self.epoch = manifest.epoch;
-        for (id, files) in &manifest.jobs {
-            if let Some(view) = self.views.get_mut(id) {
-                view.files = files.clone();
+        for (id, at) in saved {
+            if let (Some(view), Some(files)) = (self.views.get_mut(&id), manifest.jobs.get(&id)) {
+                (view.files, view.saved) = (files.clone(), Some(at));
             }
         }
         if let Some(old) = self.manifest.replace(manifest) {
@@ -266,6 +252,39 @@ impl Pipeline {
             .record(duration_us as f64 / 1e6);
         metrics::counter!("ebap_checkpoint_bytes_total", "stream" => self.name().to_owned()).increment(bytes);
         Ok(())
+    }
+
+    /// Of every job the files there are, and what is to be written. Those that do not run are among them.
+    fn take_jobs(&mut self, epoch: Epoch) -> Result<(BTreeMap<u64, JobFiles>, Vec<(u64, JobWrite)>)> {
+        let (mut named, mut written) = (BTreeMap::new(), Vec::new());
+        let now = Held { position: self.position.clone(), watermark: self.watermarks.current().0 };
+        let check_memory = epoch.0.is_multiple_of(MEMORY_CHECK_EPOCHS) || !self.flushes.is_empty();
+        for (id, view) in &mut self.views {
+            if let ViewState::Running(job) = &view.state
+                && check_memory
+            {
+                match job.check_memory() {
+                    Ok(bytes) => view.memory_bytes = Some(bytes),
+                    Err(error) => view.fail(&error),
+                }
+            }
+            let base = view.base_due || base_pays(&view.files, self.runtime.config.deltas_max);
+            let (job, at, held) = match &mut view.state {
+                ViewState::Running(job) => (job, now.clone(), None),
+                ViewState::Paused(Some((job, at))) if view.saved.as_ref() != Some(at) => {
+                    (job, at.clone(), Some(at.clone()))
+                }
+                _ => {
+                    if let Some(saved) = &view.saved {
+                        named.insert(*id, JobFiles { held: Some(saved.clone()), ..view.files.clone() });
+                    }
+                    continue;
+                }
+            };
+            written.push((*id, JobWrite::take(job, &view.files, base, at, held)?));
+            view.base_due = false;
+        }
+        Ok((named, written))
     }
 
     fn take_late_log(&mut self, epoch: Epoch, beside: &mut Vec<(String, Vec<u8>)>) -> Result<Vec<String>> {
@@ -316,6 +335,8 @@ struct JobWrite {
     id: ebap_catalog::ObjectId,
     /// What there was before.
     files: JobFiles,
+    /// The moment it is of.
+    at: Held,
     what: JobPart,
 }
 
@@ -325,16 +346,16 @@ enum JobPart {
 }
 
 impl JobWrite {
-    fn take(job: &mut ViewJob, files: &JobFiles, base: bool) -> Result<Self> {
+    fn take(job: &mut ViewJob, files: &JobFiles, base: bool, at: Held, held: Option<Held>) -> Result<Self> {
         let what = if base { JobPart::Base(job.snapshot()?) } else { JobPart::Delta(job.take_delta()?) };
         let accounting = job.accounting.clone();
         let files = if base { JobFiles::default() } else { files.clone() };
-        Ok(Self { id: job.id, files: JobFiles { accounting, ..files }, what })
+        Ok(Self { id: job.id, files: JobFiles { accounting, held, ..files }, at, what })
     }
 
     /// Gives the files of the job, and the bytes written.
     async fn write(self, checkpoints: &CheckpointStore, epoch: Epoch) -> Result<(JobFiles, u64)> {
-        let Self { id, mut files, what } = self;
+        let Self { id, mut files, what, .. } = self;
         let mut bytes = 0;
         let name = |part: &str| format!("{:012}-{id}-{part}.arrow", epoch.0);
         match what {

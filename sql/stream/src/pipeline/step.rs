@@ -33,14 +33,14 @@ impl Pipeline {
         if !splits.is_empty() {
             self.dirty = true;
             let step = StepBatch { splits, position: self.position.clone() };
-            self.run_jobs(&step, now_us).await;
+            self.run_jobs(&step).await;
             // Jobs have the step; now readers of the position may rely on it.
             self.runtime.published.send_replace(self.position.clone());
         }
         let advanced = self.watermarks.advance(now_us);
         if advanced > watermark {
             self.dirty = true;
-            self.close_windows(advanced.0, now_us).await;
+            self.close_windows(advanced.0).await;
         }
         Ok(())
     }
@@ -79,32 +79,34 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn run_jobs(&mut self, step: &StepBatch, now_us: i64) {
+    async fn run_jobs(&mut self, step: &StepBatch) {
+        let clock = self.runtime.clock.as_ref();
         for view in self.views.values_mut() {
             let ViewState::Running(job) = &mut view.state else { continue };
             let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
             match job.process(step, wanted) {
                 Ok(changes) => {
                     for sink in &mut view.sinks {
-                        sink.write(&changes, &step.position, now_us).await;
+                        sink.write(&changes, &step.position, clock).await;
                     }
                 }
                 Err(error) => view.fail(&error),
             }
         }
         for sink in self.sinks.values_mut() {
-            sink.write(step, now_us).await;
+            sink.write(step, clock).await;
         }
     }
 
-    async fn close_windows(&mut self, watermark: i64, now_us: i64) {
+    async fn close_windows(&mut self, watermark: i64) {
+        let clock = self.runtime.clock.as_ref();
         for view in self.views.values_mut() {
             let ViewState::Running(job) = &mut view.state else { continue };
             let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
             match job.advance(watermark, wanted) {
                 Ok(changes) => {
                     for sink in &mut view.sinks {
-                        sink.write(&changes, &self.position, now_us).await;
+                        sink.write(&changes, &self.position, clock).await;
                     }
                 }
                 Err(error) => view.fail(&error),

@@ -12,12 +12,13 @@ use std::{
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, new_null_array},
     datatypes::{DataType, FieldRef, Fields},
+    util::display::array_value_to_string,
 };
 use async_trait::async_trait;
 use ebap_connector::{
-    ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, Offset, Position, Records,
-    Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened, Source, SourceContext, SourceReader, SplitBounds,
-    SplitId, SplitState, SplitStatus, Wanted,
+    ChangeBatch, ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, Offset, Position,
+    Records, Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened, Source, SourceContext, SourceReader,
+    SplitBounds, SplitId, SplitState, SplitStatus, Wanted,
 };
 use parking_lot::Mutex;
 
@@ -27,6 +28,8 @@ pub(super) struct Outside {
     splits: Mutex<BTreeMap<SplitId, Vec<String>>>,
     /// Rows and position, replaced in one act as a transactional system does.
     pub(super) committed: Mutex<(Vec<RecordBatch>, Option<Position>)>,
+    /// What sinks on views have put, by key: the row as text.
+    pub(super) values: Mutex<BTreeMap<String, String>>,
     /// Of the newest sink that was opened: an older one may still run for a moment after a kill.
     incarnation: AtomicU64,
 }
@@ -54,8 +57,8 @@ impl ConnectorRegistry for TestConnectors {
     }
 
     fn sink(&self, _: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {
-        let incarnation = context.incarnation;
-        Ok(Box::new(Keeper { outside: Arc::downgrade(&self.0), pending: Vec::new(), incarnation }))
+        let (incarnation, key) = (context.incarnation, context.upsert_key.clone());
+        Ok(Box::new(Keeper { outside: Arc::downgrade(&self.0), pending: Vec::new(), key, incarnation }))
     }
 }
 
@@ -173,7 +176,14 @@ fn only_wanted(wanted: &Wanted, fields: &Fields, columns: &[ArrayRef]) -> Vec<Ar
 struct Keeper {
     outside: Weak<Outside>,
     pending: Vec<RecordBatch>,
+    key: Vec<usize>,
     incarnation: u64,
+}
+
+/// A row's columns as text.
+fn text(batch: &RecordBatch, row: usize, columns: &[usize]) -> String {
+    let one = |at: &usize| array_value_to_string(batch.column(*at), row).unwrap_or_default();
+    columns.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 #[async_trait]
@@ -187,8 +197,19 @@ impl Sink for Keeper {
     }
 
     async fn write(&mut self, input: SinkInput, _: &Position) -> Result<()> {
-        if let SinkInput::Rows(batch) = input {
-            self.pending.push(batch);
+        match input {
+            SinkInput::Rows(batch) => self.pending.push(batch),
+            SinkInput::Changes(ChangeBatch { deletes, inserts }) => {
+                let outside = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?;
+                let mut values = outside.values.lock();
+                for row in 0..deletes.num_rows() {
+                    values.remove(&text(&deletes, row, &self.key));
+                }
+                let all: Vec<usize> = (0..inserts.num_columns()).collect();
+                for row in 0..inserts.num_rows() {
+                    values.insert(text(&inserts, row, &self.key), text(&inserts, row, &all));
+                }
+            }
         }
         Ok(())
     }

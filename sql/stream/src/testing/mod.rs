@@ -1,6 +1,7 @@
 //! An engine over a source and a sink that a test holds in its hands.
 
 mod aggregate_tests;
+mod alter_tests;
 mod connectors;
 mod loop_tests;
 mod rig;

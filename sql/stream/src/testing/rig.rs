@@ -17,7 +17,7 @@ pub(super) struct Rig {
     store: Arc<dyn ObjectStore>,
     catalog: Catalog,
     engine: Option<Arc<Engine>>,
-    config: EngineConfig,
+    pub(super) config: EngineConfig,
 }
 
 impl Rig {

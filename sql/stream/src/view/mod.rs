@@ -301,15 +301,17 @@ impl ViewJob {
         Ok(out)
     }
 
+    /// Bytes of state and rows.
+    ///
     /// # Errors
-    /// `Memory` where the state has outgrown its bound.
-    pub(crate) fn check_memory(&self) -> Result<()> {
-        match &self.kind {
-            Kind::Groups { state, .. } if state.bytes() > self.state_bytes_max => {
-                Err(self.too_large("bytes of state", self.state_bytes_max))
-            }
-            _ => Ok(()),
-        }
+    /// `Memory` where they have outgrown their bound.
+    pub(crate) fn check_memory(&self) -> Result<usize> {
+        let state = match &self.kind {
+            Kind::Groups { state, .. } => state.bytes(),
+            Kind::Rows | Kind::Keyed { .. } => 0,
+        };
+        let bytes = state + self.store.bytes();
+        if bytes > self.state_bytes_max { Err(self.too_large("bytes", self.state_bytes_max)) } else { Ok(bytes) }
     }
 
     pub(crate) fn state_groups(&self) -> usize {

@@ -70,6 +70,12 @@ impl ViewStore {
         self.inner.read().index.len()
     }
 
+    /// Memory of the rows.
+    pub(crate) fn bytes(&self) -> usize {
+        let segments: Vec<Segment> = self.inner.read().segments.values().cloned().collect();
+        segments.iter().map(|segment| segment.rows.batch.get_array_memory_size()).sum()
+    }
+
     /// Takes rows away and puts rows in, in one act. Gives the ids of the new rows, in order.
     pub(crate) fn apply(&self, gone: &[RowId], came: RecordBatch, times: Vec<i64>) -> Result<Vec<RowId>> {
         let mut inner = self.inner.write();

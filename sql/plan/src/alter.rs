@@ -1,0 +1,120 @@
+//! What `ALTER` does to the catalog.
+//!
+//! `PAUSE` and `RESUME` are facts of the catalog, so a restart keeps them; the engine does what they say.
+//! `SWAP WITH` exchanges the names of two views. What is defined by a name follows the name: queries, and
+//! sinks `FROM` it, which go on with the rows of the view that now has it.
+
+use arrow::datatypes::{Field, Schema};
+use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
+
+use crate::{
+    AlterAction, Applied, Error, Result,
+    apply::{canonical, reparse, wrong_kind},
+    error::{postgres_type, unknown},
+    planner::plan_catalog,
+};
+
+pub(crate) fn alter(
+    catalog: &Catalog,
+    kind: ObjectKind,
+    name: &str,
+    if_exists: bool,
+    action: &AlterAction,
+) -> Result<Applied> {
+    let tag = format!("ALTER {}", kind.to_string().to_uppercase());
+    let mut next = catalog.clone();
+    let mut notices = Vec::new();
+    if if_exists && catalog.find(kind, name).is_none() && catalog.relation(name).is_none() {
+        notices.push(format!("{kind} \"{name}\" does not exist, skipping"));
+        return Ok(Applied { catalog: next, tag, notices });
+    }
+    let id = find(catalog, kind, name)?.id;
+    match action {
+        AlterAction::Pause => {
+            if let Some(object) = next.get_mut(id) {
+                if object.paused {
+                    notices.push(format!("{kind} \"{name}\" is paused already"));
+                }
+                object.paused = true;
+            }
+        }
+        AlterAction::Resume => {
+            if let Some(object) = next.get_mut(id) {
+                object.paused = false;
+                object.resumes += 1;
+            }
+        }
+        AlterAction::SwapWith(other) => {
+            let other = find(catalog, kind, other)?.id;
+            swap(&mut next, id, other)?;
+        }
+    }
+    Ok(Applied { catalog: next, tag, notices })
+}
+
+fn find<'a>(catalog: &'a Catalog, kind: ObjectKind, name: &str) -> Result<&'a Object> {
+    catalog.find(kind, name).ok_or_else(|| match catalog.relation(name).filter(|_| kind.is_relation()) {
+        Some(other) => wrong_kind(name, kind, other, "ALTER", "change"),
+        None => unknown(kind, name),
+    })
+}
+
+fn swap(next: &mut Catalog, one: ObjectId, other: ObjectId) -> Result<()> {
+    if one == other {
+        return Err(Error::new("42P16", "a materialized view cannot be swapped with itself"));
+    }
+    check_dependents(next, one, other)?;
+    next.swap_names(one, other);
+    for id in [one, other] {
+        let Some(object) = next.get_mut(id) else { continue };
+        let (mut create, _) = reparse(object)?;
+        create.name.clone_from(&object.name);
+        object.sql = canonical(&create);
+    }
+    // What follows the names must still have a plan.
+    plan_catalog(next).map(|_| ())
+}
+
+/// What depends on one of the views goes on with the rows of the other: it must find the same columns there,
+/// and positions of the same stream.
+fn check_dependents(catalog: &Catalog, one: ObjectId, other: ObjectId) -> Result<()> {
+    let first_of = |view: ObjectId| catalog.dependents(view).next().map(|dependent| (view, dependent));
+    let Some((of, dependent)) = first_of(one).or_else(|| first_of(other)) else { return Ok(()) };
+    let plans = plan_catalog(catalog)?;
+    let view = |id| plans.views.iter().find(|view| view.id == id);
+    let (Some(first), Some(second)) = (view(one), view(other)) else { return Ok(()) };
+    let refused = |code, what: String| {
+        let (kind, name) = (dependent.kind, &dependent.name);
+        let of = view(of).map(|view| view.name.clone()).unwrap_or_default();
+        let error = Error::new(code, format!("cannot swap \"{}\" with \"{}\": {what}", first.name, second.name));
+        let error = error.detail(format!("The {kind} \"{name}\" depends on \"{of}\", and would follow the name."));
+        error.hint(format!("Drop the {kind}, swap, and create the {kind} again."))
+    };
+    if first.source != second.source {
+        let (one, other) = (&first.source_name, &second.source_name);
+        return Err(refused("0A000", format!("they read different streams, \"{one}\" and \"{other}\"")));
+    }
+    if let Some(difference) = difference(&first.schema, &second.schema) {
+        return Err(refused("42P16", difference));
+    }
+    if first.upsert_key != second.upsert_key {
+        return Err(refused("42P16", "their rows are identified by different columns".to_owned()));
+    }
+    Ok(())
+}
+
+fn difference(first: &Schema, second: &Schema) -> Option<String> {
+    if first.fields().len() != second.fields().len() {
+        return Some(format!("they have {} and {} columns", first.fields().len(), second.fields().len()));
+    }
+    let type_of = |field: &Field| postgres_type(&field.data_type().to_string());
+    first.fields().iter().zip(second.fields()).find_map(|(one, other)| {
+        if one.name() != other.name() {
+            return Some(format!("column \"{}\" of one is \"{}\" of the other", one.name(), other.name()));
+        }
+        let different = one.data_type() != other.data_type();
+        different.then(|| {
+            format!("column \"{}\" is {} in one and {} in the other", one.name(), type_of(one), type_of(other))
+        })
+    })
+}
