@@ -71,7 +71,9 @@ impl Pipeline {
     fn catch_up(&self, job: CatchUpJob, from: Option<Position>) {
         let (runtime, commands, generation) = (Arc::clone(&self.runtime), self.commands.clone(), self.generation);
         let from = from.unwrap_or_else(|| runtime.start.read().clone());
-        tokio::spawn(catch_up::run(runtime, job, from, commands, generation));
+        let mut catch_ups = self.catch_ups.lock();
+        while catch_ups.try_join_next().is_some() {}
+        catch_ups.spawn(catch_up::run(runtime, job, from, commands, generation));
     }
 
     fn add_sink(&mut self, plan: &Arc<SinkPlan>) {

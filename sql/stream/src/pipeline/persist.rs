@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use ebap_connector::{DeadLetter, Epoch, Position};
 use tokio::sync::mpsc;
 
-use super::{Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, micros};
+use super::{CatchUps, Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, micros};
 use crate::{
     Result,
     accounting::Accounting,
-    checkpoint::{CheckpointStore, JobFiles, Manifest},
+    checkpoint::{CheckpointStore, FORMAT, JobFiles, Manifest, Recovered},
     late_log::{LateLog, LateRuns},
     status::CheckpointInfo,
     view::{Saved, ViewJob, store::ViewStore},
@@ -27,10 +27,11 @@ impl Pipeline {
         runtime: Arc<SourceRuntime>,
         checkpoints: CheckpointStore,
         jobs: &JobSet,
-        commands: mpsc::Sender<Command>,
+        (commands, catch_ups): (mpsc::Sender<Command>, CatchUps),
         generation: u64,
     ) -> Result<Self> {
-        let manifest = checkpoints.newest().await?;
+        let checkpoints = checkpoints.of_new_writer();
+        let Recovered { manifest, after } = checkpoints.recover().await?;
         let now_us = runtime.clock.now_us();
         let plan = Arc::clone(&runtime.plan);
         let delay_us = plan.watermark.map_or(0, |watermark| watermark.delay_us);
@@ -42,6 +43,7 @@ impl Pipeline {
         let mut pipeline = Self {
             checkpoints,
             commands,
+            catch_ups,
             generation,
             incarnation: manifest.as_ref().map_or(0, |manifest| manifest.incarnation) + 1,
             reader: runtime.source.reader().await?,
@@ -55,7 +57,7 @@ impl Pipeline {
             views: BTreeMap::new(),
             sinks: BTreeMap::new(),
             flushes: Vec::new(),
-            epoch: Epoch(0),
+            epoch: after,
             manifest: None,
             dirty: true,
             checkpoint_at_us: now_us,
@@ -66,14 +68,23 @@ impl Pipeline {
         };
         match manifest {
             Some(manifest) => pipeline.recover(manifest, jobs).await?,
-            None => *pipeline.runtime.late_log.write() = LateLog::default(),
+            None => pipeline.begin(),
         }
+        // An earlier start in this process may have published more than this one has read.
+        pipeline.runtime.published.send_replace(pipeline.position.clone());
         pipeline.discover().await?;
         pipeline.set_jobs(jobs).await?;
         // The first epoch of this incarnation fences an older instance before anything is read.
         pipeline.dirty = true;
         pipeline.checkpoint(false).await?;
         Ok(pipeline)
+    }
+
+    /// Nothing is durable: what an earlier start in this process knew is forgotten.
+    fn begin(&mut self) {
+        *self.runtime.late_log.write() = LateLog::default();
+        *self.runtime.start.write() = Position::default();
+        self.runtime.dead_letters.lock().clear();
     }
 
     async fn recover(&mut self, manifest: Manifest, jobs: &JobSet) -> Result<()> {
@@ -84,11 +95,11 @@ impl Pipeline {
         }
         log.rewind(&manifest.position);
         *self.runtime.late_log.write() = log;
-        if let Some(file) = &manifest.dead_letters {
-            let saved: Vec<SavedLetter> = self.checkpoints.read_json(file).await?;
-            *self.runtime.dead_letters.lock() = saved.into_iter().map(SavedLetter::into_letter).collect();
-        }
-        self.epoch = manifest.epoch;
+        let saved: Vec<SavedLetter> = match &manifest.dead_letters {
+            Some(file) => self.checkpoints.read_json(file).await?,
+            None => Vec::new(),
+        };
+        *self.runtime.dead_letters.lock() = saved.into_iter().map(SavedLetter::into_letter).collect();
         self.accounting = manifest.accounting.clone();
         self.watermarks.restore(&manifest.watermarks, now_us);
         *self.runtime.start.write() = manifest.start.clone();
@@ -147,10 +158,12 @@ impl Pipeline {
     pub(super) async fn checkpoint(&mut self, force: bool) -> Result<()> {
         let begun_us = self.runtime.clock.monotonic_us();
         let now_us = self.runtime.clock.now_us();
-        let paused = now_us - self.checkpoint_at_us > PAUSE_US;
-        self.checkpoint_at_us = now_us + micros(self.runtime.config.checkpoint_interval);
+        let due_us = std::mem::replace(
+            &mut self.checkpoint_at_us,
+            now_us.saturating_add(micros(self.runtime.config.checkpoint_interval)),
+        );
         if self.dirty {
-            let bytes = self.write_epoch(paused).await?;
+            let bytes = self.write_epoch(due_us).await?;
             self.dirty = false;
             let duration_us = self.runtime.clock.monotonic_us() - begun_us;
             let checkpoint = CheckpointInfo { epoch: self.epoch.0, at_us: now_us, duration_us, bytes };
@@ -178,7 +191,7 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn write_epoch(&mut self, paused: bool) -> Result<u64> {
+    async fn write_epoch(&mut self, due_us: i64) -> Result<u64> {
         let epoch = self.epoch.next();
         let mut bytes = 0;
         let dead_letter_token = match &mut self.dead_letters {
@@ -202,7 +215,7 @@ impl Pipeline {
             jobs.insert(*id, view.files.clone());
         }
         let manifest = Manifest {
-            format: 1,
+            format: FORMAT,
             epoch,
             incarnation: self.incarnation,
             start: self.runtime.start.read().clone(),
@@ -215,7 +228,11 @@ impl Pipeline {
             jobs,
             sinks: self.sinks.iter().map(|(id, sink)| (*id, sink.counted().clone())).collect(),
         };
-        bytes += self.checkpoints.publish(&manifest, paused).await?;
+        bytes += self.checkpoints.publish(&manifest).await?;
+        // The pause may have been in the middle of the put, so the clock is asked behind it.
+        if self.runtime.clock.now_us() - due_us > PAUSE_US {
+            self.checkpoints.look_behind(epoch).await?;
+        }
         self.epoch = epoch;
         if let Some(old) = self.manifest.replace(manifest) {
             let kept: std::collections::HashSet<&String> = self.manifest.iter().flat_map(Manifest::files).collect();
@@ -240,7 +257,7 @@ impl Pipeline {
                 fresh
             }
         };
-        let file = format!("{:012}-late.json", epoch.0);
+        let file = self.checkpoints.file(epoch, "late.json");
         self.checkpoints.write_json(&file, &runs).await?;
         files.push(file);
         Ok(files)
@@ -251,7 +268,7 @@ impl Pipeline {
             return Ok(self.manifest.as_ref().and_then(|manifest| manifest.dead_letters.clone()));
         }
         let letters: Vec<SavedLetter> = self.runtime.dead_letters.lock().iter().map(SavedLetter::new).collect();
-        let file = format!("{:012}-dead-letters.json", epoch.0);
+        let file = self.checkpoints.file(epoch, "dead-letters.json");
         self.checkpoints.write_json(&file, &letters).await?;
         self.dead_letters_changed = false;
         Ok(Some(file))
@@ -280,7 +297,7 @@ async fn write_job(
             if batches.iter().all(|batch| batch.num_rows() == 0) {
                 continue;
             }
-            let file = format!("{:012}-{}-{part}.arrow", epoch.0, job.id);
+            let file = checkpoints.file(epoch, &format!("{}-{part}.arrow", job.id));
             bytes += checkpoints.write_batches(&file, batches).await?;
             match part {
                 "state" => files.state = Some(file),
@@ -292,7 +309,7 @@ async fn write_job(
     }
     let delta = job.take_delta();
     if !delta.is_empty() {
-        let file = format!("{:012}-{}-delta.arrow", epoch.0, job.id);
+        let file = checkpoints.file(epoch, &format!("{}-delta.arrow", job.id));
         bytes = checkpoints.write_batches(&file, &delta).await?;
         files.deltas.push(file);
         files.delta_bytes += bytes;
