@@ -1,5 +1,7 @@
 //! An engine over a source and a sink that a test holds in its hands.
 
 mod connectors;
+mod format_tests;
 mod loop_tests;
 mod rig;
+mod sim;
