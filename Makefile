@@ -15,7 +15,7 @@ EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
 # What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
 SERVICES := redis kafka iceberg-rest trino minio
 
-.PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test bench stack-install stack-up stack-down
+.PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test test-long bench stack-install stack-up stack-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,11 @@ slt recovery e2e: build
 # In one shell, so that the services are fetched and built while cargo compiles.
 test: ## everything, fast things first
 	@bash tests/run-all.sh
+
+# As `unit` and `recovery`, with more seeds and more kills.
+test-long: build ## 1,000 simulated seeds, and the real binary killed 200 times
+	EBAP_SIM_SEEDS=1000 cargo test --locked --workspace --lib -- --nocapture sim::
+	EBAP_RECOVERY_KILLS=200 EBAP_BIN=$(EBAP) cargo test --locked --workspace --test recovery
 
 bench: deps ## events/s and latency against real Kafka, one JSON line per run
 	cargo build --locked --release -p ebap-server -p ebap-bench-macro

@@ -14,7 +14,8 @@
 //!   (`version`, a number that grows with the input position), and a value is replaced only by one
 //!   at least as new. It also stores, **before** the values themselves, the position up to which it
 //!   has published; `open` reads it back. After a crash the engine replays without writing until it
-//!   has read at least that far, then writes every row of the view once and goes on with changes.
+//!   has read at least that far, then writes every row of the view once, has the sink `sweep` what is
+//!   outside and was not among them, and goes on with changes.
 //!
 //! # Invariants
 //! - `write` may buffer within a fixed bound and must wait when it is full: that is back pressure.
@@ -93,6 +94,13 @@ pub trait Sink: Send {
     /// Takes the output of one step. `position` lies behind the records it was computed from;
     /// its `version()` is the version of the values.
     async fn write(&mut self, input: SinkInput, position: &Position) -> Result<()>;
+
+    /// On a view, when every row of it has been written since `open`: what this sink once put outside
+    /// and has not written again belongs to no row any more and goes. A row may have left the view while
+    /// nothing could be written, and a value may come from steps that a crash undid.
+    async fn sweep(&mut self, _position: &Position) -> Result<()> {
+        Ok(())
+    }
 
     /// Called between two steps, at least at every epoch. Returns the position up to which all is
     /// visible outside, where that has changed. `force` (a `FLUSH`, a shutdown) makes all visible now;

@@ -47,8 +47,9 @@ return 'ok'"
     )
 }
 
-/// `KEYS` control key and row key, `ARGV` incarnation, version, TTL in ms, then field and value in turn.
-/// The whole hash is replaced, so that a column which became NULL does not keep its old value.
+/// `KEYS` control key, row key and index, `ARGV` incarnation, version, TTL in ms, then field and value in turn.
+/// The whole hash is replaced, so that a column which became NULL does not keep its old value. The index holds
+/// the row keys of this sink by when they expire, and forgets those that have.
 pub(crate) fn put() -> String {
     format!(
         "{GREATER}{OURS}
@@ -58,17 +59,23 @@ redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], '_version', ARGV[2])
 for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now))
+redis.call('ZADD', KEYS[3], string.format('%.0f', now + ARGV[3]), KEYS[2])
+redis.call('PEXPIRE', KEYS[3], ARGV[3])
 return 'ok'"
     )
 }
 
-/// `KEYS` control key and row key, `ARGV` incarnation, version.
+/// `KEYS` control key, row key and index, `ARGV` incarnation, version.
 pub(crate) fn remove() -> String {
     format!(
         "{GREATER}{OURS}
 local stored = redis.call('HGET', KEYS[2], '_version')
 if stored and greater(stored, ARGV[2]) then return 'ok' end
 redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[3], KEYS[2])
 return 'ok'"
     )
 }

@@ -1,6 +1,10 @@
 //! The sink itself: options, connection, batches. Must not print the URL, which may hold a password.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -59,6 +63,9 @@ pub fn sink(context: &SinkContext) -> Result<Box<dyn Sink>> {
     };
     Ok(Box::new(RedisSink {
         control_key: format!("ebap:sink:{}", context.id),
+        index_key: format!("ebap:sink:{}:rows", context.id),
+        written: Some(HashSet::new()),
+        hasher: RandomState::new(),
         incarnation: context.incarnation.to_string(),
         fields: context.schema.fields().iter().map(|field| field.name().clone()).collect(),
         key,
@@ -78,6 +85,11 @@ fn millis(duration: Duration) -> u64 {
 
 struct RedisSink {
     control_key: String,
+    /// Keys of the rows that are there, by when they expire.
+    index_key: String,
+    /// Hashes of the keys written since `open`, until they have been swept around.
+    written: Option<HashSet<u64>>,
+    hasher: RandomState,
     incarnation: String,
     fields: Vec<String>,
     key: KeyTemplate,
@@ -126,6 +138,7 @@ impl Sink for RedisSink {
             }
         }
         self.connection = Some(connection);
+        self.written = Some(HashSet::new());
         Ok(SinkOpened { position: (!position.0.is_empty()).then_some(position) })
     }
 
@@ -143,9 +156,11 @@ impl Sink for RedisSink {
             if kept.contains(key.as_str()) {
                 continue;
             }
-            let invocation = [self.control_key.as_str(), key.as_str(), self.incarnation.as_str(), version.as_str()];
-            pending.add_command(evalsha(&self.remove, 2, &invocation));
+            pending.add_command(self.remove_command(&key, &version));
             self.send_if_full(&mut pending).await?;
+        }
+        if let Some(written) = &mut self.written {
+            written.extend(keys.iter().map(|key| self.hasher.hash_one(key)));
         }
         for (row, key) in keys.iter().enumerate() {
             let command = self.put_command(&inserts, row, key, &version)?;
@@ -153,6 +168,33 @@ impl Sink for RedisSink {
             self.send_if_full(&mut pending).await?;
         }
         self.send(&mut pending).await
+    }
+
+    async fn sweep(&mut self, position: &Position) -> Result<()> {
+        let Some(written) = self.written.take() else { return Ok(()) };
+        let version = position.version().to_string();
+        let (mut cursor, mut pending) = (0_u64, Pipeline::new());
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Err(Error::internal("a redis sink was swept before it was opened"));
+            };
+            let mut scan = redis::cmd("ZSCAN");
+            scan.arg(&self.index_key).arg(cursor).arg("COUNT").arg(PIPELINE_COMMANDS_MAX);
+            let (next, found): (u64, Vec<(String, String)>) = match scan.query_async(connection).await {
+                Ok(answer) => answer,
+                Err(error) => return Err(self.failed(&error)),
+            };
+            for (key, _) in found {
+                if !written.contains(&self.hasher.hash_one(&key)) {
+                    pending.add_command(self.remove_command(&key, &version));
+                    self.send_if_full(&mut pending).await?;
+                }
+            }
+            if next == 0 {
+                return self.send(&mut pending).await;
+            }
+            cursor = next;
+        }
     }
 
     async fn checkpoint(&mut self, _epoch: Epoch, position: &Position, _force: bool) -> Result<Option<Position>> {
@@ -172,7 +214,8 @@ impl RedisSink {
     }
 
     fn put_command(&self, batch: &RecordBatch, row: usize, key: &str, version: &str) -> Result<Cmd> {
-        let mut command = evalsha(&self.put, 2, &[self.control_key.as_str(), key, &self.incarnation, version]);
+        let arguments = [self.control_key.as_str(), key, &self.index_key, &self.incarnation, version];
+        let mut command = evalsha(&self.put, 3, &arguments);
         command.arg(self.ttl_ms);
         let mut value = String::new();
         for (name, column) in self.fields.iter().zip(batch.columns()) {
@@ -186,6 +229,10 @@ impl RedisSink {
         Ok(command)
     }
 
+    fn remove_command(&self, key: &str, version: &str) -> Cmd {
+        evalsha(&self.remove, 3, &[self.control_key.as_str(), key, &self.index_key, &self.incarnation, version])
+    }
+
     async fn send_if_full(&mut self, pending: &mut Pipeline) -> Result<()> {
         if pending.len() >= PIPELINE_COMMANDS_MAX { self.send(pending).await } else { Ok(()) }
     }
@@ -194,6 +241,9 @@ impl RedisSink {
         let Some(connection) = &mut self.connection else {
             return Err(Error::internal("a redis sink was written to before it was opened"));
         };
+        if pending.is_empty() {
+            return Ok(());
+        }
         let answers: Vec<String> = match pending.query_async(connection).await {
             Ok(answers) => answers,
             Err(error) => return Err(self.failed(&error)),

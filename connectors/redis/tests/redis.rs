@@ -161,6 +161,31 @@ async fn a_newer_incarnation_fences_an_older_one() {
 }
 
 #[tokio::test]
+async fn what_is_not_written_again_after_opening_is_swept_away() {
+    let (url, mut redis) = database(8).await;
+    redis.set("activity:1m:theirs", "of somebody else").await.expect("set");
+    let mut old = sink(&url, 1);
+    old.open().await.expect("open");
+    let names: Vec<_> = (0..2_500).map(|n| n.to_string()).collect();
+    let values: Vec<_> = names.iter().map(|name| (name.as_str(), Some(1))).collect();
+    old.write(changes(&[], &values), &position(&[("0", 10)])).await.expect("write");
+    let mut new = sink(&url, 2);
+    new.open().await.expect("open");
+    // The whole view as it is now, in two parts, at the very position that was published before.
+    let at = position(&[("0", 10)]);
+    new.write(changes(&[], &values[..3]), &at).await.expect("write");
+    new.write(changes(&[], &[("eu", Some(2))]), &at).await.expect("write");
+    new.sweep(&at).await.expect("sweep");
+    let mut keys = redis.keys("activity:*").await.expect("keys");
+    keys.sort();
+    assert_eq!(keys, ["activity:1m:0", "activity:1m:1", "activity:1m:2", "activity:1m:eu", "activity:1m:theirs"]);
+    // Later changes are changes and no whole view.
+    new.write(changes(&[], &[("eu", Some(3))]), &position(&[("0", 11)])).await.expect("write");
+    new.sweep(&position(&[("0", 11)])).await.expect("nothing to sweep");
+    assert_eq!(redis.keys("activity:*").await.expect("keys").len(), 5);
+}
+
+#[tokio::test]
 async fn a_server_that_lost_its_memory_is_opened_again() {
     let (url, mut redis) = database(6).await;
     let mut sink = sink(&url, 1);

@@ -121,20 +121,19 @@ pub(crate) enum CatchUpEnd {
     Failed { id: ObjectId, counted: Counted, error: Error },
 }
 
-/// Starts a catch-up from there. The loop gets its end as a command.
+/// A catch-up from there, to be spawned. The loop gets its end as a command.
 pub(crate) fn start(
     runtime: &Arc<SourceRuntime>,
     job: CatchUpJob,
     from: Position,
     commands: &mpsc::Sender<Command>,
     generation: u64,
-) -> CatchUp {
+) -> (CatchUp, impl Future<Output = ()> + Send + use<>) {
     let progress = Arc::new(Progress::default());
     progress.from.store(from.version(), Ordering::Relaxed);
     progress.at.store(from.version(), Ordering::Relaxed);
     let (runtime, commands, seen) = (Arc::clone(runtime), commands.clone(), Arc::clone(&progress));
-    tokio::spawn(async move { run(runtime, job, from, (commands, generation), &seen).await });
-    CatchUp(progress)
+    (CatchUp(progress), async move { run(runtime, job, from, (commands, generation), &seen).await })
 }
 
 /// Runs until the job may join, or shall stop. `generation` tells the loop which of its starts this belongs to.

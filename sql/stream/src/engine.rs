@@ -45,6 +45,7 @@ pub struct Engine {
     /// One change at a time.
     changing: Mutex<()>,
     /// The loops have threads of their own, so that a long query does not hold them up, nor they it.
+    /// None where they run on the caller's.
     threads: Option<Runtime>,
 }
 
@@ -150,9 +151,11 @@ impl Engine {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let running = Running { runtime: Arc::clone(&runtime), commands: commands.clone(), jobs: jobs.clone() };
         self.inner.write().pipelines.insert(source.id, running);
-        if let Some(threads) = &self.threads {
-            threads.spawn(supervise(runtime, checkpoints, jobs, (commands, inbox)));
-        }
+        let pipeline = supervise(runtime, checkpoints, jobs, (commands, inbox));
+        match &self.threads {
+            Some(threads) => threads.spawn(pipeline),
+            None => tokio::spawn(pipeline),
+        };
         Ok(())
     }
 
@@ -260,6 +263,17 @@ impl Engine {
 
 #[cfg(test)]
 impl Engine {
+    /// An engine whose loops run on the thread of whoever calls it, for simulations.
+    pub(crate) fn on_this_thread(
+        config: EngineConfig,
+        store: Arc<dyn ObjectStore>,
+        connectors: Arc<dyn ConnectorRegistry>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let (inner, changing) = (RwLock::default(), Mutex::default());
+        Arc::new(Self { config, store, connectors, clock, inner, changing, threads: None })
+    }
+
     /// Ends every loop where it stands and returns when none runs any more.
     pub(crate) fn kill(self: Arc<Self>) {
         let mut engine = Self::into_last(self);

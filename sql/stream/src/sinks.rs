@@ -242,7 +242,7 @@ impl ViewSink {
             let deletes = RecordBatch::new_empty(inserts.schema());
             sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await?;
         }
-        Ok(())
+        sink.sweep(position).await
     }
 
     pub(crate) async fn write(&mut self, changes: &[ChangeBatch], position: &Position, clock: &dyn Clock) {

@@ -5,7 +5,8 @@
 //! one gets `Fenced` and stops.
 
 mod manifest;
+mod recover;
 mod store;
 
 pub(crate) use manifest::{FORMAT, Held, JobFiles, Manifest};
-pub(crate) use store::CheckpointStore;
+pub(crate) use store::{CheckpointStore, Recovered};

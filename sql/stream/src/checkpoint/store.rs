@@ -1,6 +1,10 @@
 //! Files of one pipeline on the object store.
 
-use std::{io::Cursor, sync::Arc};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io::Cursor,
+    sync::Arc,
+};
 
 use arrow::array::RecordBatch;
 use arrow_ipc::{
@@ -9,11 +13,15 @@ use arrow_ipc::{
     writer::{IpcWriteOptions, StreamWriter},
 };
 use bytes::Bytes;
+use ebap_connector::Epoch;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
 use serde::de::DeserializeOwned;
 
-use super::manifest::{FORMAT, Manifest};
+use super::{
+    manifest::{FORMAT, Manifest},
+    recover::{Decision, Found, decide},
+};
 use crate::{Error, Result};
 
 /// Manifests younger than this many epochs stay: an instance that slept must still find its number
@@ -26,31 +34,101 @@ pub(crate) struct CheckpointStore {
     prefix: Path,
     /// Name of the stream, for errors.
     name: String,
+    /// Part of the name of every file of state, so that two writers never write the same one.
+    writer: u64,
+}
+
+/// The epoch to open, and the number of the newest that was ever begun.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) after: Epoch,
 }
 
 impl CheckpointStore {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, id: u64, name: &str) -> Self {
-        Self { store, prefix: Path::from("pipelines").join(id.to_string()), name: name.to_owned() }
+        Self { store, prefix: Path::from("pipelines").join(id.to_string()), name: name.to_owned(), writer: 0 }
     }
 
-    /// The newest manifest, if there is any.
-    pub(crate) async fn newest(&self) -> Result<Option<Manifest>> {
-        let Some(epoch) = self.epochs().await?.into_iter().max() else { return Ok(None) };
-        let path = self.manifest_path(epoch);
-        let manifest: Manifest = self.read_json_at(&path).await?;
-        if manifest.format > FORMAT {
-            let message = format!("its format is {}, this version reads up to {FORMAT}", manifest.format);
-            return Err(Error::Unreadable { path: path.to_string(), message });
-        }
-        Ok(Some(manifest))
+    /// For another start of the pipeline. A request of an older start, or of another instance, may arrive
+    /// while this one writes the same epoch: under a name of its own it does no harm.
+    pub(crate) fn of_new_writer(&self) -> Self {
+        Self { writer: RandomState::new().build_hasher().finish(), ..self.clone() }
     }
 
-    /// Makes the epoch exist. `look_behind` lists what exists afterwards too: needed after a pause long
-    /// enough for another instance to have passed and cleaned up this very number.
+    /// Name of a file of state.
+    pub(crate) fn file(&self, epoch: Epoch, what: &str) -> String {
+        format!("{:012}-{:016x}-{what}", epoch.0, self.writer)
+    }
+
+    /// What to open.
     ///
     /// # Errors
-    /// `Fenced` where another instance has written this epoch, or a later one.
-    pub(crate) async fn publish(&self, manifest: &Manifest, look_behind: bool) -> Result<u64> {
+    /// `Unreadable` where there is state and none of it can be opened.
+    pub(crate) async fn recover(&self) -> Result<Recovered> {
+        let mut epochs = self.epochs().await?;
+        epochs.sort_unstable();
+        let mut looked = Vec::new();
+        loop {
+            match decide(&looked, !epochs.is_empty()) {
+                Decision::LookFurther => {
+                    let Some(epoch) = epochs.pop() else { continue };
+                    let found = self.look(epoch, looked.is_empty()).await?;
+                    looked.push((epoch, found));
+                }
+                Decision::Begin { after } => return Ok(Recovered { manifest: None, after: Epoch(after) }),
+                Decision::Open { manifest, after } => {
+                    if manifest.epoch.0 < after {
+                        tracing::warn!(
+                            stream = self.name,
+                            epoch = manifest.epoch.0,
+                            after,
+                            "a torn manifest is left out"
+                        );
+                    }
+                    return Ok(Recovered { manifest: Some(*manifest), after: Epoch(after) });
+                }
+                Decision::Refuse { epoch, message } => {
+                    let path = self.manifest_path(epoch).to_string();
+                    return Err(Error::Unreadable { path, message });
+                }
+            }
+        }
+    }
+
+    /// The files of the newest are not asked for: they are read next.
+    async fn look(&self, epoch: u64, newest: bool) -> Result<Found> {
+        /// Enough to tell what an unknown format is.
+        #[derive(serde::Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let bytes = self.read(&self.manifest_path(epoch)).await?;
+        if let Ok(Head { format }) = serde_json::from_slice(&bytes)
+            && format > FORMAT
+        {
+            return Ok(Found::TooNew { format });
+        }
+        let manifest: Manifest = match serde_json::from_slice(&bytes) {
+            Ok(manifest) => manifest,
+            Err(error) => return Ok(Found::Torn { message: error.to_string() }),
+        };
+        let mut complete = true;
+        for file in manifest.files().filter(|_| !newest) {
+            match self.store.head(&self.path(file)).await {
+                Ok(_) => {}
+                Err(object_store::Error::NotFound { .. }) => complete = false,
+                Err(error) => return Err(self.stored(error)),
+            }
+        }
+        Ok(Found::Whole { manifest: Box::new(manifest), complete })
+    }
+
+    /// Makes the epoch exist.
+    ///
+    /// # Errors
+    /// `Fenced` where another instance has written this epoch.
+    pub(crate) async fn publish(&self, manifest: &Manifest) -> Result<u64> {
         let bytes = serde_json::to_vec(manifest).map_err(|error| Error::Internal(error.to_string()))?;
         let (path, size) = (self.manifest_path(manifest.epoch.0), bytes.len() as u64);
         let fenced = || Error::Fenced { name: self.name.clone(), epoch: manifest.epoch.0 };
@@ -66,10 +144,17 @@ impl CheckpointStore {
             }
             Err(error) => return Err(self.stored(error)),
         }
-        if look_behind && self.epochs().await?.into_iter().any(|epoch| epoch > manifest.epoch.0) {
-            return Err(fenced());
-        }
         Ok(size)
+    }
+
+    /// # Errors
+    /// `Fenced` where there is a later epoch: after a pause, another instance may have passed and cleaned
+    /// up the very number that was just written.
+    pub(crate) async fn look_behind(&self, epoch: Epoch) -> Result<()> {
+        if self.epochs().await?.into_iter().any(|later| later > epoch.0) {
+            return Err(Error::Fenced { name: self.name.clone(), epoch: epoch.0 });
+        }
+        Ok(())
     }
 
     pub(crate) async fn write_batches(&self, file: &str, batches: &[RecordBatch]) -> Result<u64> {
@@ -95,7 +180,10 @@ impl CheckpointStore {
     }
 
     pub(crate) async fn read_json<T: DeserializeOwned>(&self, file: &str) -> Result<T> {
-        self.read_json_at(&self.path(file)).await
+        let path = self.path(file);
+        let bytes = self.read(&path).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Unreadable { path: path.to_string(), message: error.to_string() })
     }
 
     /// Deletes files no manifest needs any more. What cannot be deleted is only room lost.
@@ -128,12 +216,6 @@ impl CheckpointStore {
     async fn read(&self, path: &Path) -> Result<Bytes> {
         let found = self.store.get(path).await.map_err(|error| self.stored(error))?;
         found.bytes().await.map_err(|error| self.stored(error))
-    }
-
-    async fn read_json_at<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
-        let bytes = self.read(path).await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Unreadable { path: path.to_string(), message: error.to_string() })
     }
 
     async fn epochs(&self) -> Result<Vec<u64>> {

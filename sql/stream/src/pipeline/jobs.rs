@@ -123,7 +123,11 @@ impl Pipeline {
 
     /// Reads from there on its own until it can join.
     fn catch_up(&self, job: CatchUpJob, from: Position) -> CatchUp {
-        catch_up::start(&self.runtime, job, from, &self.commands, self.generation)
+        let (progress, run) = catch_up::start(&self.runtime, job, from, &self.commands, self.generation);
+        let mut catch_ups = self.catch_ups.lock();
+        while catch_ups.try_join_next().is_some() {}
+        catch_ups.spawn(run);
+        progress
     }
 
     /// The sinks of all views. One whose view is another from now on must take away what only the old view has.

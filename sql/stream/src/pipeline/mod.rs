@@ -20,7 +20,10 @@ use ebap_connector::{
     DeadLetterWriter, Decoder, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, Wanted, time::Backoff,
 };
 use ebap_sql::{Run, SinkPlan, SourceKind, ViewPlan};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 use crate::{
     Error, Result,
@@ -157,6 +160,7 @@ struct Pipeline {
     runtime: Arc<SourceRuntime>,
     checkpoints: CheckpointStore,
     commands: mpsc::Sender<Command>,
+    catch_ups: CatchUps,
     generation: u64,
     incarnation: u64,
     reader: Box<dyn SourceReader>,
@@ -185,6 +189,9 @@ struct Pipeline {
     forget_at_us: i64,
 }
 
+/// Jobs of one start that are behind and read on their own.
+type CatchUps = Arc<parking_lot::Mutex<JoinSet<()>>>;
+
 /// Runs the pipeline until it is stopped; starts it again from its last epoch where that may help.
 pub(crate) async fn supervise(
     runtime: Arc<SourceRuntime>,
@@ -194,21 +201,32 @@ pub(crate) async fn supervise(
 ) {
     let (name, kind) = (runtime.plan.name.clone(), kind_text(runtime.plan.kind));
     let mut backoff = Backoff::new(runtime.config.backoff_first, runtime.config.backoff_max);
+    // Starts in a row that another instance was faster than.
+    let mut outrun = 0;
     for generation in 0.. {
-        let sender = commands.clone();
-        let opened = Pipeline::open(Arc::clone(&runtime), checkpoints.clone(), &jobs, sender, generation).await;
+        let (sender, catch_ups) = (commands.clone(), CatchUps::default());
+        let by = (sender, Arc::clone(&catch_ups));
+        let opened = Pipeline::open(Arc::clone(&runtime), checkpoints.clone(), &jobs, by, generation).await;
+        let started = opened.is_ok();
         let ended = match opened {
             Ok(mut pipeline) => {
                 backoff.reset();
+                outrun = 0;
                 let ended = pipeline.run(&mut inbox, &mut jobs).await;
                 pipeline.fail_flushes(ended.as_ref().err());
                 ended
             }
-            // The older instance was faster once more; the next attempt starts behind what it wrote.
-            Err(Error::Fenced { .. }) if generation < STARTS_MAX => continue,
             Err(error) => Err(error),
         };
+        // They write into the views that the next start clears and fills again.
+        let mut behind = std::mem::take(&mut *catch_ups.lock());
+        behind.shutdown().await;
         let error = match ended {
+            // The older instance was faster once more; the next attempt starts behind what it wrote.
+            Err(Error::Fenced { .. }) if !started && outrun < STARTS_MAX => {
+                outrun += 1;
+                continue;
+            }
             Ok(Ended::Stopped) => return,
             Ok(Ended::Forgotten) => {
                 if let Err(error) = checkpoints.delete_all().await {
@@ -253,6 +271,8 @@ async fn wait_between(
     });
     loop {
         let command = tokio::select! {
+            // In order, so that a simulation plays the same again.
+            biased;
             () = &mut until => return true,
             command = inbox.recv() => command,
         };

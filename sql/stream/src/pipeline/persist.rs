@@ -8,12 +8,12 @@ use ebap_sql::Run;
 use tokio::sync::mpsc;
 
 use super::{
-    Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, Writing, micros, pause::restore,
+    CatchUps, Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, Writing, micros, pause::restore,
 };
 use crate::{
     Error, Result,
     accounting::Accounting,
-    checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest},
+    checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest, Recovered},
     late_log::{LateLog, LateRuns},
     status::CheckpointInfo,
     view::{Saved, ViewJob},
@@ -31,10 +31,11 @@ impl Pipeline {
         runtime: Arc<SourceRuntime>,
         checkpoints: CheckpointStore,
         jobs: &JobSet,
-        commands: mpsc::Sender<Command>,
+        (commands, catch_ups): (mpsc::Sender<Command>, CatchUps),
         generation: u64,
     ) -> Result<Self> {
-        let manifest = checkpoints.newest().await?;
+        let checkpoints = checkpoints.of_new_writer();
+        let Recovered { manifest, after } = checkpoints.recover().await?;
         let now_us = runtime.clock.now_us();
         let plan = Arc::clone(&runtime.plan);
         let delay_us = plan.watermark.map_or(0, |watermark| watermark.delay_us);
@@ -46,6 +47,7 @@ impl Pipeline {
         let mut pipeline = Self {
             checkpoints,
             commands,
+            catch_ups,
             generation,
             incarnation: manifest.as_ref().map_or(0, |manifest| manifest.incarnation) + 1,
             reader: runtime.source.reader().await?,
@@ -61,7 +63,7 @@ impl Pipeline {
             sinks: BTreeMap::new(),
             paused: jobs.run.paused,
             flushes: Vec::new(),
-            epoch: Epoch(0),
+            epoch: after,
             manifest: None,
             writing: None,
             dirty: true,
@@ -73,17 +75,25 @@ impl Pipeline {
         };
         match manifest {
             Some(manifest) => pipeline.recover(manifest, jobs).await?,
-            None => *pipeline.runtime.late_log.write() = LateLog::default(),
+            None => pipeline.begin(),
         }
+        // An earlier start in this process may have published more than this one has read.
+        pipeline.runtime.published.send_replace(pipeline.position.clone());
         if !pipeline.paused || pipeline.manifest.is_none() {
             pipeline.discover().await?;
         }
-        pipeline.runtime.published.send_replace(pipeline.position.clone());
         pipeline.set_jobs(jobs).await?;
         // The first epoch of this incarnation fences an older instance before anything is read.
-        pipeline.begin_epoch(false).await?;
+        pipeline.begin_epoch(now_us).await?;
         pipeline.end_epoch(true).await?;
         Ok(pipeline)
+    }
+
+    /// Nothing is durable: what an earlier start in this process knew is forgotten.
+    fn begin(&mut self) {
+        *self.runtime.late_log.write() = LateLog::default();
+        *self.runtime.start.write() = Position::default();
+        self.runtime.dead_letters.lock().clear();
     }
 
     async fn recover(&mut self, manifest: Manifest, jobs: &JobSet) -> Result<()> {
@@ -94,11 +104,11 @@ impl Pipeline {
         }
         log.rewind(&manifest.position);
         *self.runtime.late_log.write() = log;
-        if let Some(file) = &manifest.dead_letters {
-            let saved: Vec<SavedLetter> = self.checkpoints.read_json(file).await?;
-            *self.runtime.dead_letters.lock() = saved.into_iter().map(SavedLetter::into_letter).collect();
-        }
-        self.epoch = manifest.epoch;
+        let saved: Vec<SavedLetter> = match &manifest.dead_letters {
+            Some(file) => self.checkpoints.read_json(file).await?,
+            None => Vec::new(),
+        };
+        *self.runtime.dead_letters.lock() = saved.into_iter().map(SavedLetter::into_letter).collect();
         self.accounting = manifest.accounting.clone();
         self.watermarks.restore(&manifest.watermarks, now_us);
         *self.runtime.start.write() = manifest.start.clone();
@@ -149,10 +159,10 @@ impl Pipeline {
         if self.writing.is_some() || !(force || now_us >= self.checkpoint_at_us) {
             return Ok(());
         }
-        let paused = now_us - self.checkpoint_at_us > PAUSE_US;
-        self.checkpoint_at_us = now_us + micros(self.runtime.config.checkpoint_interval);
+        let next_us = now_us.saturating_add(micros(self.runtime.config.checkpoint_interval));
+        let due_us = std::mem::replace(&mut self.checkpoint_at_us, next_us);
         if self.dirty {
-            self.begin_epoch(paused).await?;
+            self.begin_epoch(due_us).await?;
             if force {
                 self.end_epoch(true).await?;
             }
@@ -181,7 +191,7 @@ impl Pipeline {
 
     /// Takes what the next epoch consists of as it is now, and has it written while the loop goes on:
     /// what it takes are batches that nobody changes.
-    pub(super) async fn begin_epoch(&mut self, paused: bool) -> Result<()> {
+    pub(super) async fn begin_epoch(&mut self, due_us: i64) -> Result<()> {
         let (begun_us, at_us) = (self.runtime.clock.monotonic_us(), self.runtime.clock.now_us());
         let epoch = self.epoch.next();
         let dead_letter_token = match &mut self.dead_letters {
@@ -209,7 +219,7 @@ impl Pipeline {
             sinks: self.sinks.iter().map(|(id, sink)| (*id, sink.counted().clone())).collect(),
         };
         self.dirty = false;
-        let checkpoints = self.checkpoints.clone();
+        let (checkpoints, clock) = (self.checkpoints.clone(), Arc::clone(&self.runtime.clock));
         let task = tokio::spawn(async move {
             let mut bytes = 0;
             for (file, content) in beside {
@@ -221,7 +231,11 @@ impl Pipeline {
                 manifest.jobs.insert(id, files);
                 bytes += written;
             }
-            bytes += checkpoints.publish(&manifest, paused).await?;
+            bytes += checkpoints.publish(&manifest).await?;
+            // The pause may have been in the middle of the put, so the clock is asked behind it.
+            if clock.now_us() - due_us > PAUSE_US {
+                checkpoints.look_behind(epoch).await?;
+            }
             Ok((manifest, bytes))
         });
         self.writing = Some(Writing { begun_us, at_us, saved, task });
@@ -302,7 +316,7 @@ impl Pipeline {
                 fresh
             }
         };
-        let file = format!("{:012}-late.json", epoch.0);
+        let file = self.checkpoints.file(epoch, "late.json");
         beside.push((file.clone(), json(&runs)?));
         files.push(file);
         Ok(files)
@@ -313,7 +327,7 @@ impl Pipeline {
             return Ok(self.manifest.as_ref().and_then(|manifest| manifest.dead_letters.clone()));
         }
         let letters: Vec<SavedLetter> = self.runtime.dead_letters.lock().iter().map(SavedLetter::new).collect();
-        let file = format!("{:012}-dead-letters.json", epoch.0);
+        let file = self.checkpoints.file(epoch, "dead-letters.json");
         beside.push((file.clone(), json(&letters)?));
         self.dead_letters_changed = false;
         Ok(Some(file))
@@ -357,7 +371,7 @@ impl JobWrite {
     async fn write(self, checkpoints: &CheckpointStore, epoch: Epoch) -> Result<(JobFiles, u64)> {
         let Self { id, mut files, what, .. } = self;
         let mut bytes = 0;
-        let name = |part: &str| format!("{:012}-{id}-{part}.arrow", epoch.0);
+        let name = |part: &str| checkpoints.file(epoch, &format!("{id}-{part}.arrow"));
         match what {
             JobPart::Base(saved) => {
                 if saved.state.iter().any(|batch| batch.num_rows() > 0) {

@@ -3,5 +3,7 @@
 mod aggregate_tests;
 mod alter_tests;
 mod connectors;
+mod format_tests;
 mod loop_tests;
 mod rig;
+mod sim;

@@ -14,7 +14,7 @@ use crate::{Engine, EngineConfig};
 
 pub(super) struct Rig {
     pub(super) outside: Arc<Outside>,
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     catalog: Catalog,
     engine: Option<Arc<Engine>>,
     pub(super) config: EngineConfig,
@@ -40,11 +40,16 @@ impl Rig {
 
     /// Applies DDL, and runs what the catalog then says.
     pub(super) async fn sql(&mut self, text: &str) {
+        self.declare(text);
+        self.start().await;
+    }
+
+    /// Applies DDL; `start` runs it.
+    pub(super) fn declare(&mut self, text: &str) {
         for parsed in parse(text).expect("the test's SQL parses") {
             self.catalog =
                 apply(&self.catalog, &parsed.statement, &parsed.text, 0).expect("the test's SQL applies").catalog;
         }
-        self.start().await;
     }
 
     pub(super) async fn start(&mut self) {

@@ -1,0 +1,116 @@
+//! The SQL a simulation runs, and for every view the batch query it must equal.
+
+/// A view: what makes it, how it is read, and the same as a batch over `events` with the columns
+/// `_late` and `_watermark`. `{watermark}` is the stream's watermark at the moment compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) create: &'static str,
+    pub(super) compare: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const EVENTS: &str = "CREATE STREAM events (
+    id BIGINT NOT NULL, region TEXT CHECK (region <> 'nowhere'), amount BIGINT, timestamp TIMESTAMPTZ NOT NULL,
+    WATERMARK FOR timestamp AS timestamp - INTERVAL '1 second'
+) WITH (connector = 'sim', idle_timeout = '3 seconds')";
+
+pub(super) const USERS: &str = "CREATE TABLE users (id BIGINT PRIMARY KEY, tier TEXT) WITH (connector = 'sim')";
+
+const THIN_2: &str = "SELECT window_start, region, events, revenue, least, most, mean FROM {view}
+    WHERE window_size = INTERVAL '2 seconds' ORDER BY 1, 2";
+const THIN_6: &str = "SELECT window_start, region, events, revenue, least, most, mean FROM {view}
+    WHERE window_size = INTERVAL '6 seconds' ORDER BY 1, 2";
+const THIN_2_BATCH: &str =
+    "SELECT date_bin(INTERVAL '2 seconds', timestamp) AS window_start, region, count(*) AS events,
+        sum(amount) AS revenue, min(amount) AS least, max(amount) AS most, avg(amount) AS mean
+    FROM events WHERE NOT (_late AND date_bin(INTERVAL '2 seconds', timestamp) + INTERVAL '2 seconds' <= _watermark)
+    GROUP BY 1, 2 ORDER BY 1, 2";
+const THIN_6_BATCH: &str =
+    "SELECT date_bin(INTERVAL '6 seconds', timestamp) AS window_start, region, count(*) AS events,
+        sum(amount) AS revenue, min(amount) AS least, max(amount) AS most, avg(amount) AS mean
+    FROM events WHERE NOT (_late AND date_bin(INTERVAL '2 seconds', timestamp) + INTERVAL '2 seconds' <= _watermark)
+    GROUP BY 1, 2 ORDER BY 1, 2";
+
+/// Two sizes, states of fixed length.
+const THIN: Case = Case {
+    name: "thin",
+    create: "CREATE MATERIALIZED VIEW thin AS SELECT region, count(*) AS events, sum(amount) AS revenue,
+            min(amount) AS least, max(amount) AS most, avg(amount) AS mean
+        FROM events GROUP BY region WINDOW TUMBLE (timestamp, INTERVAL '2 seconds', INTERVAL '6 seconds')",
+    compare: &[(THIN_2, THIN_2_BATCH), (THIN_6, THIN_6_BATCH)],
+};
+
+/// The same, created while the stream runs.
+pub(super) const LATER: Case = Case {
+    name: "later",
+    create: "CREATE MATERIALIZED VIEW later AS SELECT region, count(*) AS events, sum(amount) AS revenue,
+            min(amount) AS least, max(amount) AS most, avg(amount) AS mean
+        FROM events GROUP BY region WINDOW TUMBLE (timestamp, INTERVAL '2 seconds', INTERVAL '6 seconds')",
+    compare: &[(THIN_2, THIN_2_BATCH), (THIN_6, THIN_6_BATCH)],
+};
+
+/// From the beginning.
+pub(super) const FIRST: [Case; 5] = [
+    THIN,
+    Case {
+        name: "fat",
+        create: "CREATE MATERIALIZED VIEW fat AS SELECT region, count(DISTINCT amount) AS amounts,
+                array_agg(DISTINCT amount ORDER BY amount) AS all_amounts
+            FROM events WHERE id % 3 <> 0 GROUP BY region WINDOW TUMBLE (timestamp, INTERVAL '4 seconds')",
+        compare: &[(
+            "SELECT window_start, region, amounts, all_amounts FROM fat ORDER BY 1, 2",
+            "SELECT date_bin(INTERVAL '4 seconds', timestamp) AS window_start, region, count(DISTINCT amount) AS amounts,
+                    array_agg(DISTINCT amount ORDER BY amount) AS all_amounts
+             FROM events WHERE id % 3 <> 0
+                AND NOT (_late AND date_bin(INTERVAL '4 seconds', timestamp) + INTERVAL '4 seconds' <= _watermark)
+             GROUP BY 1, 2 ORDER BY 1, 2",
+        )],
+    },
+    Case {
+        name: "final",
+        create: "CREATE MATERIALIZED VIEW final AS SELECT window_start, region, count(*) AS events, sum(id) AS ids
+            FROM TUMBLE(events, timestamp, INTERVAL '2 seconds') GROUP BY window_start, region EMIT ON WINDOW CLOSE",
+        compare: &[(
+            "SELECT window_start, region, events, ids FROM final ORDER BY 1, 2",
+            "SELECT date_bin(INTERVAL '2 seconds', timestamp) AS window_start, region, count(*) AS events, sum(id) AS ids
+             FROM events WHERE date_bin(INTERVAL '2 seconds', timestamp) + INTERVAL '2 seconds' <= {watermark}
+                AND NOT (_late AND date_bin(INTERVAL '2 seconds', timestamp) + INTERVAL '2 seconds' <= _watermark)
+             GROUP BY 1, 2 ORDER BY 1, 2",
+        )],
+    },
+    Case {
+        name: "totals",
+        create: "CREATE MATERIALIZED VIEW totals AS SELECT amount, count(*) AS events, sum(id) AS ids
+            FROM events GROUP BY amount HAVING count(*) % 3 <> 0",
+        compare: &[(
+            "SELECT amount, events, ids FROM totals ORDER BY 1",
+            "SELECT amount, count(*) AS events, sum(id) AS ids
+             FROM events GROUP BY amount HAVING count(*) % 3 <> 0 ORDER BY 1",
+        )],
+    },
+    Case {
+        name: "single",
+        create: "CREATE MATERIALIZED VIEW single AS SELECT id, region, amount * 2 AS twice FROM events WHERE amount > 3",
+        compare: &[(
+            "SELECT id, region, twice FROM single ORDER BY 1",
+            "SELECT id, region, amount * 2 AS twice FROM events WHERE amount > 3 ORDER BY 1",
+        )],
+    },
+];
+
+/// One on the stream, and three on views: one whose rows come and go, one with windows, one on close.
+pub(super) const SINKS: [(&str, &str, &str); 4] = [
+    ("cold", "events", "CREATE SINK cold FROM events WITH (connector = 'sim')"),
+    ("hot_totals", "totals", "CREATE SINK hot_totals FROM totals WITH (connector = 'sim')"),
+    ("hot_thin", "thin", "CREATE SINK hot_thin FROM thin WITH (connector = 'sim')"),
+    ("hot_final", "final", "CREATE SINK hot_final FROM final WITH (connector = 'sim')"),
+];
+
+/// All views, when the last has been created.
+pub(super) fn all() -> impl Iterator<Item = Case> {
+    FIRST.into_iter().chain([LATER])
+}
+
+pub(super) fn case(name: &str) -> Option<Case> {
+    all().find(|case| case.name == name)
+}

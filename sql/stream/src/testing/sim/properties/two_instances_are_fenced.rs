@@ -1,0 +1,122 @@
+//! Two processes over one state: one goes on and is exact, the other stops and says why. Also where
+//! one of them was paused in the middle of a request for longer than manifests are kept.
+
+use std::{sync::Arc, time::Duration};
+
+use ebap_catalog::Catalog;
+use ebap_connector::time::Clock;
+
+use super::{
+    super::{
+        cases, life,
+        life::{Complaints, End},
+        random::Random,
+        run::{Mode, Run, config, faults},
+        script::Script,
+        seeds,
+        world::{Process, World},
+    },
+    accounting_adds_up, answer_equals_batch, late_is_decided_once, no_duplicate, no_loss, nothing_goes_back,
+};
+use crate::EngineConfig;
+
+/// Both processes over the world until all is read; what the loser says.
+async fn both(world: &Arc<World>, catalog: &Catalog, config: &EngineConfig, paused: bool) -> String {
+    let within = |random: &mut Random, most_ms: i64| Duration::from_millis(random.within(0, most_ms).unsigned_abs());
+    let (first_ms, second_ms, third_ms) = {
+        let mut random = world.random.lock();
+        (within(&mut random, 6_000), within(&mut random, 200), within(&mut random, 6_000))
+    };
+    let older = Process::new(world, None);
+    let engine = life::start(&older, config);
+    life::reconcile(&engine, catalog).await;
+    world.clock.sleep(first_ms).await;
+    if paused {
+        older.pause();
+    }
+    world.clock.sleep(second_ms).await;
+    let newer = Process::new(world, None);
+    let other = life::start(&newer, config);
+    life::reconcile(&other, catalog).await;
+    world.clock.sleep(third_ms).await;
+    let left_us = (world.script.end_us - world.clock.now_us()).max(0);
+    if paused {
+        // Until nothing is left of the manifests it knew.
+        world.clock.sleep(Duration::from_micros(left_us.unsigned_abs()) + Duration::from_secs(31)).await;
+    } else {
+        world.clock.sleep(Duration::from_micros(left_us.unsigned_abs())).await;
+    }
+    older.go_on();
+    let mut lost = String::new();
+    for _ in 0..100 {
+        let (one, two) = (engine.flush().await, other.flush().await);
+        match (one, two) {
+            (Ok(()), Err(error)) | (Err(error), Ok(())) => {
+                let said = error.chain();
+                if said.contains("another instance writes the state of \"events\"") {
+                    return said;
+                }
+                lost = said;
+            }
+            (Err(one), Err(two)) => lost = format!("both: {}, {}", one.chain(), two.chain()),
+            // The loser has not noticed: it has nothing to write.
+            (Ok(()), Ok(())) => "both go on".clone_into(&mut lost),
+        }
+        world.clock.sleep(Duration::from_millis(200)).await;
+    }
+    lost
+}
+
+/// Each is as long as a simulation and looked at as closely.
+const SEEDS_DIVISOR: u64 = 5;
+
+fn play(seed: u64) {
+    let mut random = Random::new(seed ^ 0x2B);
+    let script = Script::draw(&mut random);
+    let mode = random.pick(&[Mode::Straight, Mode::EveryStep, Mode::Anywhere]);
+    let paused = random.chance(300);
+    let faults = if mode == Mode::Straight { Default::default() } else { faults(&mut random) };
+    let config = config(mode, &mut random);
+    let world = World::new(script, faults, random.fork());
+    let mut catalog = life::with(&Catalog::default(), cases::EVENTS);
+    for case in cases::FIRST {
+        catalog = life::with(&catalog, case.create);
+    }
+    for (_, _, create) in cases::SINKS {
+        catalog = life::with(&catalog, create);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime of one thread");
+    let said = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            said = both(&world, &catalog, &config, paused) => said,
+            () = world.clock.run() => unreachable!("time does not end"),
+        }
+    });
+    drop(runtime);
+    assert!(said.contains("another instance writes the state of \"events\""), "{said}");
+    let mut complaints = Complaints::new();
+    let end = life::live(&world, &mut catalog, &config, None, true, &mut complaints);
+    let End::Finished(ending) = end else { unreachable!("nobody kills the last process") };
+    let run = Run { world, catalog, ending: *ending, complaints, killed: Vec::new() };
+    for check in [
+        accounting_adds_up::check,
+        answer_equals_batch::check,
+        late_is_decided_once::check,
+        no_duplicate::check,
+        no_loss::check,
+        nothing_goes_back::check,
+    ] {
+        check(&run).unwrap_or_else(|message| panic!("{message}"));
+    }
+}
+
+#[test]
+fn two_instances_are_fenced() {
+    let all = seeds::seeds();
+    let some: Vec<u64> = match all.as_slice() {
+        [seed] => vec![*seed],
+        all => all.iter().copied().filter(|seed| seed % SEEDS_DIVISOR == 0).collect(),
+    };
+    seeds::assert_each("two_instances_are_fenced", &some, play);
+}
