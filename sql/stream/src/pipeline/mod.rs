@@ -101,22 +101,6 @@ pub(crate) enum Command {
     },
 }
 
-/// An epoch on its way to the store. A pipeline that ends lets it go: its successor finds the epoch
-/// there or not, and fences it where it comes later.
-struct Writing {
-    begun_us: i64,
-    at_us: i64,
-    /// The moment that the files of each job are of.
-    saved: Vec<(u64, Held)>,
-    task: tokio::task::JoinHandle<Result<(Manifest, u64)>>,
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 enum Ended {
     Stopped,
     Forgotten,
@@ -180,7 +164,6 @@ struct Pipeline {
     flushes: Vec<(Position, oneshot::Sender<Result<()>>)>,
     epoch: Epoch,
     manifest: Option<Manifest>,
-    writing: Option<Writing>,
     /// Something the newest manifest does not say.
     dirty: bool,
     checkpoint_at_us: i64,
@@ -329,7 +312,9 @@ impl Pipeline {
             self.tend_sinks().await;
             self.report();
             let flushed = self.flushes.iter().any(|(target, _)| self.reached(target));
-            self.checkpoint(flushed).await?;
+            if flushed || self.runtime.clock.now_us() >= self.checkpoint_at_us {
+                self.checkpoint(flushed).await?;
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use ebap_sql::Run;
 use tokio::sync::mpsc;
 
 use super::{
-    CatchUps, Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, Writing, micros, pause::restore,
+    CatchUps, Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, micros, pause::restore,
 };
 use crate::{
     Error, Result,
@@ -65,7 +65,6 @@ impl Pipeline {
             flushes: Vec::new(),
             epoch: after,
             manifest: None,
-            writing: None,
             dirty: true,
             checkpoint_at_us: now_us,
             discover_at_us: now_us,
@@ -84,8 +83,7 @@ impl Pipeline {
         }
         pipeline.set_jobs(jobs).await?;
         // The first epoch of this incarnation fences an older instance before anything is read.
-        pipeline.begin_epoch(now_us).await?;
-        pipeline.end_epoch(true).await?;
+        pipeline.write_epoch(now_us).await?;
         Ok(pipeline)
     }
 
@@ -151,21 +149,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Begins to make an epoch durable where one is due, and lets the sinks commit. `force`: does so now
-    /// and waits for it.
+    /// Makes an epoch durable, if there is anything new, then lets the sinks commit.
     pub(super) async fn checkpoint(&mut self, force: bool) -> Result<()> {
-        self.end_epoch(force).await?;
         let now_us = self.runtime.clock.now_us();
-        if self.writing.is_some() || !(force || now_us >= self.checkpoint_at_us) {
-            return Ok(());
-        }
         let next_us = now_us.saturating_add(micros(self.runtime.config.checkpoint_interval));
         let due_us = std::mem::replace(&mut self.checkpoint_at_us, next_us);
         if self.dirty {
-            self.begin_epoch(due_us).await?;
-            if force {
-                self.end_epoch(true).await?;
-            }
+            self.write_epoch(due_us).await?;
         }
         let clock = self.runtime.clock.as_ref();
         for sink in self.sinks.values_mut() {
@@ -189,9 +179,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Takes what the next epoch consists of as it is now, and has it written while the loop goes on:
-    /// what it takes are batches that nobody changes.
-    pub(super) async fn begin_epoch(&mut self, due_us: i64) -> Result<()> {
+    pub(super) async fn write_epoch(&mut self, due_us: i64) -> Result<()> {
         let (begun_us, at_us) = (self.runtime.clock.monotonic_us(), self.runtime.clock.now_us());
         let epoch = self.epoch.next();
         let dead_letter_token = match &mut self.dead_letters {
@@ -203,7 +191,6 @@ impl Pipeline {
         let late_log = self.take_late_log(epoch, &mut beside)?;
         let dead_letters = self.take_dead_letters(epoch, &mut beside)?;
         let (named, written) = self.take_jobs(epoch)?;
-        let saved = written.iter().map(|(id, job)| (*id, job.at.clone())).collect();
         let mut manifest = Manifest {
             format: FORMAT,
             epoch,
@@ -218,43 +205,27 @@ impl Pipeline {
             jobs: named,
             sinks: self.sinks.iter().map(|(id, sink)| (*id, sink.counted().clone())).collect(),
         };
-        self.dirty = false;
-        let (checkpoints, clock) = (self.checkpoints.clone(), Arc::clone(&self.runtime.clock));
-        let task = tokio::spawn(async move {
-            let mut bytes = 0;
-            for (file, content) in beside {
-                bytes += content.len() as u64;
-                checkpoints.write(&file, content).await?;
-            }
-            for (id, job) in written {
-                let (files, written) = job.write(&checkpoints, epoch).await?;
-                manifest.jobs.insert(id, files);
-                bytes += written;
-            }
-            bytes += checkpoints.publish(&manifest).await?;
-            // The pause may have been in the middle of the put, so the clock is asked behind it.
-            if clock.now_us() - due_us > PAUSE_US {
-                checkpoints.look_behind(epoch).await?;
-            }
-            Ok((manifest, bytes))
-        });
-        self.writing = Some(Writing { begun_us, at_us, saved, task });
-        Ok(())
-    }
-
-    /// Takes note of the epoch that was being written, where it is durable by now. `wait`: until it is.
-    pub(super) async fn end_epoch(&mut self, wait: bool) -> Result<()> {
-        let Some(mut writing) = self.writing.take_if(|writing| wait || writing.task.is_finished()) else {
-            return Ok(());
-        };
-        let (begun_us, at_us, saved) = (writing.begun_us, writing.at_us, std::mem::take(&mut writing.saved));
-        let (manifest, bytes) = (&mut writing.task).await.map_err(|error| Error::Internal(error.to_string()))??;
-        self.epoch = manifest.epoch;
-        for (id, at) in saved {
-            if let (Some(view), Some(files)) = (self.views.get_mut(&id), manifest.jobs.get(&id)) {
+        let mut bytes = 0;
+        for (file, content) in beside {
+            bytes += content.len() as u64;
+            self.checkpoints.write(&file, content).await?;
+        }
+        for (id, job) in written {
+            let at = job.at.clone();
+            let (files, written) = job.write(&self.checkpoints, epoch).await?;
+            bytes += written;
+            if let Some(view) = self.views.get_mut(&id) {
                 (view.files, view.saved) = (files.clone(), Some(at));
             }
+            manifest.jobs.insert(id, files);
         }
+        bytes += self.checkpoints.publish(&manifest).await?;
+        // The pause may have been in the middle of the put, so the clock is asked behind it.
+        if self.runtime.clock.now_us() - due_us > PAUSE_US {
+            self.checkpoints.look_behind(epoch).await?;
+        }
+        self.epoch = epoch;
+        self.dirty = false;
         if let Some(old) = self.manifest.replace(manifest) {
             let kept: std::collections::HashSet<&String> = self.manifest.iter().flat_map(Manifest::files).collect();
             let gone: Vec<String> = old.files().filter(|file| !kept.contains(file)).cloned().collect();
