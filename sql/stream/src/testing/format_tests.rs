@@ -152,7 +152,9 @@ async fn the_fixture_of_this_format_is_written_when_asked_for() {
     }
     let to = folder(FORMAT);
     let mut rig = Rig::new();
-    rig.config.deltas_max = 4;
+    // An epoch per FLUSH: six deltas, a base, three deltas over it.
+    rig.config.checkpoint_interval = std::time::Duration::from_secs(3_600);
+    rig.config.deltas_max = 6;
     start(&mut rig).await;
     // In parts, so that there is a base and deltas over it, and windows that closed between them.
     for part in 0..10 {
