@@ -15,7 +15,7 @@ EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
 # What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
 SERVICES := redis kafka iceberg-rest trino minio
 
-.PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test test-long bench stack-install stack-up stack-down
+.PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test test-long bench-build bench bench-peers stack-install stack-up stack-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -57,9 +57,18 @@ test-long: build ## 1,000 simulated seeds, and the real binary killed 200 times
 	EBAP_SIM_SEEDS=1000 cargo test --locked --workspace --lib -- --nocapture sim::
 	EBAP_RECOVERY_KILLS=200 EBAP_BIN=$(EBAP) cargo test --locked --workspace --test recovery
 
-bench: deps ## events/s and latency against real Kafka, one JSON line per run
+# The two programs of every benchmark: the server, and what measures it.
+bench-build: deps
 	cargo build --locked --release -p ebap-server -p ebap-bench-macro
-	@EBAP_BIN=$(EBAP_RELEASE) $(CARGO_TARGET_DIR)/release/ebap-bench-macro $(BENCH_ARGS)
+
+BENCH_ENV = EBAP_BIN=$(EBAP_RELEASE) BENCH_BIN=$(CARGO_TARGET_DIR)/release/ebap-bench-macro
+
+bench: bench-build ## events/s, latency, recovery… against real Kafka, as JSON lines (BENCH_ARGS='t1 t3')
+	@$(BENCH_ENV) $(CARGO_TARGET_DIR)/release/ebap-bench-macro $(BENCH_ARGS)
+
+bench-peers: bench-build ## the same topic and jobs on EBAP, Flink and Spark; table and picture (PEERS_ARGS='t1')
+	@$(BENCH_ENV) bash benchmarks/peers/run.sh $(PEERS_ARGS)
+	@python3 benchmarks/peers/table.py --write
 
 stack-install: ## fetch and build the services of the end-to-end tests
 	@bash tests/deps.sh stack

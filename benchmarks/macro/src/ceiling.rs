@@ -1,56 +1,100 @@
-//! What consuming alone costs: the records are counted and thrown away.
+//! What consuming alone costs, and consuming and decoding: the bounds that every engine stands under.
+//!
+//! One thread, beside the threads of the client library. The decoder is arrow-json with the four
+//! columns that t1 needs; a faster decoder may well go above that line.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use ebap_connector::time;
-use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+use anyhow::Context;
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
 };
-use serde_json::{Value, json};
+use arrow_json::{ReaderBuilder, reader::Decoder};
+use serde_json::json;
 
-use crate::machine;
+use crate::{
+    bench::Bench,
+    consumer::Pass,
+    meter::{Meter, merge},
+    topic,
+};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const BATCH_ROWS: usize = 8_192;
 
-pub(crate) fn measure(bootstrap: &str, topic: &str) -> anyhow::Result<Value> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("group.id", "ebap-bench")
-        .set("enable.auto.commit", "false")
-        // The defaults leave the fetcher asleep for a second when its queue is full.
-        .set("fetch.queue.backoff.ms", "2")
-        .set("queued.min.messages", "1000000")
-        .set("queued.max.messages.kbytes", "262144")
-        .set("fetch.message.max.bytes", "8388608")
-        .set("check.crcs", "false")
-        .create()
-        .context("a consumer")?;
-    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).context("metadata")?;
-    let (mut assignment, mut wanted) = (TopicPartitionList::new(), 0_i64);
-    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT).context("end offsets")?;
-        assignment.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
-        wanted += high - low;
+pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
+    let (rows, topic) = (topic::ensure_events(bench).await?, &bench.args.topic);
+    for run in 1..=bench.args.runs {
+        for decode in [false, true] {
+            let pass = Pass::open(&bench.bootstrap, topic)?;
+            let meter = Meter::start(std::process::id(), bench.broker);
+            let mut bytes = 0;
+            let read = if decode {
+                let mut decoder = JsonDecoder::new(needed_by_t1())?;
+                let read = pass.read(|value| decoder.push(value, drop))?;
+                decoder.finish(drop)?;
+                read
+            } else {
+                pass.read(|value| {
+                    bytes += value.len();
+                    Ok(())
+                })?
+            };
+            let figures = meter.finish()?.json(read);
+            let more = json!({ "run": run, "topic_rows": rows, "bytes": (!decode).then_some(bytes) });
+            let engine = if decode { "plain consumer and arrow-json" } else { "plain consumer" };
+            bench.report(engine, "ceiling", merge(figures, more))?;
+        }
     }
-    let cpu_before = machine::cpu_seconds(std::process::id()).unwrap_or_default();
-    let began = time::instant();
-    consumer.assign(&assignment).context("assign")?;
-    let (mut read, mut bytes) = (0_i64, 0);
-    while read < wanted {
-        let Some(message) = consumer.poll(TIMEOUT) else { bail!("{} records do not come", wanted - read) };
-        bytes += message.context("consume")?.payload().map_or(0, <[u8]>::len);
-        read += 1;
+    Ok(())
+}
+
+fn field(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, true)
+}
+
+fn timestamp() -> Field {
+    field("timestamp", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())))
+}
+
+fn metadata() -> Field {
+    let inner = vec![field("amount", DataType::Float64), field("region", DataType::Utf8)];
+    field("metadata", DataType::Struct(Fields::from(inner)))
+}
+
+fn needed_by_t1() -> SchemaRef {
+    Arc::new(Schema::new(vec![field("action", DataType::Utf8), metadata(), timestamp()]))
+}
+
+/// For the batch answers: what t1, t3 and d1 need.
+pub(crate) fn needed_by_all() -> SchemaRef {
+    let fields = vec![field("user_id", DataType::Utf8), field("action", DataType::Utf8), metadata(), timestamp()];
+    Arc::new(Schema::new(fields))
+}
+
+/// Values one after the other, batches out.
+pub(crate) struct JsonDecoder {
+    decoder: Decoder,
+    rows: usize,
+}
+
+impl JsonDecoder {
+    pub(crate) fn new(schema: SchemaRef) -> anyhow::Result<Self> {
+        let decoder = ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS).build_decoder().context("a decoder")?;
+        Ok(Self { decoder, rows: 0 })
     }
-    let seconds = began.elapsed().as_secs_f64();
-    let cpu_seconds = machine::cpu_seconds(std::process::id()).unwrap_or_default() - cpu_before;
-    Ok(json!({
-        "records": read,
-        "bytes": bytes,
-        "seconds": seconds,
-        "events_per_second": (read as f64 / seconds).round(),
-        "cpu_seconds": cpu_seconds,
-        "events_per_cpu_second": (read as f64 / cpu_seconds).round(),
-    }))
+
+    pub(crate) fn push(&mut self, value: &[u8], take: impl FnMut(RecordBatch)) -> anyhow::Result<()> {
+        self.decoder.decode(value).context("decode")?;
+        self.rows += 1;
+        if self.rows == BATCH_ROWS { self.finish(take) } else { Ok(()) }
+    }
+
+    pub(crate) fn finish(&mut self, mut take: impl FnMut(RecordBatch)) -> anyhow::Result<()> {
+        self.rows = 0;
+        if let Some(batch) = self.decoder.flush().context("decode")? {
+            take(batch);
+        }
+        Ok(())
+    }
 }

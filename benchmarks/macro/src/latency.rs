@@ -6,122 +6,77 @@
 //! answer arrived. So the figure includes the producer's linger, the
 //! broker, the step, publishing, and the round trip of the query; it is never too small.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use ebap_connector::time;
-use ebap_tests::{Ebap, kafka::Kafka, rows, wait};
-use rdkafka::{
-    ClientConfig,
-    producer::{BaseProducer, BaseRecord, Producer},
-    types::RDKafkaErrorCode,
+use ebap_tests::{Ebap, wait};
+use serde_json::json;
+
+use crate::{
+    bench::Bench,
+    histogram::Histogram,
+    meter::{Meter, merge},
+    paced::{Pace, Paced, Sent},
+    server,
 };
-use serde_json::{Value, json};
 
-const TOPIC: &str = "bench-latency";
-const PARTITIONS: i32 = 4;
-/// Records of one turn of the producer; between two turns it sleeps.
-const TURNS_PER_SECOND: u64 = 1_000;
-/// More than partitions finish a batch in a turn.
-const REPORTS_PER_TURN: usize = 16;
+const RATE: u64 = 10_000;
+const LINGER_MS: u32 = 1;
 
-pub(crate) async fn measure(
-    ebap: &Ebap,
-    kafka: &Kafka,
-    bootstrap: &str,
-    rate: u64,
-    seconds: u64,
-    warm_up: u64,
-) -> anyhow::Result<Value> {
-    kafka.create_topic(TOPIC, PARTITIONS).await?;
+pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
+    let (rate, args) = (bench.args.rate.unwrap_or(RATE), &bench.args);
+    // A topic of its own each time: a broker that stays has the marks of earlier runs.
+    let topic = format!("bench-latency-{}", time::now_us());
+    let partitions = args.partitions;
+    bench.create_topic(&topic).await?;
+    let ebap = Ebap::start().await?;
     let client = ebap.connect().await?;
     let stream = format!(
         "CREATE STREAM marks (n BIGINT NOT NULL, region TEXT, amount DOUBLE, at TIMESTAMPTZ NOT NULL,
             WATERMARK FOR at AS at - INTERVAL '10 seconds')
-         WITH (connector = 'kafka', bootstrap_servers = '{bootstrap}', topic = '{TOPIC}', format = 'json')"
+         WITH (connector = 'kafka', bootstrap_servers = '{}', topic = '{topic}', format = 'json')",
+        bench.bootstrap
     );
     let view = "CREATE MATERIALIZED VIEW newest AS SELECT _partition AS lane, region, count(*) AS marks, max(n) AS n FROM marks
         GROUP BY _partition, region WINDOW TUMBLE (at, INTERVAL '1 minute')";
-    rows::execute(&client, &[&stream, view]).await?;
+    server::create(&client, &[stream, view.to_owned()]).await?;
 
-    let total = rate * (warm_up + seconds);
-    let stopped = Arc::new(AtomicBool::new(false));
-    let producer = {
-        let (bootstrap, stopped) = (bootstrap.to_owned(), Arc::clone(&stopped));
-        thread::spawn(move || produce(&bootstrap, rate, total, &stopped))
-    };
-    let seen = watch(ebap, total).await;
-    stopped.store(true, Ordering::Relaxed);
-    let sent = producer.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;
-    summarize(&sent, &seen?, usize::try_from(rate * warm_up)?, rate)
-}
-
-/// Sends at the rate; gives when each number was handed over.
-fn produce(bootstrap: &str, rate: u64, total: u64, stopped: &AtomicBool) -> anyhow::Result<Vec<Instant>> {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("linger.ms", "1")
-        .set("acks", "1")
-        .create()
-        .context("a producer")?;
-    let mut sent = Vec::with_capacity(usize::try_from(total)?);
-    let began = time::instant();
-    let mut value = String::new();
-    while (sent.len() as u64) < total && !stopped.load(Ordering::Relaxed) {
-        let due = (began.elapsed().as_secs_f64() * rate as f64) as u64;
-        while (sent.len() as u64) < due.min(total) {
-            let n = sent.len() as u64;
-            let at_us = time::now_us();
-            value.clear();
+    let total = rate * (args.warm_up + args.seconds);
+    let pace = Pace { bootstrap: bench.bootstrap.clone(), topic, partitions, rate, total, linger_ms: LINGER_MS };
+    let meter = Meter::start(ebap.pid().context("the server runs")?, bench.broker);
+    let producer = Paced::start(
+        pace,
+        Box::new(|n, now_ms, _key, value| {
             std::fmt::Write::write_fmt(
-                &mut value,
-                format_args!(r#"{{"n":{n},"region":"r{}","amount":1.5,"at":{}}}"#, n % 8, at_us / 1_000),
-            )?;
-            sent.push(time::instant());
-            let mut record =
-                BaseRecord::<(), str>::to(TOPIC).partition(i32::try_from(n % PARTITIONS as u64)?).payload(&value);
-            while let Err((error, again)) = producer.send(record) {
-                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                    return Err(error).context("produce");
-                }
-                if stopped.load(Ordering::Relaxed) {
-                    return Ok(sent);
-                }
-                producer.poll(Duration::from_millis(1));
-                record = again;
-            }
-        }
-        // One call serves one report; those not served yet count as queued.
-        for _ in 0..REPORTS_PER_TURN {
-            producer.poll(Duration::ZERO);
-        }
-        thread::sleep(Duration::from_micros(1_000_000 / TURNS_PER_SECOND));
-    }
-    producer.flush(Duration::from_secs(30)).context("produce")?;
-    Ok(sent)
+                value,
+                format_args!(r#"{{"n":{n},"region":"r{}","amount":1.5,"at":{now_ms}}}"#, n % 8),
+            )
+        }),
+    );
+    let seen = watch(&ebap, total, partitions).await?;
+    let figures = meter.finish()?.json(total);
+    let sent = producer.finish()?;
+    let waits = waits(&sent, &seen, rate * args.warm_up);
+    ensure!(waits.total() > 0, "nothing was measured");
+    let more = json!({ "run": 1, "rate": rate, "answers": seen.len() });
+    bench.report("ebap", "latency", merge(merge(figures, waits.json()), more))
 }
 
 /// For each answer that showed more: when it came, and how many numbers, from 0 on, it showed for certain.
-async fn watch(ebap: &Ebap, total: u64) -> anyhow::Result<Vec<(Instant, i64)>> {
+async fn watch(ebap: &Ebap, total: u64, partitions: i32) -> anyhow::Result<Vec<(Instant, u64)>> {
     let client = ebap.connect().await?;
     let newest = "SELECT lane, max(n) AS n FROM newest GROUP BY lane";
     let sql = format!(
-        "SELECT CAST(CASE WHEN count(*) = {PARTITIONS} THEN min(n) + 1 ELSE 0 END AS BIGINT) FROM ({newest}) AS newest"
+        "SELECT CAST(CASE WHEN count(*) = {partitions} THEN min(n) + 1 ELSE 0 END AS BIGINT) FROM ({newest}) AS newest"
     );
     let statement = client.prepare(&sql).await.context("the query of the view")?;
-    let mut seen: Vec<(Instant, i64)> = Vec::new();
+    let mut seen: Vec<(Instant, u64)> = Vec::new();
     // The last of the slowest partition.
-    let last = i64::try_from(total)? - i64::from(PARTITIONS) + 1;
+    let last = total - u64::try_from(partitions)? + 1;
     let patience = wait::PATIENCE * 2;
     wait::until_busy("all marks are visible", patience, async || {
-        let count: i64 = client.query_one(&statement, &[]).await?.try_get(0)?;
+        let count = u64::try_from(client.query_one(&statement, &[]).await?.try_get::<_, i64>(0)?)?;
         if seen.last().is_none_or(|(_, before)| count > *before) {
             seen.push((time::instant(), count));
         }
@@ -131,26 +86,40 @@ async fn watch(ebap: &Ebap, total: u64) -> anyhow::Result<Vec<(Instant, i64)>> {
     Ok(seen)
 }
 
-fn summarize(sent: &[Instant], seen: &[(Instant, i64)], warm_up: usize, rate: u64) -> anyhow::Result<Value> {
-    let mut waits_us = Vec::with_capacity(sent.len());
-    let mut next = 0;
+/// How long each record waited, those of the warm-up left out.
+pub(crate) fn waits(sent: &Sent, seen: &[(Instant, u64)], warm_up: u64) -> Histogram {
+    let (mut waits, mut next, mut turn) = (Histogram::new(), warm_up, 0);
     for (at, count) in seen {
-        let until = usize::try_from(*count)?.min(sent.len());
-        for handed_over in sent.iter().take(until).skip(next.max(warm_up)) {
-            waits_us.push(at.saturating_duration_since(*handed_over).as_micros() as u64);
+        let until = (*count).min(sent.records);
+        while next < until {
+            while sent.turns.get(turn + 1).is_some_and(|(first, _)| *first <= next) {
+                turn += 1;
+            }
+            let Some((_, handed_over)) = sent.turns.get(turn) else { return waits };
+            let turn_end = sent.turns.get(turn + 1).map_or(sent.records, |(first, _)| *first);
+            let records = turn_end.min(until) - next;
+            waits.add(at.saturating_duration_since(*handed_over).as_secs_f64() * 1e3, records);
+            next += records;
         }
-        next = next.max(until);
     }
-    ensure!(!waits_us.is_empty(), "nothing was measured");
-    waits_us.sort_unstable();
-    let at = |share: f64| waits_us[((waits_us.len() - 1) as f64 * share) as usize] as f64 / 1e3;
-    Ok(json!({
-        "rate": rate,
-        "records": waits_us.len(),
-        "answers": seen.len(),
-        "p50_ms": at(0.5),
-        "p90_ms": at(0.9),
-        "p99_ms": at(0.99),
-        "max_ms": at(1.0),
-    }))
+    waits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn every_record_after_the_warm_up_waits_until_the_first_answer_that_shows_it() {
+        let began = time::instant();
+        let at = |ms| began + Duration::from_millis(ms);
+        let turns = vec![(0, at(0)), (10, at(1)), (20, at(2))];
+        let sent = Sent { turns, by_second: BTreeMap::new(), records: 30 };
+        let waits = waits(&sent, &[(at(3), 15), (at(8), 30)], 5).json();
+        assert_eq!(waits["records"], 25);
+        // Five at 3 ms, five at 2, five at 7, ten at 6.
+        assert_eq!((&waits["p50_ms"], &waits["max_ms"]), (&json!(6.1), &json!(7.0)));
+    }
 }

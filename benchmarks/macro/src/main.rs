@@ -1,79 +1,77 @@
-//! `make bench`: what one machine does with real Kafka, as one JSON line per run.
+//! `make bench`: what one machine does with real Kafka, as JSON lines.
 //!
-//! Starts its own broker and its own `ebap` (the one in `EBAP_BIN`), measures, stops both. What each
-//! number means is in `benchmarks/README.md`.
+//! Starts its own broker, unless it is given one, and its own `ebap` (the one in `EBAP_BIN`), measures,
+//! stops both. What each number means is in `benchmarks/README.md`.
 
+mod args;
+mod bench;
 mod catch_up;
 mod ceiling;
+mod close_latency;
+mod consumer;
+mod events;
+mod expected;
+mod histogram;
 mod latency;
 mod machine;
+mod meter;
+mod paced;
+mod recovery;
+mod server;
+mod soak;
+mod topic;
+mod views;
+mod wide;
+mod windows;
 
-use std::io::Write;
-
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
-use ebap_connector::time;
-use ebap_tests::{Ebap, Service, Stack, kafka::Kafka};
-use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
-const TOPIC: &str = "bench-events";
-
-/// Measures catching up, latency, and the ceiling of a plain consumer, in one run.
-#[derive(Debug, Parser)]
-struct Args {
-    /// Events in the topic.
-    #[arg(long, default_value_t = 5_000_000)]
-    rows: u64,
-    #[arg(long, default_value_t = 4)]
-    partitions: i32,
-    /// Events a second while latency is measured.
-    #[arg(long, default_value_t = 10_000)]
-    rate: u64,
-    /// Seconds of measuring latency, after as many seconds of warming up as `--warm-up` says.
-    #[arg(long, default_value_t = 30)]
-    seconds: u64,
-    #[arg(long, default_value_t = 5)]
-    warm_up: u64,
-    /// Times each of catching up and the ceiling is measured; the line has all of them.
-    #[arg(long, default_value_t = 3)]
-    repeats: usize,
-}
+use crate::{
+    args::{Args, Job},
+    bench::Bench,
+};
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("runtime")?;
-    runtime.block_on(run(&args))
+    runtime.block_on(async {
+        // What was started is stopped when it is dropped, which a signal alone would not do.
+        tokio::select! {
+            done = run(args) => done,
+            signal = interrupted() => signal,
+        }
+    })
 }
 
-async fn run(args: &Args) -> anyhow::Result<()> {
-    let mut stack = Stack::new()?;
-    stack.need(&[Service::Kafka])?;
-    let bootstrap = stack.bootstrap();
-    let kafka = Kafka::new(&bootstrap);
-    kafka.create_topic(TOPIC, args.partitions).await?;
-    ebap_tests::server::generate(&bootstrap, TOPIC, &["--rows", &args.rows.to_string(), "--seed", "42"])?;
-
-    // In turns, so that what else the machine does falls on both.
-    let (mut caught_up, mut ceilings) = (Vec::new(), Vec::new());
-    for _ in 0..args.repeats {
-        ceilings.push(ceiling::measure(&bootstrap, TOPIC)?);
-        caught_up.push(catch_up::measure(&bootstrap, TOPIC, args.rows).await?);
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    tokio::select! {
+        _ = terminate.recv() => bail!("terminated"),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     }
-    let ebap = Ebap::start().await?;
-    let latency = latency::measure(&ebap, &kafka, &bootstrap, args.rate, args.seconds, args.warm_up).await?;
-    drop(ebap);
+}
 
-    let line = json!({
-        "benchmark": "macro",
-        "at_us": time::now_us(),
-        "commit": machine::commit(),
-        "machine": machine::describe(),
-        "settings": { "rows": args.rows, "partitions": args.partitions, "rate": args.rate, "seconds": args.seconds,
-                      "repeats": args.repeats, "profile": if cfg!(debug_assertions) { "debug" } else { "release" } },
-        "activity_catch_up": caught_up,
-        "plain_consumer": ceilings,
-        "latency": latency,
-    });
-    writeln!(std::io::stdout(), "{line}").context("stdout")
+async fn run(args: Args) -> anyhow::Result<()> {
+    let jobs = args.jobs();
+    let bench = Bench::new(args)?;
+    for job in jobs {
+        let done = match job {
+            Job::Ceiling => ceiling::run(&bench).await,
+            Job::CatchUp => catch_up::run(&bench).await,
+            Job::Latency => latency::run(&bench).await,
+            Job::T1 | Job::T3 | Job::D1 => windows::run(&bench, job).await,
+            Job::L1 => close_latency::run(&bench).await,
+            Job::Views10 => views::run(&bench).await,
+            Job::Wide => wide::run(&bench).await,
+            Job::Soak => soak::run(&bench).await,
+            Job::Recovery => recovery::run(&bench).await,
+            Job::Topic => expected::run(&bench).await,
+            Job::Live => close_latency::produce_only(&bench).await,
+        };
+        done.with_context(|| format!("job {}", job.name()))?;
+    }
+    Ok(())
 }

@@ -1,0 +1,95 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Measures the jobs that are named, in their order, and prints JSON lines.
+#[derive(Debug, Parser)]
+pub(crate) struct Args {
+    /// [default: ceiling catch-up latency t1 t3 d1]
+    #[arg(value_enum)]
+    jobs: Vec<Job>,
+    /// Events of a topic that is full before a job begins.
+    #[arg(long, default_value_t = 5_000_000)]
+    pub(crate) rows: u64,
+    #[arg(long, default_value_t = 4)]
+    pub(crate) partitions: i32,
+    /// Times each job is run; the first finds a server that has just started, the later ones a warm one.
+    #[arg(long, alias = "repeats", default_value_t = 2)]
+    pub(crate) runs: usize,
+    /// Events a second of jobs with a producer [default: latency 10000, l1 20000, soak 50000].
+    #[arg(long)]
+    pub(crate) rate: Option<u64>,
+    /// Seconds of measuring `latency` and `l1`, after `--warm-up`.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) seconds: u64,
+    /// Seconds before measuring begins, of `latency`, `l1` and `soak`.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) warm_up: u64,
+    /// Minutes of `soak`.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) minutes: f64,
+    /// Keys of state that `recovery` kills.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) keys: u64,
+    /// A broker that runs already; without it one is started and stopped.
+    #[arg(long)]
+    pub(crate) bootstrap: Option<String>,
+    /// The topic of t1, t3, d1 and ceiling.
+    #[arg(long, default_value = "bench-events")]
+    pub(crate) topic: String,
+    /// Where the right answers to t1, t3 and d1 are kept; made where the file is not there.
+    #[arg(long)]
+    pub(crate) expected: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Job {
+    /// Plain consumers of the topic: counting only, and decoding with arrow-json.
+    Ceiling,
+    /// `activity` over a full topic of `ebap generate`.
+    CatchUp,
+    /// From producing to visible over pgwire.
+    Latency,
+    /// One minute by region and action: count, sum.
+    T1,
+    /// The same at one minute, five minutes and one hour at once.
+    T3,
+    /// One minute by region: distinct users.
+    D1,
+    /// From the end of a one-second window to its result, at a steady rate.
+    L1,
+    /// Ten views on one stream against one.
+    Views10,
+    /// A declaration of 30 columns against one of the three that a view needs.
+    Wide,
+    /// A steady rate for minutes: lag, latency, memory, checkpoints.
+    Soak,
+    /// `kill -9` with keys of state: until it serves, until it has caught up.
+    Recovery,
+    /// Only fills the topic of t1, t3, d1 and writes the right answers.
+    Topic,
+    /// Only produces what `l1` reads, into TOPIC-live.
+    Live,
+}
+
+impl Job {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl Args {
+    pub(crate) fn jobs(&self) -> Vec<Job> {
+        if self.jobs.is_empty() {
+            return vec![Job::Ceiling, Job::CatchUp, Job::Latency, Job::T1, Job::T3, Job::D1];
+        }
+        self.jobs.clone()
+    }
+
+    /// The topic of `l1`.
+    pub(crate) fn live_topic(&self) -> String {
+        format!("{}-live", self.topic)
+    }
+}
