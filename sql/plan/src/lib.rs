@@ -10,6 +10,8 @@ mod parser;
 mod plan;
 mod planner;
 mod session;
+#[cfg(test)]
+mod tests;
 mod variables;
 mod wildcard;
 
@@ -19,8 +21,8 @@ pub use error::{Error, Result, from_datafusion};
 pub use names::quoted;
 pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
 pub use plan::{
-    AggregatePlan, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind, SourcePlan,
-    ViewPlan, WatermarkPlan, WindowPlan, WindowSize,
+    AggregatePlan, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind,
+    SourcePlan, ViewPlan, WatermarkPlan, WindowPlan, WindowSize,
 };
 pub use planner::{explain_view_plan, plan_catalog, plan_query};
 pub use session::{session_config, session_state};
