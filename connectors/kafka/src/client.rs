@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use rdkafka::{ClientContext, Statistics, consumer::ConsumerContext, error::KafkaError};
+use rdkafka::{
+    ClientContext, Statistics, consumer::ConsumerContext, error::KafkaError, types::RDKafkaErrorCode,
+};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PartitionFacts {
@@ -46,6 +48,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // An event of the main queue, where it comes before its partition has a queue of its own; no broker is away.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(%error, reason, "kafka");
         let mut facts = self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         facts.heard += 1;

@@ -176,12 +176,7 @@ fn what_cannot_be_planned_is_refused_with_a_code_and_a_place() {
             "EMIT",
             "EMIT ON WINDOW CLOSE without a window is not supported",
         ),
-        (
-            "SELECT id FROM s WINDOW TUMBLE (at, INTERVAL '1 minute')",
-            "0A000",
-            "-",
-            "TUMBLE without GROUP BY is not supported",
-        ),
+        ("SELECT id FROM TUMBLE(s, at, INTERVAL '1 minute')", "0A000", "-", "TUMBLE without GROUP BY is not supported"),
         (
             "SELECT count(*) AS n FROM s WINDOW TUMBLE (at, INTERVAL '2 minutes', INTERVAL '3 minutes')",
             "22023",
