@@ -6,6 +6,7 @@
 mod client;
 mod dead_letter;
 mod options;
+mod queue;
 mod reader;
 mod source;
 mod writer;

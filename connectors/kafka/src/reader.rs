@@ -9,20 +9,20 @@ use std::{
 
 use async_trait::async_trait;
 use ebap_connector::{
-    Error, Headers, Offset, Records, Result, SourceReader, SplitId, SplitState, SplitStatus,
+    Error, Offset, Records, Result, SourceReader, SplitId, SplitState, SplitStatus,
     time::{instant, sleep},
 };
 use rdkafka::{
     Message, Offset as KafkaOffset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer, base_consumer::PartitionQueue},
+    consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::Headers as _,
     types::RDKafkaErrorCode,
 };
 
 use crate::{
     client::{Context, Facts},
     options::KafkaOptions,
+    queue::PartitionQueue,
     source::{ASK_MAX, partition_of},
 };
 
@@ -33,7 +33,7 @@ pub(crate) const SERVED_MAX: usize = 100;
 
 struct Assigned {
     partition: i32,
-    queue: PartitionQueue<Context>,
+    queue: PartitionQueue,
     next: i64,
     /// The end was reached since the split was assigned or sought. What statistics say of how far was
     /// fetched counts only then: before that it may be from before the seek.
@@ -69,21 +69,29 @@ impl KafkaReader {
             let heard = self.facts().heard;
             match self.consumer.poll(Duration::ZERO) {
                 Some(Err(error)) => self.check(&error, None)?,
+                // It would be lost, and silently: reading again from the last epoch is better.
+                Some(Ok(message)) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let reason = format!("partition {partition} offset {offset} came past its queue");
+                    return Err(Error::unreachable(self.options.system(), reason));
+                }
                 None if self.facts().heard == heard => break,
-                Some(Ok(_)) | None => {}
+                None => {}
             }
         }
         Ok(())
     }
 
     /// Passing errors are librdkafka's to retry; the others end the reader.
-    fn check(&self, error: &KafkaError, at: Option<&Assigned>) -> Result<()> {
+    /// `at`: partition and offset.
+    fn check(&self, error: &KafkaError, at: Option<(i32, i64)>) -> Result<()> {
         let topic = &self.options.topic;
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset,
             ) => {
-                let place = at.map(|at| format!(" partition {} offset {}", at.partition, at.next)).unwrap_or_default();
+                let place =
+                    at.map(|(partition, offset)| format!(" partition {partition} offset {offset}")).unwrap_or_default();
                 Err(Error::refused(
                     self.options.system(),
                     format!(
@@ -101,43 +109,51 @@ impl KafkaReader {
         }
     }
 
-    /// What the queue of this split holds now, `rows_max` records at the most, and whether its end was
-    /// reached.
-    fn take(&self, split: &SplitId, assigned: &Assigned, rows_max: usize) -> Result<(Option<Records>, bool)> {
-        let mut ended = assigned.ended;
+    /// What the queue of this split holds now, `rows_max` records at the most.
+    fn take(&mut self, split: &SplitId, rows_max: usize) -> Result<Option<Records>> {
+        let Some(assigned) = self.splits.get_mut(split) else { return Ok(None) };
         let mut records = Records::new(split.clone(), assigned.partition, Offset(assigned.next));
-        while records.len() < rows_max {
-            match assigned.queue.poll(Duration::ZERO) {
-                None => break,
-                // Comes in order with the records, and never from before a seek.
-                Some(Err(KafkaError::PartitionEOF(_))) => ended = true,
-                Some(Err(error)) => self.check(&error, Some(assigned))?,
-                // Left over from before a seek.
-                Some(Ok(message)) if message.offset() < records.next_offset.0 => {}
-                Some(Ok(message)) => {
-                    let timestamp_ms = message.timestamp().to_millis().unwrap_or(-1);
-                    if let Some(headers) = message.headers() {
-                        let headers: Headers = headers
-                            .iter()
-                            .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-                            .collect();
-                        records.headers.push((records.len(), headers));
+        let mut failed = Vec::new();
+        while records.len() < rows_max && failed.is_empty() {
+            let batch = assigned.queue.take(rows_max - records.len());
+            if batch.len() == 0 {
+                break;
+            }
+            records.reserve(batch.len(), batch.key_bytes(), batch.value_bytes());
+            for message in batch.iter() {
+                match message.error() {
+                    // Comes in order with the records, and never from before a seek.
+                    Some(RDKafkaErrorCode::PartitionEOF) => assigned.ended = true,
+                    Some(code) => failed.push(code),
+                    // Left over from before a seek.
+                    None if message.offset() < records.next_offset.0 => {}
+                    None => {
+                        if let Some(headers) = message.headers() {
+                            records.headers.push((records.len(), headers));
+                        }
+                        records.push(message.offset(), message.timestamp_ms(), message.key(), message.value());
                     }
-                    records.push(message.offset(), timestamp_ms, message.key(), message.payload());
                 }
             }
         }
+        let (next, ended) = (assigned.next, assigned.ended);
+        for code in failed {
+            self.check(&KafkaError::MessageConsumption(code), Some((records.partition, next)))?;
+        }
         if records.is_empty() {
             // Transaction markers and aborted records take offsets and give no record.
-            let known = self.facts().partitions.get(&assigned.partition).copied().unwrap_or_default();
+            let known = self.facts().partitions.get(&records.partition).copied().unwrap_or_default();
             let whole = known.queued == 0 && known.end.is_some_and(|end| known.fetched <= end);
-            if ended && whole && known.fetched > assigned.next {
+            if ended && whole && known.fetched > next {
                 records.next_offset = Offset(known.fetched);
             } else {
-                return Ok((None, ended));
+                return Ok(None);
             }
         }
-        Ok((Some(records), ended))
+        if let Some(assigned) = self.splits.get_mut(split) {
+            assigned.next = records.next_offset.0;
+        }
+        Ok(Some(records))
     }
 }
 
@@ -155,11 +171,12 @@ impl SourceReader for KafkaReader {
             seek.await.map_err(Error::internal)?.map_err(failed)?;
             (assigned.next, assigned.ended) = (offset.0, false);
         } else {
+            // Before records can come: those would lie in the consumer's own queue, which is not read.
+            let queue = PartitionQueue::split(&self.consumer, &self.options.topic, partition);
+            let queue = queue.ok_or_else(|| Error::internal(format!("partition {partition} has no queue")))?;
             let mut list = TopicPartitionList::new();
             list.add_partition_offset(&self.options.topic, partition, KafkaOffset::Offset(offset.0)).map_err(failed)?;
             self.consumer.incremental_assign(&list).map_err(failed)?;
-            let queue = self.consumer.split_partition_queue(&self.options.topic, partition);
-            let queue = queue.ok_or_else(|| Error::internal(format!("partition {partition} has no queue")))?;
             self.splits.insert(split, Assigned { partition, queue, next: offset.0, ended: false });
         }
         Ok(())
@@ -173,12 +190,10 @@ impl SourceReader for KafkaReader {
             // Another one first each time, or the last would starve where there are more than `rows_max`.
             self.turn = self.turn.wrapping_add(1);
             for split in wanted.iter().cycle().skip(self.turn % wanted.len().max(1)).take(wanted.len()) {
-                let Some(assigned) = self.splits.get(split).filter(|_| left > 0) else { continue };
-                let (records, ended) = self.take(split, assigned, each.min(left))?;
-                if let Some(assigned) = self.splits.get_mut(split) {
-                    assigned.ended = ended;
-                    assigned.next = records.as_ref().map_or(assigned.next, |records| records.next_offset.0);
+                if left == 0 {
+                    break;
                 }
+                let records = self.take(split, each.min(left))?;
                 left -= records.as_ref().map_or(0, Records::len);
                 out.extend(records);
             }
