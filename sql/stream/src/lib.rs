@@ -9,8 +9,6 @@
 //! its jobs. Sees connectors through the traits of `ebap-connector` alone.
 
 mod accounting;
-#[cfg(feature = "bench")]
-pub mod bench;
 mod catch_up;
 mod checkpoint;
 mod config;
