@@ -2,9 +2,7 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use rdkafka::{
-    ClientContext, Statistics, consumer::ConsumerContext, error::KafkaError, types::RDKafkaErrorCode,
-};
+use rdkafka::{ClientContext, Statistics, consumer::ConsumerContext, error::KafkaError, types::RDKafkaErrorCode};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PartitionFacts {

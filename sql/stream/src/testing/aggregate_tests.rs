@@ -10,7 +10,8 @@ const READINGS: &str = "CREATE STREAM readings (
 ) WITH (connector = 'test', idle_timeout = '1 hour')";
 
 /// Sums of doubles are of quarters, which are exact in any order.
-const AGGREGATES: &str = "count(*) AS n, count(load) AS loads, sum(cents) AS cents, sum(load) AS load, sum(price) AS price,
+const AGGREGATES: &str =
+    "count(*) AS n, count(load) AS loads, sum(cents) AS cents, sum(load) AS load, sum(price) AS price,
     avg(load) AS mean, avg(price) AS mean_price, min(load) AS least, max(load) AS most, min(cents) AS least_cents,
     max(price) AS most_price, min(host) AS first_host, max(seen) AS newest, min(day) AS first_day,
     count(DISTINCT host) AS hosts, count(DISTINCT cents) AS amounts, count(DISTINCT seen) AS moments,
@@ -75,7 +76,10 @@ async fn every_aggregate_in_every_size_equals_the_batch_also_when_killed() {
         assert!(live.lines().count() > 6, "{live}");
         assert_same(&live, &batch);
     }
-    assert_same(&rig.query("SELECT * FROM total").await, &rig.query(&format!("SELECT {AGGREGATES} FROM readings")).await);
+    assert_same(
+        &rig.query("SELECT * FROM total").await,
+        &rig.query(&format!("SELECT {AGGREGATES} FROM readings")).await,
+    );
 }
 
 /// Equal but for the last digits of a standard deviation, which depend on the order of the rows.
@@ -100,9 +104,8 @@ async fn distinct_values_that_no_window_has_any_more_are_let_go() {
          WINDOW TUMBLE (timestamp, INTERVAL '1 minute', INTERVAL '1 hour')",
     )
     .await;
-    let at = |id: i64, hour: i64| {
-        format!(r#"{{"id":{id},"timestamp":"2026-01-01T{hour:02}:{:02}:00Z"}}"#, id / 60 % 60)
-    };
+    let at =
+        |id: i64, hour: i64| format!(r#"{{"id":{id},"timestamp":"2026-01-01T{hour:02}:{:02}:00Z"}}"#, id / 60 % 60);
     // More values than a sweep waits for, hour after hour, and some of them again and again.
     for hour in 0..6 {
         rig.outside.produce("0", (0..900).map(|id| at(if id % 2 == 0 { id } else { id + hour * 10_000 }, hour)));
@@ -110,7 +113,9 @@ async fn distinct_values_that_no_window_has_any_more_are_let_go() {
     }
     let live = rig.query("SELECT window_start, ids FROM hosts ORDER BY window_start, ids").await;
     let batch = |unit: &str| {
-        format!("SELECT date_trunc('{unit}', timestamp) AS window_start, count(DISTINCT id) AS ids FROM readings WHERE NOT _late GROUP BY 1")
+        format!(
+            "SELECT date_trunc('{unit}', timestamp) AS window_start, count(DISTINCT id) AS ids FROM readings WHERE NOT _late GROUP BY 1"
+        )
     };
     let batch = rig
         .query(&format!("SELECT * FROM ({} UNION ALL {}) ORDER BY window_start, ids", batch("minute"), batch("hour")))

@@ -160,7 +160,8 @@ impl StateColumn for MeanColumn {
     fn state(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let of = |group: &u32| self.0[*group as usize];
         let counts: UInt64Array = groups.iter().map(|group| of(group).0).collect();
-        let sums: Float64Array = groups.iter().map(|group| Some(of(group)).filter(|it| it.0 > 0).map(|it| it.1)).collect();
+        let sums: Float64Array =
+            groups.iter().map(|group| Some(of(group)).filter(|it| it.0 > 0).map(|it| it.1)).collect();
         Ok(vec![Arc::new(counts), Arc::new(sums)])
     }
 

@@ -171,7 +171,8 @@ impl GroupState {
     pub(crate) fn update(&mut self, batches: &[RecordBatch]) -> Result<RecordBatch> {
         let partial = self.partial.run(batches)?;
         let (rows, panes, keys) = (partial.rows, partial.panes.clone(), partial.keys.clone());
-        let mut columns: Vec<ArrayRef> = panes.into_iter().map(|panes| Arc::new(panes) as ArrayRef).chain(keys).collect();
+        let mut columns: Vec<ArrayRef> =
+            panes.into_iter().map(|panes| Arc::new(panes) as ArrayRef).chain(keys).collect();
         let plain: Vec<Option<Vec<ArrayRef>>> = partial.states.iter().map(PartialState::columns).collect();
         let fresh = self.merge(partial)?;
         for ((plain, fresh), values) in plain.into_iter().zip(fresh).zip(&self.values) {
@@ -356,9 +357,9 @@ impl GroupState {
             };
             columns.push(each(|window| window.start));
             columns.push(each(|window| window.end));
-            let sizes = of.0.iter().flat_map(|(window, groups)| {
-                std::iter::repeat_n(self.sizes[window.size].interval, groups.len())
-            });
+            let sizes =
+                of.0.iter()
+                    .flat_map(|(window, groups)| std::iter::repeat_n(self.sizes[window.size].interval, groups.len()));
             let sizes: Vec<IntervalMonthDayNano> = sizes.collect();
             columns.push(Arc::new(IntervalMonthDayNanoArray::from(sizes)));
         }
@@ -472,12 +473,7 @@ impl GroupState {
     }
 
     /// State columns of consecutive groups; `entries` are those of the whole window.
-    fn states_of(
-        &self,
-        state: &mut WindowState,
-        entries: &[Vec<Entry>],
-        groups: &[u32],
-    ) -> Result<Vec<ArrayRef>> {
+    fn states_of(&self, state: &mut WindowState, entries: &[Vec<Entry>], groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let mut columns = Vec::new();
         for ((column, entries), values) in state.columns.iter_mut().zip(entries).zip(&self.values) {
             match (column, values) {

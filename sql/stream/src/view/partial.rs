@@ -207,9 +207,8 @@ impl PartialAggregate {
                 None => {
                     let lists = of[0].as_list::<i32>();
                     let rows = lists.value_offsets().windows(2).enumerate();
-                    let rows = rows.flat_map(|(row, ends)| {
-                        std::iter::repeat_n(row as u32, (ends[1] - ends[0]) as usize)
-                    });
+                    let rows =
+                        rows.flat_map(|(row, ends)| std::iter::repeat_n(row as u32, (ends[1] - ends[0]) as usize));
                     let first = lists.value_offsets()[0] as usize;
                     let rows: Vec<u32> = rows.collect();
                     let values = lists.values().slice(first, rows.len());
