@@ -53,11 +53,13 @@ const OURS: [&str; 10] = [
     "transactional.id",
 ];
 /// What the user may set otherwise.
-const TUNING: [(&str, &str); 7] = [
+const TUNING: [(&str, &str); 8] = [
     // The defaults cap a consumer at 140,000 small records a second: it waits a second whenever its queue is full.
     ("fetch.queue.backoff.ms", "5"),
     ("fetch.wait.max.ms", "20"),
     ("fetch.min.bytes", "1"),
+    // Fewer and larger answers of the broker; the queue below holds a few of them.
+    ("fetch.message.max.bytes", "4194304"),
     ("queued.min.messages", "100000"),
     // Of each partition, so that many partitions do not take the machine's memory.
     ("queued.max.messages.kbytes", "16384"),
