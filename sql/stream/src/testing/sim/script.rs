@@ -92,6 +92,16 @@ impl Script {
         script
     }
 
+    /// One more record in every split, long after all others.
+    pub(super) fn add_last(&mut self, at_us: i64) {
+        for (id, split) in (1_000_000..).zip(&mut self.events) {
+            let offset = split.records.last().map_or(0, |record| record.next);
+            let row = Row { id, time_us: at_us, region: Some("eu"), amount: Some(1) };
+            let bytes = json(&row);
+            split.records.push(Record { offset, at_us, next: offset + 1, bytes, row: Some(row) });
+        }
+    }
+
     pub(super) fn of(&self, source: &str) -> &[SplitScript] {
         if source == "users" { &self.users } else { &self.events }
     }

@@ -1,7 +1,7 @@
 //! Two processes over one state: one goes on and is exact, the other stops and says why. Also where
 //! one of them was paused in the middle of a request for longer than manifests are kept.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ebap_catalog::Catalog;
 use ebap_connector::time::Clock;
@@ -12,7 +12,7 @@ use super::{
         life::{Complaints, End},
         random::Random,
         run::{Mode, Run, config, faults},
-        script::Script,
+        script::{SECOND_US, Script},
         seeds,
         world::{Process, World},
     },
@@ -47,6 +47,9 @@ async fn both(world: &Arc<World>, catalog: &Catalog, config: &EngineConfig, paus
         world.clock.sleep(Duration::from_micros(left_us.unsigned_abs())).await;
     }
     older.go_on();
+    // Who has nothing to write does not notice that somebody else does.
+    let last_us = world.script.end_us + LAST_US + SECOND_US - world.clock.now_us();
+    world.clock.sleep(Duration::from_micros(last_us.unsigned_abs())).await;
     let mut lost = String::new();
     for _ in 0..100 {
         let (one, two) = (engine.flush().await, other.flush().await);
@@ -59,7 +62,6 @@ async fn both(world: &Arc<World>, catalog: &Catalog, config: &EngineConfig, paus
                 lost = said;
             }
             (Err(one), Err(two)) => lost = format!("both: {}, {}", one.chain(), two.chain()),
-            // The loser has not noticed: it has nothing to write.
             (Ok(()), Ok(())) => "both go on".clone_into(&mut lost),
         }
         world.clock.sleep(Duration::from_millis(200)).await;
@@ -69,10 +71,13 @@ async fn both(world: &Arc<World>, catalog: &Catalog, config: &EngineConfig, paus
 
 /// Each is as long as a simulation and looked at as closely.
 const SEEDS_DIVISOR: u64 = 5;
+/// From the end of the script to one more record, for which both are awake.
+const LAST_US: i64 = 100 * SECOND_US;
 
 fn play(seed: u64) {
     let mut random = Random::new(seed ^ 0x2B);
-    let script = Script::draw(&mut random);
+    let mut script = Script::draw(&mut random);
+    script.add_last(script.end_us + LAST_US);
     let mode = random.pick(&[Mode::Straight, Mode::EveryStep, Mode::Anywhere]);
     let paused = random.chance(300);
     let faults = if mode == Mode::Straight { Default::default() } else { faults(&mut random) };
@@ -98,6 +103,9 @@ fn play(seed: u64) {
     let mut complaints = Complaints::new();
     let end = life::live(&world, &mut catalog, &config, None, true, &mut complaints);
     let End::Finished(ending) = end else { unreachable!("nobody kills the last process") };
+    // The topic is not fenced: until the loser stops, both deliver what they reject.
+    let letters: BTreeSet<(String, i64)> = world.dead_letters.lock().drain(..).collect();
+    world.dead_letters.lock().extend(letters);
     let run = Run { world, catalog, ending: *ending, complaints, killed: Vec::new() };
     for check in [
         accounting_adds_up::check,
