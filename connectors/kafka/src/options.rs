@@ -56,8 +56,9 @@ const OURS: [&str; 10] = [
 const TUNING: [(&str, &str); 8] = [
     // The defaults cap a consumer at 140,000 small records a second: it waits a second whenever its queue is full.
     ("fetch.queue.backoff.ms", "5"),
-    ("fetch.wait.max.ms", "20"),
-    ("fetch.min.bytes", "1"),
+    // A broker that answers each produced batch by itself is busy with answers alone: it gathers, but not for long.
+    ("fetch.wait.max.ms", "10"),
+    ("fetch.min.bytes", "16384"),
     // Fewer and larger answers of the broker; the queue below holds a few of them.
     ("fetch.message.max.bytes", "4194304"),
     ("queued.min.messages", "100000"),
@@ -234,7 +235,7 @@ mod tests {
         let pairs = [("bootstrap_servers", "b:1"), ("topic", "t"), ("kafka.fetch.wait.max.ms", "70")];
         let config = KafkaOptions::parse(&context(&pairs)).expect("options").consumer_config();
         assert_eq!(config.get("fetch.wait.max.ms"), Some("70"));
-        assert_eq!(config.get("fetch.min.bytes"), Some("1"));
+        assert_eq!(config.get("fetch.min.bytes"), Some("16384"));
         assert_eq!(config.get("isolation.level"), Some("read_committed"));
     }
 }
