@@ -77,7 +77,8 @@ fn extreme_column(of: &DataType, most: bool) -> Option<Box<dyn StateColumn>> {
     where
         T::Native: ArrowNativeTypeOp,
     {
-        // In the total order, as PostgreSQL has it: NaN is the largest, whatever comes first.
+        // In the total order, as PostgreSQL has it: NaN is the largest. Within a step DataFusion decides, by
+        // which of two values comes last where one is NaN.
         if most {
             FoldColumn::<T>::boxed(of, |a, b| if b.is_gt(a) { b } else { a })
         } else {
