@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 30)]
     pub(crate) seconds: u64,
     /// Seconds before measuring begins, of `latency`, `l1` and `soak`.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 15)]
     pub(crate) warm_up: u64,
     /// Minutes of `soak`.
     #[arg(long, default_value_t = 10.0)]

@@ -68,4 +68,18 @@ impl Pass {
         }
         Ok(self.records)
     }
+    /// Waits for `total` records and tells partition and offset of each when it comes.
+    pub(crate) fn follow(
+        &self,
+        total: u64,
+        mut take: impl FnMut(i32, i64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.consumer.assign(&self.assignment).context("assign")?;
+        for read in 0..total {
+            let Some(message) = self.consumer.poll(TIMEOUT) else { bail!("{} records do not come", total - read) };
+            let message = message.context("consume")?;
+            take(message.partition(), message.offset())?;
+        }
+        Ok(())
+    }
 }

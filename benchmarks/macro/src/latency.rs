@@ -6,7 +6,7 @@
 //! answer arrived. So the figure includes the producer's linger, the
 //! broker, the step, publishing, and the round trip of the query; it is never too small.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context, ensure};
 use ebap_connector::time;
@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::{
     bench::Bench,
+    consumer::Pass,
     histogram::Histogram,
     meter::{Meter, merge},
     paced::{Pace, Paced, Sent},
@@ -26,10 +27,10 @@ const LINGER_MS: u32 = 1;
 
 pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let (rate, args) = (bench.args.rate.unwrap_or(RATE), &bench.args);
-    // A topic of its own each time: a broker that stays has the marks of earlier runs.
-    let topic = format!("bench-latency-{}", time::now_us());
     let partitions = args.partitions;
-    bench.create_topic(&topic).await?;
+    let total = rate * (args.warm_up + args.seconds);
+    floor(bench, rate, total).await?;
+    let topic = topic(bench).await?;
     let ebap = Ebap::start().await?;
     let client = ebap.connect().await?;
     let stream = format!(
@@ -42,18 +43,8 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
         GROUP BY _partition, region WINDOW TUMBLE (at, INTERVAL '1 minute')";
     server::create(&client, &[stream, view.to_owned()]).await?;
 
-    let total = rate * (args.warm_up + args.seconds);
-    let pace = Pace { bootstrap: bench.bootstrap.clone(), topic, partitions, rate, total, linger_ms: LINGER_MS };
     let meter = Meter::start(ebap.pid().context("the server runs")?, bench.broker);
-    let producer = Paced::start(
-        pace,
-        Box::new(|n, now_ms, _key, value| {
-            std::fmt::Write::write_fmt(
-                value,
-                format_args!(r#"{{"n":{n},"region":"r{}","amount":1.5,"at":{now_ms}}}"#, n % 8),
-            )
-        }),
-    );
+    let producer = produce(bench, topic, rate, total);
     let seen = watch(&ebap, total, partitions).await?;
     let figures = meter.finish()?.json(total);
     let sent = producer.finish()?;
@@ -61,6 +52,49 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
     ensure!(waits.total() > 0, "nothing was measured");
     let more = json!({ "run": 1, "rate": rate, "answers": seen.len() });
     bench.report("ebap", "latency", merge(merge(figures, waits.json()), more))
+}
+
+/// A topic of its own each time: a broker that stays has the marks of earlier runs.
+async fn topic(bench: &Bench) -> anyhow::Result<String> {
+    let topic = format!("bench-latency-{}", time::now_us());
+    bench.create_topic(&topic).await?;
+    Ok(topic)
+}
+
+fn produce(bench: &Bench, topic: String, rate: u64, total: u64) -> Paced {
+    let (bootstrap, partitions) = (bench.bootstrap.clone(), bench.args.partitions);
+    Paced::start(
+        Pace { bootstrap, topic, partitions, rate, total, linger_ms: LINGER_MS },
+        Box::new(|n, now_ms, _key, value| {
+            std::fmt::Write::write_fmt(
+                value,
+                format_args!(r#"{{"n":{n},"region":"r{}","amount":1.5,"at":{now_ms}}}"#, n % 8),
+            )
+        }),
+    )
+}
+
+/// The same for a plain consumer, which is what producer and broker take of the figure. Also warms the broker.
+async fn floor(bench: &Bench, rate: u64, total: u64) -> anyhow::Result<()> {
+    let (topic, partitions) = (topic(bench).await?, u64::try_from(bench.args.partitions)?);
+    let pass = Pass::open(&bench.bootstrap, &topic)?;
+    let producer = produce(bench, topic, rate, total);
+    let seen = tokio::task::block_in_place(|| {
+        let (mut ends, mut seen) = (BTreeMap::<i32, u64>::new(), Vec::new());
+        pass.follow(total, |partition, offset| {
+            ends.insert(partition, u64::try_from(offset)? + 1);
+            // Number `n` is in partition `n` modulo their number, at the offset that is the quotient.
+            let whole = if ends.len() as u64 == partitions { ends.values().min().copied().unwrap_or(0) } else { 0 };
+            if seen.last().is_none_or(|(_, before)| whole * partitions > *before) {
+                seen.push((time::instant(), whole * partitions));
+            }
+            Ok(())
+        })?;
+        anyhow::Ok(seen)
+    })?;
+    let waits = waits(&producer.finish()?, &seen, rate * bench.args.warm_up);
+    ensure!(waits.total() > 0, "nothing was measured");
+    bench.report("plain consumer", "latency", merge(waits.json(), json!({ "run": 1, "rate": rate })))
 }
 
 /// For each answer that showed more: when it came, and how many numbers, from 0 on, it showed for certain.
