@@ -190,7 +190,7 @@ impl Session {
             Statement::Explain { analyze, verbose, statement } => {
                 self.explain(*analyze, *verbose, statement, &parsed.text).await
             }
-            Statement::ExplainView { name } => self.explain_view(name),
+            Statement::ExplainView { analyze, name } => self.explain_view(*analyze, name),
             Statement::Query(query) => match planned {
                 Some((Planned { plan, schema }, values)) => {
                     let plan = plan.with_param_values(values).map_err(|error| from_query(error, &parsed.text))?;

@@ -60,10 +60,10 @@ const TUNING: [(&str, &str); 8] = [
     ("fetch.wait.max.ms", "10"),
     ("fetch.min.bytes", "16384"),
     // Fewer and larger answers of the broker; the queue below holds a few of them.
-    ("fetch.message.max.bytes", "4194304"),
+    ("fetch.message.max.bytes", "2097152"),
     ("queued.min.messages", "100000"),
     // Of each partition, so that many partitions do not take the machine's memory.
-    ("queued.max.messages.kbytes", "16384"),
+    ("queued.max.messages.kbytes", "8192"),
     ("reconnect.backoff.max.ms", "1000"),
     ("topic.metadata.refresh.interval.ms", "10000"),
 ];

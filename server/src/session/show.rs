@@ -111,14 +111,17 @@ impl Session {
         }
     }
 
-    pub(super) fn explain_view(&self, name: &str) -> Result<Output> {
+    pub(super) fn explain_view(&self, analyze: bool, name: &str) -> Result<Output> {
         let plans = plan_catalog(&self.catalog())?;
         let Some(view) = plans.views.iter().find(|view| view.name == name) else {
             return Err(SqlError::new("42P01", format!("materialized view \"{name}\" does not exist")));
         };
         let source = plans.sources.iter().find(|source| source.id == view.source);
         let source = source.ok_or_else(|| SqlError::new("XX000", "the view has no source"))?;
-        lines(&ebap_stream::explain(source, view)?)
+        lines(&match analyze {
+            true => self.app.engine.explain_analyze(source, view)?,
+            false => ebap_stream::explain(source, view)?,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The running whole: one pipeline per stream or table, started and stopped to match the catalog.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -215,6 +215,44 @@ impl Engine {
         system::rows(name, &infos)
     }
 
+    /// The plan of a step of a view, with what each operator has done since the view started to run here, its
+    /// state, and its sinks.
+    ///
+    /// # Errors
+    /// Where the view cannot be planned, or does not run here.
+    pub fn explain_analyze(&self, source: &SourcePlan, view: &ViewPlan) -> Result<String> {
+        let store = Arc::new(ViewStore::new(Arc::clone(&view.schema)));
+        let scratch = ViewJob::view(source, view, store, &self.config)?;
+        let (info, sinks) = {
+            let inner = self.inner.read();
+            let running = inner.pipelines.get(&source.id).ok_or(Error::ShuttingDown)?;
+            let sinks = running.jobs.sinks.iter().filter(|sink| sink.from == view.id).map(|sink| sink.name.clone());
+            (running.runtime.status.get(), sinks.collect::<Vec<_>>())
+        };
+        let own = info.jobs.iter().find(|job| job.name == view.name).cloned().unwrap_or_default();
+        let stream = info.jobs.iter().find(|job| job.name == source.name).cloned().unwrap_or_default();
+        let mut text = scratch.describe(Some((&own.figures, &stream.figures)));
+        let bytes =
+            |bytes: Option<usize>| bytes.map_or("not measured yet".to_owned(), |bytes| format!("{bytes} bytes"));
+        let _ = write!(
+            text,
+            "\nState: {}, {} groups, {}\nView: {} rows, {}\nSteps: {} of {} of the stream",
+            own.state,
+            own.groups.unwrap_or(0),
+            bytes(own.figures.state_bytes),
+            own.rows.unwrap_or(0),
+            bytes(own.figures.view_bytes),
+            own.figures.steps,
+            stream.figures.steps,
+        );
+        for sink in info.sinks.iter().filter(|sink| sinks.contains(&sink.name)) {
+            let waited = sink.waited_us as f64 / 1e3;
+            let _ =
+                write!(text, "\nSink {}: {}, {}, waited {waited:.3} ms for it", sink.name, sink.connector, sink.state);
+        }
+        Ok(text)
+    }
+
     /// Records the stream has read: those that a view of it created now has to read before it can join.
     pub fn records_behind(&self, stream: ObjectId) -> u64 {
         let inner = self.inner.read();
@@ -316,5 +354,5 @@ async fn stop(running: &Running, forget: bool) {
 /// Where the view cannot be planned.
 pub fn explain(source: &SourcePlan, view: &ViewPlan) -> Result<String> {
     let store = Arc::new(ViewStore::new(Arc::clone(&view.schema)));
-    Ok(ViewJob::view(source, view, store, &EngineConfig::default())?.describe())
+    Ok(ViewJob::view(source, view, store, &EngineConfig::default())?.describe(None))
 }

@@ -14,6 +14,7 @@ mod checkpoint;
 mod config;
 mod engine;
 mod error;
+mod figures;
 mod late_log;
 mod needs;
 mod pipeline;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ebap_connector::SplitId;
 use parking_lot::Mutex;
 
-use crate::accounting::Accounting;
+use crate::{accounting::Accounting, figures::Figures};
 
 /// Checkpoints remembered for `ebap.checkpoints`.
 const CHECKPOINTS_MAX: usize = 100;
@@ -37,6 +37,7 @@ pub(crate) struct JobInfo {
     /// Time spent waiting for sinks.
     pub(crate) waited_us: u64,
     pub(crate) accounting: Accounting,
+    pub(crate) figures: Figures,
 }
 
 #[derive(Clone, Debug)]

@@ -65,8 +65,9 @@ pub enum Statement {
         verbose: bool,
         statement: Box<Statement>,
     },
-    /// `EXPLAIN MATERIALIZED VIEW name`
+    /// `EXPLAIN [ANALYZE] MATERIALIZED VIEW name`
     ExplainView {
+        analyze: bool,
         name: String,
     },
     /// Anything else that PostgreSQL's grammar has; the server decides what it does with it.
@@ -269,14 +270,10 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
         }
     }
     if cursor.at(&["MATERIALIZED", "VIEW"]) {
-        if analyze {
-            let hint = "Use EXPLAIN MATERIALIZED VIEW for its plan, and ebap.jobs and ebap.accounting for its figures.";
-            return Err(Error::unsupported("EXPLAIN ANALYZE MATERIALIZED VIEW", hint).at(cursor.position()));
-        }
         cursor.skip(2);
         let name = cursor.object_name()?;
         cursor.end()?;
-        return Ok(Statement::ExplainView { name });
+        return Ok(Statement::ExplainView { analyze, name });
     }
     Ok(Statement::Explain { analyze, verbose, statement: Box::new(statement(cursor)?) })
 }

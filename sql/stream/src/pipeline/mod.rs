@@ -30,6 +30,7 @@ use crate::{
     accounting::Accounting,
     catch_up::{CatchUp, CatchUpEnd},
     checkpoint::{CheckpointStore, Held, JobFiles, Manifest},
+    figures::Figures,
     prepare::RowPreparer,
     sinks::{RowsSinkJob, ViewSink},
     view::{ViewJob, store::ViewStore},
@@ -157,6 +158,7 @@ struct Pipeline {
     position: Position,
     watermarks: Watermarks,
     accounting: Accounting,
+    figures: Figures,
     views: BTreeMap<u64, ViewSlot>,
     sinks: BTreeMap<u64, RowsSinkJob>,
     /// Nothing is read.

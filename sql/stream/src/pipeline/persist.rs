@@ -14,6 +14,7 @@ use crate::{
     Error, Result,
     accounting::Accounting,
     checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest, Recovered},
+    figures::Figures,
     late_log::{LateLog, LateRuns},
     status::CheckpointInfo,
     view::{Saved, ViewJob},
@@ -59,6 +60,7 @@ impl Pipeline {
             position: Position::default(),
             watermarks: Watermarks::new(delay_us, plan.idle_timeout_us),
             accounting: Accounting::default(),
+            figures: Figures::default(),
             views: BTreeMap::new(),
             sinks: BTreeMap::new(),
             paused: jobs.run.paused,
@@ -245,7 +247,7 @@ impl Pipeline {
         let now = Held { position: self.position.clone(), watermark: self.watermarks.current().0 };
         let check_memory = epoch.0.is_multiple_of(MEMORY_CHECK_EPOCHS) || !self.flushes.is_empty();
         for (id, view) in &mut self.views {
-            if let ViewState::Running(job) = &view.state
+            if let ViewState::Running(job) = &mut view.state
                 && check_memory
             {
                 match job.check_memory() {

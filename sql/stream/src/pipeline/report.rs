@@ -96,6 +96,7 @@ impl Pipeline {
             lag: Some(lag),
             watermark: Some(self.watermarks.current().0),
             accounting: self.accounting.clone(),
+            figures: self.figures,
             ..JobInfo::default()
         }
     }
@@ -131,6 +132,7 @@ impl Pipeline {
             ViewState::Running(job) | ViewState::Paused(Some((job, _))) => {
                 info.groups = Some(job.state_groups() as u64);
                 info.accounting = job.accounting.clone();
+                info.figures = job.figures;
             }
             ViewState::Retrying { message, .. } | ViewState::Failed(message) => info.message = Some(message.clone()),
             ViewState::CatchingUp | ViewState::Paused(None) => {}

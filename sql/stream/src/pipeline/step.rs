@@ -1,6 +1,6 @@
 //! One turn of the loop.
 
-use ebap_connector::{DeadLetter, Records};
+use ebap_connector::{DeadLetter, Records, time::instant};
 
 use super::{Pipeline, ViewState};
 use crate::{
@@ -22,15 +22,18 @@ impl Pipeline {
             if records.next_offset <= self.offset(&records.split) && records.is_empty() {
                 continue;
             }
+            let begun = instant();
             let decoded = self.decoder.decode(&records)?;
             let lateness = Lateness::Live(watermark);
             let (split, mut rejected) = self.preparer.prepare(&records, decoded, lateness, now_us)?;
+            self.figures.input.ran(records.len(), split.batch.num_rows(), begun);
             self.take_in(&records, &split, watermark.0, now_us);
             letters.append(&mut rejected);
             splits.push(split);
         }
         self.deliver(letters).await?;
         if !splits.is_empty() {
+            self.figures.steps += 1;
             self.dirty = true;
             let step = StepBatch { splits, position: self.position.clone() };
             self.run_jobs(&step).await;

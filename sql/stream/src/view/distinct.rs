@@ -1,8 +1,8 @@
 //! State of `count(DISTINCT value)`: which values each group of a window has.
 //!
 //! A value is interned once for all windows of the view and then is a number; a window holds pairs of
-//! group and number. So a value seen before costs one look into the numbers and one into the pairs of
-//! its pane, however large the value and however many sizes there are: what the pane has, every
+//! group and number (`pairs.rs`). So a value seen before costs one look into the numbers and one into the
+//! pairs of its pane, however large the value and however many sizes there are: what the pane has, every
 //! larger window has too.
 //!
 //! # Invariants
@@ -18,9 +18,11 @@ use arrow::{
     row::{RowConverter, SortField},
 };
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use hashbrown::HashSet;
 
-use super::interner::{Hasher, Interner};
+use super::{
+    interner::{Hasher, Interner},
+    pairs::{Pairs, pair_of, parts},
+};
 use crate::Result;
 
 /// Fewer numbers than this are not worth a sweep.
@@ -46,7 +48,7 @@ enum Codec {
 /// Pairs of a group of one window and a value.
 #[derive(Debug, Default)]
 pub(crate) struct DistinctColumn {
-    pairs: HashSet<u64>,
+    pairs: Pairs,
     counts: Vec<i64>,
 }
 
@@ -109,14 +111,22 @@ impl Values {
         Ok(())
     }
 
-    /// The state column of DataFusion: a list of values for each of `rows` rows. Entries are by row.
+    /// The state column of DataFusion: a list of values for each of `rows` rows.
     pub(crate) fn lists(&self, entries: &[Entry], rows: usize) -> Result<ArrayRef> {
-        debug_assert!(entries.is_sorted_by_key(|(row, _)| *row), "lists are filled in order");
         let mut lengths = vec![0; rows];
         for (row, _) in entries {
             lengths[*row as usize] += 1;
         }
-        let bytes = entries.iter().map(|(_, number)| self.interner.get(*number));
+        // Lists are filled in order: each entry goes behind those of its row and of the rows before.
+        let mut next: Vec<usize> = Vec::with_capacity(rows);
+        next.extend(lengths.iter().scan(0, |sum, length| Some(std::mem::replace(sum, *sum + length))));
+        let mut numbers = vec![0_u32; entries.len()];
+        for (row, number) in entries {
+            let at = &mut next[*row as usize];
+            numbers[*at] = *number;
+            *at += 1;
+        }
+        let bytes = numbers.iter().map(|number| self.interner.get(*number));
         let values: ArrayRef = match &self.codec {
             Codec::Text => {
                 // What was interned came out of a text column.
@@ -137,22 +147,31 @@ impl Values {
         self.interner.len() >= self.sweep_at
     }
 
-    /// Gives back the numbers that no column has.
-    pub(crate) fn sweep<'a>(&mut self, columns: impl Iterator<Item = &'a mut DistinctColumn>) {
+    /// Gives back the numbers that neither a column nor an entry has.
+    pub(crate) fn sweep<'a>(
+        &mut self,
+        columns: impl Iterator<Item = &'a mut DistinctColumn>,
+        entries: impl Iterator<Item = &'a mut Entry>,
+    ) {
         const GONE: u32 = u32::MAX;
         let mut kept = Interner::default();
         let mut moved = vec![GONE; self.interner.len()];
+        let mut renumber = |number: u32| {
+            let to = &mut moved[number as usize];
+            if *to == GONE {
+                *to = kept.intern(self.interner.hash_of(number), self.interner.get(number));
+            }
+            *to
+        };
         for column in columns {
-            let renumber = |pair: &u64| {
-                let (group, number) = parts(*pair);
-                let to = &mut moved[number as usize];
-                if *to == GONE {
-                    *to = kept.intern(self.interner.hash_of(number), self.interner.get(number));
-                }
-                pair_of(group, *to)
-            };
-            column.pairs = column.pairs.iter().map(renumber).collect();
+            let mut pairs = Pairs::default();
+            column.pairs.each(|pair| {
+                let (group, number) = parts(pair);
+                pairs.insert(pair_of(group, renumber(number)));
+            });
+            column.pairs = pairs;
         }
+        entries.for_each(|entry| entry.1 = renumber(entry.1));
         self.interner = kept;
         self.sweep_at = (2 * self.interner.len()).max(SWEEP_MIN);
     }
@@ -180,20 +199,13 @@ impl DistinctColumn {
 
     /// Entries of all groups, by group and then by the value's number.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let mut pairs: Vec<u64> = self.pairs.iter().copied().collect();
+        let mut pairs = Vec::with_capacity(self.pairs.len());
+        self.pairs.each(|pair| pairs.push(pair));
         pairs.sort_unstable();
         pairs.into_iter().map(parts).collect()
     }
 
     pub(crate) fn size(&self) -> usize {
-        self.pairs.capacity() * 9 + self.counts.capacity() * 8
+        self.pairs.size() + self.counts.capacity() * 8
     }
-}
-
-fn pair_of(group: u32, number: u32) -> u64 {
-    u64::from(group) << 32 | u64::from(number)
-}
-
-fn parts(pair: u64) -> (u32, u32) {
-    ((pair >> 32) as u32, pair as u32)
 }

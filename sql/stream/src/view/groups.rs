@@ -7,42 +7,33 @@
 //! ```text
 //! Partial (rows of pane x keys) -> window of each size -> number of the group -> columns of state
 //!                                  |
-//!                                  +-> the same rows as a batch: the delta
+//!                                  +-> the same rows, for the delta (`delta.rs`)
 //! ```
 //!
 //! # Invariants
 //! - Keys are saved with their state, always.
 //! - Asking for values or for state leaves the state as it is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, IntervalMonthDayNanoArray, RecordBatch, TimestampMicrosecondArray},
     compute::concat,
     datatypes::{DataType, Field, Int64Type, IntervalMonthDayNano, Schema, SchemaRef},
-    row::{RowConverter, Rows, SortField},
+    row::{RowConverter, SortField},
 };
+use ebap_connector::time::instant;
 use ebap_sql::{WindowPlan, WindowSize};
 
 use super::{
-    columns::{StateColumn, state_column},
-    distinct::{DistinctColumn, Entry, Values, distinct_type},
-    interner::{Hasher, Interner},
+    delta::Part,
+    distinct::{Entry, Values, distinct_type},
+    interner::Hasher,
     partial::{Partial, PartialAggregate, PartialState},
+    store::RowId,
+    windows::{Column, Keys, Merge, Placed, RUNNING, Window, WindowState, Windows},
 };
-use crate::{Result, rows::record_batch, view::store::RowId};
-
-/// Ordered by end, so that what the watermark closes lies in front.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Window {
-    pub(crate) end: i64,
-    /// Index in the sizes of the view.
-    pub(crate) size: usize,
-    pub(crate) start: i64,
-}
-
-/// The one window of a running `GROUP BY`.
-const RUNNING: Window = Window { end: i64::MAX, size: 0, start: i64::MIN };
+use crate::{Result, figures::Figures, rows::record_batch};
 
 /// Groups whose value may have changed, window by window.
 #[derive(Debug, Default)]
@@ -53,79 +44,31 @@ impl Touched {
         self.0.is_empty()
     }
 
+    /// Groups of all windows.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|(_, groups)| groups.len()).sum()
+    }
+
     /// The end of the window of each group, in the order of `GroupState::evaluate`.
     pub(crate) fn ends(&self) -> Vec<i64> {
         self.0.iter().flat_map(|(window, groups)| std::iter::repeat_n(window.end, groups.len())).collect()
     }
 }
 
-/// The groups of one window.
-#[derive(Debug)]
-struct WindowState {
-    keys: Interner,
-    columns: Vec<Column>,
-    /// The row of the view that shows the group.
-    rows: Vec<Option<RowId>>,
-    /// Groups merged into since they were last asked for, and for each group whether it is among them.
-    touched: Vec<u32>,
-    is_touched: Vec<bool>,
-    /// The epoch in which each group was last merged into; panes alone know it.
-    epochs: Vec<u32>,
-}
-
-#[derive(Debug)]
-enum Column {
-    State(Box<dyn StateColumn>),
-    Distinct(DistinctColumn),
-}
-
 pub(crate) struct GroupState {
-    partial: PartialAggregate,
+    pub(super) partial: PartialAggregate,
     sizes: Vec<WindowSize>,
     converter: Option<RowConverter>,
     groups_schema: SchemaRef,
     hasher: Hasher,
     /// Of each aggregate that counts distinct values.
-    values: Vec<Option<Values>>,
-    windows: Windows,
-    /// Groups of panes merged into since the delta was last reduced, each once.
-    epoch_groups: usize,
-    epoch: u32,
-}
-
-#[derive(Debug, Default)]
-struct Windows {
-    open: BTreeMap<Window, WindowState>,
-    /// Windows with groups in `touched`.
-    touched: Vec<Window>,
-}
-
-/// The rows of a partial state that belong to one window.
-struct Placed {
-    window: Window,
-    from: Vec<u32>,
-}
-
-/// Partial rows, ready to be merged into windows.
-struct Merge {
-    keys: Keys,
-    hashes: Vec<u64>,
-    states: Vec<Vec<ArrayRef>>,
-}
-
-/// Group keys as bytes, one per row.
-enum Keys {
-    None,
-    Rows(Rows),
-}
-
-impl Keys {
-    fn get(&self, row: u32) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Rows(rows) => rows.row(row as usize).data(),
-        }
-    }
+    pub(super) values: Vec<Option<Values>>,
+    pub(super) windows: Windows,
+    /// What came since the last epoch.
+    pub(super) delta: Vec<Part>,
+    /// Groups of panes merged into since then, each once.
+    pub(super) epoch_groups: usize,
+    pub(super) epoch: u32,
 }
 
 impl GroupState {
@@ -149,6 +92,7 @@ impl GroupState {
             hasher: Hasher::default(),
             values: values?,
             windows: Windows::default(),
+            delta: Vec::new(),
             epoch_groups: 0,
             epoch: 1,
         })
@@ -167,25 +111,21 @@ impl GroupState {
         values + self.windows.open.values().map(WindowState::size).sum::<usize>()
     }
 
-    /// Takes the rows of a step; gives the partial rows that came of them.
-    pub(crate) fn update(&mut self, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    /// Takes the rows of a step; what came of them is part of the next delta.
+    pub(crate) fn update(&mut self, batches: &[RecordBatch], figures: &mut Figures) -> Result<()> {
+        let begun = instant();
         let partial = self.partial.run(batches)?;
-        let (rows, panes, keys) = (partial.rows, partial.panes.clone(), partial.keys.clone());
-        let mut columns: Vec<ArrayRef> =
-            panes.into_iter().map(|panes| Arc::new(panes) as ArrayRef).chain(keys).collect();
-        let plain: Vec<Option<Vec<ArrayRef>>> = partial.states.iter().map(PartialState::columns).collect();
-        let fresh = self.merge(partial)?;
-        for ((plain, fresh), values) in plain.into_iter().zip(fresh).zip(&self.values) {
-            match (plain, values) {
-                (Some(plain), _) => columns.extend(plain),
-                (None, Some(values)) => columns.push(values.lists(&fresh, rows)?),
-                (None, None) => unreachable!("an aggregate has columns of state or values"),
-            }
-        }
-        record_batch(&self.partial.schema, columns, rows)
+        let (rows, partial_rows) = (batches.iter().map(RecordBatch::num_rows).sum(), partial.rows);
+        figures.partial.ran(rows, partial_rows, begun);
+        let begun = instant();
+        let mut part = Part::new(&partial);
+        part.fresh = self.merge(partial)?;
+        figures.window.ran(partial_rows, self.windows.touched_groups(), begun);
+        self.delta.push(part);
+        Ok(())
     }
 
-    /// Merges partial rows that `update` gave.
+    /// Merges partial rows of a delta.
     pub(crate) fn replay(&mut self, batch: &RecordBatch) -> Result<()> {
         let partial = self.partial.read(batch)?;
         self.merge(partial)?;
@@ -193,80 +133,39 @@ impl GroupState {
     }
 
     /// Merges partial rows into every window they belong to. Gives for each aggregate that counts
-    /// distinct values those that are new, by row.
+    /// distinct values those that are new to a pane, by row.
     fn merge(&mut self, partial: Partial) -> Result<Vec<Vec<Entry>>> {
-        let (panes, rows) = (partial.panes.clone(), partial.rows);
-        let panes = panes.as_ref().map(|panes| panes.values().as_ref());
-        let (merge, entries) = self.prepare(&partial.keys, partial.rows, partial.states)?;
-        let placed = self.place(panes, rows, 0);
-        let fresh = self.windows.merge(&self.partial, &self.values, &placed, &merge, entries)?;
-        for placed in &placed {
-            if let Some(state) = self.windows.open.get_mut(&placed.window) {
-                self.epoch_groups += state.mark(self.epoch);
+        let panes = partial.panes.as_ref().map(|panes| panes.values().as_ref());
+        let (states, mut entries) = self.take_states(partial.states)?;
+        let merge = self.prepare(&partial.keys, partial.rows, states)?;
+        let mut fresh = Vec::new();
+        for size in 0..self.sizes.len().max(1) {
+            let placed = self.place(panes, partial.rows, size);
+            let targets = self.windows.merge(&self.partial, &self.values, &placed, &merge)?;
+            let each = entries.into_iter().enumerate();
+            entries = each.map(|(at, entries)| self.windows.insert(&placed, &targets, at, entries)).collect();
+            if size > 0 {
+                continue;
             }
-        }
-        // What a pane has, the larger windows have: only what is new to it can be new to them. The delta
-        // needs what is new to the pane.
-        let mut entries = fresh.clone();
-        for size in 1..self.sizes.len() {
-            let placed = self.place(panes, rows, size);
-            entries = self.windows.merge(&self.partial, &self.values, &placed, &merge, entries)?;
+            for placed in &placed {
+                if let Some(state) = self.windows.open.get_mut(&placed.window) {
+                    self.epoch_groups += state.mark(self.epoch);
+                }
+            }
+            // What a pane has, the larger windows have: only what is new to it can be new to them.
+            fresh.clone_from(&entries);
         }
         Ok(fresh)
     }
 
-    /// The same delta with one row per group, where that makes it much shorter: what an epoch costs
-    /// follows the groups it changed and not the steps it took.
-    pub(crate) fn reduce(&mut self, delta: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-        let groups = self.epoch_groups;
-        self.begin_epoch();
-        let rows: usize = delta.iter().map(RecordBatch::num_rows).sum();
-        let live = self.windows.open.values().next().is_some_and(WindowState::has_live);
-        if delta.len() < 2 || rows < groups * 3 / 2 || live {
-            return Ok(delta);
-        }
-        let mut panes = Windows::default();
-        for batch in &delta {
-            let partial = self.partial.read(batch)?;
-            let starts = partial.panes.clone();
-            let placed = self.place(starts.as_ref().map(|starts| starts.values().as_ref()), partial.rows, 0);
-            let (merge, entries) = self.prepare(&partial.keys, partial.rows, partial.states)?;
-            panes.merge(&self.partial, &self.values, &placed, &merge, entries)?;
-        }
-        let mut reduced = Vec::with_capacity(panes.open.len());
-        for (window, mut state) in panes.open {
-            let (all, entries) = (state.all(), state.entries());
-            let mut columns: Vec<ArrayRef> = Vec::new();
-            if self.partial.windowed() {
-                let starts = TimestampMicrosecondArray::from(vec![window.start; all.len()]);
-                columns.push(Arc::new(starts.with_timezone("+00:00")));
-            }
-            columns.extend(self.keys_of(all.iter().map(|group| state.keys.get(*group)))?);
-            columns.extend(self.states_of(&mut state, &entries, &all)?);
-            reduced.push(record_batch(&self.partial.schema, columns, all.len())?);
-        }
-        Ok(reduced)
-    }
-
-    pub(crate) fn begin_epoch(&mut self) {
-        self.epoch_groups = 0;
-        self.epoch = self.epoch.wrapping_add(1);
-    }
-
-    /// Keys and values become bytes and numbers.
-    fn prepare(
-        &mut self,
-        keys: &[ArrayRef],
-        rows: usize,
-        states: Vec<PartialState>,
-    ) -> Result<(Merge, Vec<Vec<Entry>>)> {
+    /// Keys become bytes.
+    pub(super) fn prepare(&self, keys: &[ArrayRef], rows: usize, states: Vec<Vec<ArrayRef>>) -> Result<Merge> {
         let keys = match &self.converter {
             None => Keys::None,
             Some(converter) => Keys::Rows(converter.convert_columns(keys)?),
         };
         let hashes = (0..rows as u32).map(|row| self.hasher.hash(keys.get(row))).collect();
-        let (states, entries) = self.take_states(states)?;
-        Ok((Merge { keys, hashes, states }, entries))
+        Ok(Merge { keys, hashes, states })
     }
 
     /// Values become numbers. Gives the state columns of each aggregate, and the entries of each.
@@ -291,7 +190,7 @@ impl GroupState {
     }
 
     /// Which rows belong to which window of this size.
-    fn place(&self, panes: Option<&[i64]>, rows: usize, size: usize) -> Vec<Placed> {
+    pub(super) fn place(&self, panes: Option<&[i64]>, rows: usize, size: usize) -> Vec<Placed> {
         let Some(panes) = panes else {
             return vec![Placed { window: RUNNING, from: (0..rows as u32).collect() }];
         };
@@ -341,7 +240,8 @@ impl GroupState {
         }
         for (at, values) in self.values.iter_mut().enumerate() {
             if let Some(values) = values.as_mut().filter(|values| values.due()) {
-                values.sweep(self.windows.open.values_mut().filter_map(|state| state.distinct(at)));
+                let columns = self.windows.open.values_mut().filter_map(|state| state.distinct(at));
+                values.sweep(columns, self.delta.iter_mut().flat_map(|part| &mut part.fresh[at]));
             }
         }
     }
@@ -433,6 +333,7 @@ impl GroupState {
                     Arc::new(Int64Array::from(vec![window.start; rows])),
                 ];
                 columns.extend(self.keys_of(groups.iter().map(|group| state.keys.get(*group)))?);
+                let entries: Vec<_> = entries.iter().map(|entries| part_of(entries, groups)).collect();
                 columns.extend(self.states_of(&mut state, &entries, groups)?);
                 batches.push(record_batch(&schema, columns, rows)?);
             }
@@ -447,7 +348,8 @@ impl GroupState {
         let starts = batch.column(1).as_primitive::<Int64Type>();
         let states = self.partial.read_states(batch.columns()[2 + self.partial.keys()..].iter().cloned())?;
         let keys = &batch.columns()[2..2 + self.partial.keys()];
-        let (merge, entries) = self.prepare(keys, batch.num_rows(), states)?;
+        let (states, entries) = self.take_states(states)?;
+        let merge = self.prepare(keys, batch.num_rows(), states)?;
         let mut placed: Vec<Placed> = Vec::new();
         for row in 0..batch.num_rows() {
             let window = match self.partial.windowed() {
@@ -462,24 +364,32 @@ impl GroupState {
                 None => placed.push(Placed { window, from: vec![row as u32] }),
             }
         }
-        self.windows.merge(&self.partial, &self.values, &placed, &merge, entries)?;
+        let targets = self.windows.merge(&self.partial, &self.values, &placed, &merge)?;
+        for (at, entries) in entries.into_iter().enumerate() {
+            self.windows.insert(&placed, &targets, at, entries);
+        }
         Ok(())
     }
 
-    fn keys_of<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+    pub(super) fn keys_of<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
         let Some(converter) = &self.converter else { return Ok(Vec::new()) };
         let parser = converter.parser();
         Ok(converter.convert_rows(keys.map(|key| parser.parse(key)))?)
     }
 
-    /// State columns of consecutive groups; `entries` are those of the whole window.
-    fn states_of(&self, state: &mut WindowState, entries: &[Vec<Entry>], groups: &[u32]) -> Result<Vec<ArrayRef>> {
+    /// State columns of these groups; `entries` are theirs, numbered from the first.
+    pub(super) fn states_of(
+        &self,
+        state: &mut WindowState,
+        entries: &[Vec<Entry>],
+        groups: &[u32],
+    ) -> Result<Vec<ArrayRef>> {
         let mut columns = Vec::new();
         for ((column, entries), values) in state.columns.iter_mut().zip(entries).zip(&self.values) {
             match (column, values) {
                 (Column::State(column), _) => columns.extend(column.state(groups)?),
                 (Column::Distinct(_), Some(values)) => {
-                    columns.push(values.lists(&part_of(entries, groups), groups.len())?);
+                    columns.push(values.lists(entries, groups.len())?);
                 }
                 (Column::Distinct(_), None) => unreachable!("a column of values has them"),
             }
@@ -488,156 +398,9 @@ impl GroupState {
     }
 }
 
-impl Windows {
-    /// Merges rows into windows of one size; gives the entries that were new to them, by row.
-    fn merge(
-        &mut self,
-        partial: &PartialAggregate,
-        values: &[Option<Values>],
-        placed: &[Placed],
-        merge: &Merge,
-        entries: Vec<Vec<Entry>>,
-    ) -> Result<Vec<Vec<Entry>>> {
-        // Of each row its window (an index in `placed`) and its group there.
-        let mut targets = vec![(0_u32, 0_u32); merge.hashes.len()];
-        for (at, Placed { window, from }) in placed.iter().enumerate() {
-            let state = match self.open.get_mut(window) {
-                Some(state) => state,
-                None => {
-                    let new = WindowState::new(partial, values)?;
-                    self.open.entry(*window).or_insert(new)
-                }
-            };
-            if state.touched.is_empty() {
-                self.touched.push(*window);
-            }
-            let number = |row: &u32| state.keys.intern(merge.hashes[*row as usize], merge.keys.get(*row));
-            let to: Vec<u32> = from.iter().map(number).collect();
-            let groups = state.keys.len();
-            state.touch(&to);
-            for (column, states) in state.columns.iter_mut().zip(&merge.states) {
-                match column {
-                    Column::State(column) => column.merge(states, from, &to, groups)?,
-                    Column::Distinct(column) => column.resize(groups),
-                }
-            }
-            for (row, group) in from.iter().zip(to) {
-                targets[*row as usize] = (at as u32, group);
-            }
-        }
-        let each = entries.into_iter().enumerate();
-        Ok(each.map(|(aggregate, entries)| self.insert(placed, &targets, aggregate, entries)).collect())
-    }
-
-    fn insert(
-        &mut self,
-        placed: &[Placed],
-        targets: &[(u32, u32)],
-        aggregate: usize,
-        mut entries: Vec<Entry>,
-    ) -> Vec<Entry> {
-        if entries.is_empty() {
-            return entries;
-        }
-        let window_of = |entry: &Entry| targets[entry.0 as usize].0;
-        if placed.len() > 1 {
-            // So that the entries of a window lie together.
-            entries.sort_by_key(window_of);
-        }
-        let mut fresh = Vec::new();
-        for part in entries.chunk_by(|a, b| window_of(a) == window_of(b)) {
-            let window = &placed[window_of(&part[0]) as usize].window;
-            let state = self.open.get_mut(window).expect("rows were merged into it");
-            if let Some(column) = state.distinct(aggregate) {
-                let new = |(row, number): &&Entry| column.insert(targets[*row as usize].1, *number);
-                fresh.extend(part.iter().filter(new).copied());
-            }
-        }
-        // Lists are made of it, row by row.
-        fresh.sort_unstable();
-        fresh
-    }
-}
-
 impl std::fmt::Debug for GroupState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GroupState").field("windows", &self.windows.open.len()).finish_non_exhaustive()
-    }
-}
-
-impl WindowState {
-    fn new(partial: &PartialAggregate, values: &[Option<Values>]) -> Result<Self> {
-        let column = |(aggregate, values): (&_, &Option<Values>)| match values {
-            Some(_) => Ok(Column::Distinct(DistinctColumn::default())),
-            None => Ok(Column::State(state_column(aggregate)?)),
-        };
-        let columns: Result<Vec<Column>> = partial.aggregates().zip(values).map(column).collect();
-        Ok(Self {
-            keys: Interner::default(),
-            columns: columns?,
-            rows: Vec::new(),
-            touched: Vec::new(),
-            is_touched: Vec::new(),
-            epochs: Vec::new(),
-        })
-    }
-
-    /// Notes that the touched groups belong to this epoch; gives how many did not yet.
-    fn mark(&mut self, epoch: u32) -> usize {
-        self.epochs.resize(self.keys.len(), 0);
-        let new = |group: &&u32| std::mem::replace(&mut self.epochs[**group as usize], epoch) != epoch;
-        self.touched.iter().filter(new).count()
-    }
-
-    fn has_live(&self) -> bool {
-        self.columns.iter().any(|column| matches!(column, Column::State(column) if !column.thin()))
-    }
-
-    /// Of each aggregate that counts distinct values all its entries, by group.
-    fn entries(&self) -> Vec<Vec<Entry>> {
-        let entries = |column: &Column| match column {
-            Column::Distinct(column) => column.entries(),
-            Column::State(_) => Vec::new(),
-        };
-        self.columns.iter().map(entries).collect()
-    }
-
-    fn touch(&mut self, groups: &[u32]) {
-        self.rows.resize(self.keys.len(), None);
-        self.is_touched.resize(self.keys.len(), false);
-        for group in groups {
-            if !std::mem::replace(&mut self.is_touched[*group as usize], true) {
-                self.touched.push(*group);
-            }
-        }
-    }
-
-    fn all(&self) -> Vec<u32> {
-        (0..self.keys.len() as u32).collect()
-    }
-
-    fn distinct(&mut self, aggregate: usize) -> Option<&mut DistinctColumn> {
-        match &mut self.columns[aggregate] {
-            Column::Distinct(column) => Some(column),
-            Column::State(_) => None,
-        }
-    }
-
-    fn size(&self) -> usize {
-        let columns = self.columns.iter().map(|column| match column {
-            Column::State(column) => column.size(),
-            Column::Distinct(column) => column.size(),
-        });
-        self.keys.size() + self.rows.capacity() * 16 + self.is_touched.capacity() + columns.sum::<usize>()
-    }
-}
-
-impl PartialState {
-    fn columns(&self) -> Option<Vec<ArrayRef>> {
-        match self {
-            Self::Columns(columns) => Some(columns.clone()),
-            Self::Values(_) => None,
-        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! A materialized view or table as a job: takes steps, keeps rows, gives changes and deltas.
 
 mod columns;
+mod delta;
 mod distinct;
 mod groups;
 mod interner;
+mod pairs;
 mod partial;
 pub(crate) mod store;
+mod windows;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,12 +19,13 @@ use arrow::{
     row::{RowConverter, SortField},
 };
 use ebap_catalog::ObjectId;
-use ebap_connector::ChangeBatch;
+use ebap_connector::{ChangeBatch, time::instant};
 use ebap_sql::{AggregatePlan, Emit, SourcePlan, ViewPlan};
 
 use crate::{
     EngineConfig, Error, Result,
     accounting::{Accounting, Counts},
+    figures::{Figures, Operator},
     prepare::{SplitBatch, StepBatch},
     rows::RowOps,
 };
@@ -60,9 +64,11 @@ pub(crate) struct ViewJob {
     time_column: Option<usize>,
     watermark_column: usize,
     pub(crate) store: Arc<ViewStore>,
+    /// Rows since the last epoch; groups keep their own.
     delta: Vec<RecordBatch>,
     watermark: i64,
     pub(crate) accounting: Accounting,
+    pub(crate) figures: Figures,
     rows_max: usize,
     state_bytes_max: usize,
 }
@@ -113,6 +119,7 @@ impl ViewJob {
             delta: Vec::new(),
             watermark: i64::MIN,
             accounting: Accounting::default(),
+            figures: Figures::default(),
             rows_max: config.view_rows_max,
             state_bytes_max: config.state_bytes_max,
         }
@@ -134,22 +141,25 @@ impl ViewJob {
 
     /// Takes the rows of a step. `wanted`: gives what changed in the view.
     pub(crate) fn process(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
-        let mut batches = Vec::new();
-        let mut times = Vec::new();
+        let begun = instant();
+        let (mut batches, mut times, mut rows) = (Vec::new(), Vec::new(), 0);
         for split in &step.splits {
             let (batch, row_times, counts) = self.admit(split)?;
             self.accounting.add(&split.split, counts);
+            rows += split.batch.num_rows();
             if batch.num_rows() > 0 {
                 batches.push(batch);
                 times.push(row_times);
             }
         }
+        self.figures.input.ran(rows, batches.iter().map(RecordBatch::num_rows).sum(), begun);
         if batches.is_empty() {
             return Ok(Vec::new());
         }
+        self.figures.steps += 1;
         match &mut self.kind {
             Kind::Groups { state, .. } => {
-                self.delta.push(state.update(&batches)?);
+                state.update(&batches, &mut self.figures)?;
                 let touched = state.take_touched();
                 if self.emit == Emit::WindowClose {
                     return Ok(Vec::new());
@@ -217,6 +227,7 @@ impl ViewJob {
         if touched.is_empty() {
             return Ok(Vec::new());
         }
+        let begun = instant();
         let (rows, kept) = output.run(state.evaluate(touched)?)?;
         let kept = kept.as_ref().map(|kept| kept.values().as_ref());
         let gone = state.take_rows(touched);
@@ -227,8 +238,10 @@ impl ViewJob {
             Some(kept) => kept.iter().map(|at| ends[*at as usize]).collect(),
         };
         let inserts = wanted.then(|| rows.clone());
+        let (groups, count) = (touched.len(), rows.num_rows());
         let ids = self.store.apply(&gone, rows, times)?;
         state.set_rows(touched, kept, &ids);
+        self.figures.output.ran(groups, count, begun);
         if self.store.rows() > self.rows_max {
             return Err(self.too_large("rows", self.rows_max));
         }
@@ -236,8 +249,9 @@ impl ViewJob {
     }
 
     fn append(&mut self, batches: Vec<RecordBatch>, times: Vec<Vec<i64>>, wanted: bool) -> Result<Vec<ChangeBatch>> {
-        let mut out = Vec::new();
+        let (begun, mut out, mut count) = (instant(), Vec::new(), 0);
         for (batch, times) in batches.into_iter().zip(times) {
+            count += batch.num_rows();
             self.delta.push(with_times(&batch, &times)?);
             if wanted {
                 let deletes = RecordBatch::new_empty(batch.schema());
@@ -245,6 +259,7 @@ impl ViewJob {
             }
             self.store.apply(&[], batch, times)?;
         }
+        self.figures.output.ran(count, count, begun);
         if self.store.rows() > self.rows_max {
             return Err(self.too_large("rows", self.rows_max));
         }
@@ -305,12 +320,14 @@ impl ViewJob {
     ///
     /// # Errors
     /// `Memory` where they have outgrown their bound.
-    pub(crate) fn check_memory(&self) -> Result<usize> {
+    pub(crate) fn check_memory(&mut self) -> Result<usize> {
         let state = match &self.kind {
             Kind::Groups { state, .. } => state.bytes(),
             Kind::Rows | Kind::Keyed { .. } => 0,
         };
-        let bytes = state + self.store.bytes();
+        let view = self.store.bytes();
+        (self.figures.state_bytes, self.figures.view_bytes) = (Some(state), Some(view));
+        let bytes = state + view;
         if bytes > self.state_bytes_max { Err(self.too_large("bytes", self.state_bytes_max)) } else { Ok(bytes) }
     }
 
@@ -323,18 +340,17 @@ impl ViewJob {
 
     /// What came since the last call: merged again over what was saved before, it gives this state.
     pub(crate) fn take_delta(&mut self) -> Result<Vec<RecordBatch>> {
-        let delta = std::mem::take(&mut self.delta);
         match &mut self.kind {
-            Kind::Groups { state, .. } => state.reduce(delta),
-            Kind::Rows | Kind::Keyed { .. } => Ok(delta),
+            Kind::Groups { state, .. } => state.take_delta(),
+            Kind::Rows | Kind::Keyed { .. } => Ok(std::mem::take(&mut self.delta)),
         }
     }
 
     /// What came so far is saved otherwise.
     pub(crate) fn forget_delta(&mut self) {
-        self.delta.clear();
-        if let Kind::Groups { state, .. } = &mut self.kind {
-            state.begin_epoch();
+        match &mut self.kind {
+            Kind::Groups { state, .. } => state.forget_delta(),
+            Kind::Rows | Kind::Keyed { .. } => self.delta.clear(),
         }
     }
 
@@ -405,20 +421,35 @@ impl ViewJob {
         Error::Memory { job: self.name.clone(), message: format!("the limit is {most} {what}") }
     }
 
-    /// The plan of a step, outermost first.
-    pub(crate) fn describe(&self) -> String {
-        let mut lines = Vec::new();
+    /// The plan of a step, outermost first, and what its operators have done: the view's, and those of its
+    /// stream.
+    pub(crate) fn describe(&self, done: Option<(&Figures, &Figures)>) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        let note = |lines: &mut Vec<String>, first: usize, pick: fn(&Figures) -> &Operator| {
+            if let (Some((own, _)), Some(line)) = (done, lines.get_mut(first)) {
+                *line = format!("{line}  {}", pick(own));
+            }
+        };
         if let Kind::Groups { state, output, pane_us } = &self.kind {
             lines.extend(output.describe());
+            note(&mut lines, 0, |own| &own.output);
             let emit = if self.emit == Emit::WindowClose { "window close" } else { "update" };
             lines.push(match pane_us {
                 Some(pane_us) => format!("WindowAgg: pane={}s, emit on {emit}", *pane_us as f64 / 1e6),
                 None => "GroupAgg: running, emit on update".to_owned(),
             });
+            let at = lines.len() - 1;
+            note(&mut lines, at, |own| &own.window);
             lines.push(state.describe());
+            note(&mut lines, at + 1, |own| &own.partial);
         }
+        let at = lines.len();
         lines.extend(self.input.describe());
-        lines.push("StepSource".to_owned());
+        note(&mut lines, at, |own| &own.input);
+        lines.push(match done {
+            Some((_, source)) => format!("StepSource: decode, checks, columns  {}", source.input),
+            None => "StepSource".to_owned(),
+        });
         lines
             .iter()
             .enumerate()
