@@ -13,7 +13,7 @@ use std::sync::{
 };
 
 use ebap_catalog::ObjectId;
-use ebap_connector::Position;
+use ebap_connector::{Epoch, Position};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -97,12 +97,12 @@ impl CatchUpJob {
     /// Takes all that the range still gives.
     pub(crate) async fn drain(&mut self, range: &mut RangeReader) -> Result<()> {
         while let Some(step) = range.next().await? {
-            self.take(&step).await?;
+            self.take(&step, range.epoch()).await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, step: &StepBatch) -> Result<()> {
+    async fn take(&mut self, step: &StepBatch, epoch: Epoch) -> Result<()> {
         match self {
             Self::View(view) => {
                 view.process(step, false)?;
@@ -110,7 +110,10 @@ impl CatchUpJob {
                 view.forget_delta();
                 Ok(())
             }
-            Self::Sink(sink) => sink.write(step).await,
+            Self::Sink(sink) => {
+                sink.write(step).await?;
+                sink.commit(epoch).await
+            }
         }
     }
 }
@@ -178,7 +181,7 @@ async fn near(
 async fn read(job: &mut CatchUpJob, range: &mut RangeReader, progress: &Progress) -> Result<bool> {
     let mut steps = 0_u32;
     while let Some(step) = range.next().await? {
-        job.take(&step).await?;
+        job.take(&step, range.epoch()).await?;
         steps += 1;
         if let CatchUpJob::View(view) = job
             && steps.is_multiple_of(MEMORY_CHECK_STEPS)

@@ -6,6 +6,9 @@ use std::time::Duration;
 pub struct EngineConfig {
     /// How often an epoch is made durable.
     pub checkpoint_interval: Duration,
+    /// The loop waits until an epoch is durable, as for `FLUSH`. What readers see at that moment is then exactly
+    /// the epoch, which is how the simulation compares them.
+    pub checkpoint_waits: bool,
     /// Records of one step, at the most.
     pub step_rows_max: usize,
     /// How long a step waits for records when there are none.
@@ -33,6 +36,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             checkpoint_interval: Duration::from_secs(1),
+            checkpoint_waits: false,
             step_rows_max: 32_768,
             step_wait: Duration::from_millis(10),
             discover_interval: Duration::from_secs(5),

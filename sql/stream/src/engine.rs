@@ -246,9 +246,9 @@ impl Engine {
             stream.figures.steps,
         );
         for sink in info.sinks.iter().filter(|sink| sinks.contains(&sink.name)) {
-            let waited = sink.waited_us as f64 / 1e3;
+            let behind = sink.behind_us as f64 / 1e3;
             let _ =
-                write!(text, "\nSink {}: {}, {}, waited {waited:.3} ms for it", sink.name, sink.connector, sink.state);
+                write!(text, "\nSink {}: {}, {}, too slow for {behind:.3} ms", sink.name, sink.connector, sink.state);
         }
         Ok(text)
     }

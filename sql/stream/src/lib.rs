@@ -9,6 +9,8 @@
 //! its jobs. Sees connectors through the traits of `ebap-connector` alone.
 
 mod accounting;
+#[doc(hidden)]
+pub mod bench;
 mod catch_up;
 mod checkpoint;
 mod config;
@@ -21,6 +23,7 @@ mod pipeline;
 mod prepare;
 mod rows;
 mod scan;
+mod sink_task;
 mod sinks;
 mod status;
 mod system;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{AsArray, BooleanArray, RecordBatch},
-    compute::{concat_batches, filter_record_batch},
-    datatypes::{Int64Type, Schema, SchemaRef},
+    compute::filter_record_batch,
+    datatypes::Int64Type,
 };
 use ebap_connector::{
     ChangeBatch, ConnectorRegistry, Epoch, Options, Position, Retry, Sink, SinkContext, SinkInput, SinkPartition,
@@ -13,12 +13,14 @@ use ebap_connector::{
 };
 use ebap_sql::{Run, SinkPlan};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::{
     EngineConfig, Result,
     accounting::{Accounting, Counts},
     catch_up::CatchUp,
-    prepare::StepBatch,
+    prepare::{SplitBatch, StepBatch},
+    sink_task::{All, Returned, SinkTask, Spawn},
     status::SinkInfo,
     view::store::ViewStore,
 };
@@ -52,8 +54,9 @@ pub(crate) struct SinkHead {
     visible: Option<Position>,
     /// Of the plan, as far as it has been followed.
     run: Run,
-    /// Time the loop has waited for it.
-    pub(crate) waited_us: u64,
+    /// Time it was behind its job because it was too slow for it, and since when it is.
+    behind_us: i64,
+    behind_since_us: Option<i64>,
 }
 
 impl SinkHead {
@@ -61,12 +64,21 @@ impl SinkHead {
         let backoff = Backoff::new(config.backoff_first, config.backoff_max);
         let run = plan.run;
         let state = if run.paused { SinkState::Paused } else { NOW };
-        Self { plan, state, message: None, backoff, visible: None, run, waited_us: 0 }
+        Self { plan, state, message: None, backoff, visible: None, run, behind_us: 0, behind_since_us: None }
     }
 
-    /// The loop has waited for the sink since then.
-    fn waited(&mut self, since_us: i64, clock: &dyn Clock) {
-        self.waited_us += u64::try_from(clock.monotonic_us() - since_us).unwrap_or(0);
+    /// Its queue is full.
+    fn fall_behind(&mut self, now_us: i64) {
+        tracing::warn!(sink = self.plan.name, "the sink is slower than its job");
+        self.state = SinkState::CatchingUp;
+        self.message = Some("slower than its job, which does not wait for it".to_owned());
+        self.behind_since_us.get_or_insert(now_us);
+    }
+
+    fn keep_up(&mut self, now_us: i64) {
+        if let Some(since_us) = self.behind_since_us.take() {
+            self.behind_us += now_us - since_us;
+        }
     }
 
     pub(crate) fn fail(&mut self, error: &ebap_connector::Error, now_us: i64) {
@@ -83,7 +95,8 @@ impl SinkHead {
         };
     }
 
-    pub(crate) fn run(&mut self) {
+    pub(crate) fn run(&mut self, now_us: i64) {
+        self.keep_up(now_us);
         self.state = SinkState::Running;
         self.message = None;
         self.backoff.reset();
@@ -113,7 +126,7 @@ impl SinkHead {
         matches!(self.state, SinkState::Running | SinkState::Paused | SinkState::Failed)
     }
 
-    pub(crate) fn info(&self) -> SinkInfo {
+    pub(crate) fn info(&self, now_us: i64) -> SinkInfo {
         let state = match self.state {
             SinkState::Waiting { .. } => "retrying",
             SinkState::CatchingUp => "catching up",
@@ -126,7 +139,7 @@ impl SinkHead {
             connector: self.plan.connector.clone(),
             state: state.to_owned(),
             position: self.visible.as_ref().map(position_text),
-            waited_us: self.waited_us,
+            behind_us: self.behind_us + self.behind_since_us.map_or(0, |since_us| now_us - since_us),
             message: self.message.clone(),
         }
     }
@@ -155,10 +168,12 @@ pub(crate) fn build(plan: &SinkPlan, connectors: &dyn ConnectorRegistry, incarna
     Ok(connectors.sink(&plan.connector, &context)?)
 }
 
-/// A sink on a view: absolute values, in step with the view.
+/// A sink on a view: absolute values, behind the view by what its queue holds.
 pub(crate) struct ViewSink {
     pub(crate) head: SinkHead,
-    sink: Option<Box<dyn Sink>>,
+    task: Option<SinkTask>,
+    /// An older task of the same sink, which may not have ended yet.
+    ended: Option<Returned>,
     /// Nothing is written before the view has read this far.
     until: Position,
     /// Rows that may be outside. What of them the view no longer has goes when all of it is written.
@@ -167,7 +182,8 @@ pub(crate) struct ViewSink {
 
 impl ViewSink {
     pub(crate) fn new(plan: Arc<SinkPlan>, config: &EngineConfig) -> Self {
-        Self { head: SinkHead::new(plan, config), sink: None, until: Position::default(), stale: Vec::new() }
+        let head = SinkHead::new(plan, config);
+        Self { head, task: None, ended: None, until: Position::default(), stale: Vec::new() }
     }
 
     /// The view's rows change without the sink being told: all of them are to be written again, and those
@@ -175,7 +191,7 @@ impl ViewSink {
     pub(crate) fn replace(&mut self, rows: Vec<RecordBatch>) {
         if matches!(self.head.state, SinkState::Running) {
             self.head.state = SinkState::CatchingUp;
-            self.stale = rows;
+            self.stale.extend(rows);
         }
     }
 
@@ -183,9 +199,9 @@ impl ViewSink {
     pub(crate) fn set_run(&mut self, run: Run, view: &ViewStore) -> Result<()> {
         let was_running = self.wants_changes();
         if self.head.set_run(run) {
-            self.sink = None;
+            self.end();
             if was_running {
-                self.stale = view.snapshot()?;
+                self.stale.extend(view.snapshot()?);
             }
         }
         Ok(())
@@ -195,86 +211,102 @@ impl ViewSink {
         matches!(self.head.state, SinkState::Running)
     }
 
-    /// Opens what waits, and writes the whole view where that is due.
+    fn end(&mut self) {
+        if let Some(task) = self.task.take() {
+            self.ended = task.end();
+        }
+    }
+
+    /// Opens what waits, and gives it the whole view where that is due.
     pub(crate) async fn tend(
         &mut self,
-        connectors: &dyn ConnectorRegistry,
-        incarnation: u64,
+        (connectors, incarnation): (&dyn ConnectorRegistry, u64),
         view: &ViewStore,
         position: &Position,
         clock: &dyn Clock,
+        spawn: Spawn<'_>,
     ) {
-        let (now_us, begun_us) = (clock.now_us(), clock.monotonic_us());
+        let now_us = clock.now_us();
+        self.look(now_us);
         if self.head.due(now_us) {
-            match self.open(connectors, incarnation).await {
+            match self.open((connectors, incarnation), spawn).await {
                 Ok(()) => self.head.state = SinkState::CatchingUp,
                 Err(error) => self.head.fail(&error, now_us),
             }
         }
-        if matches!(self.head.state, SinkState::CatchingUp) && position.covers(&self.until) {
-            match self.write_all(view, position).await {
-                Ok(()) => self.head.run(),
-                Err(error) => self.lose(&error, now_us),
+        if matches!(self.head.state, SinkState::CatchingUp)
+            && position.covers(&self.until)
+            && let Some(task) = self.task.as_ref().filter(|task| task.is_idle())
+        {
+            match view.snapshot() {
+                Ok(rows) => {
+                    let (schema, stale) = (Arc::clone(view.schema()), self.stale.clone());
+                    task.write_all(All { schema, rows, stale }, position);
+                    self.head.keep_up(now_us);
+                    self.head.state = SinkState::Running;
+                }
+                Err(error) => self.lose(&connector_error(error), now_us),
             }
-            self.head.waited(begun_us, clock);
         }
     }
 
-    async fn open(&mut self, connectors: &dyn ConnectorRegistry, incarnation: u64) -> ebap_connector::Result<()> {
+    /// Takes note of what its task has done.
+    fn look(&mut self, now_us: i64) {
+        let Some(task) = &self.task else { return };
+        if let Some(visible) = task.visible() {
+            self.head.visible = Some(visible);
+        }
+        if let Some(error) = task.failed() {
+            self.lose(&error, now_us);
+        } else if self.wants_changes() && task.is_idle() {
+            self.stale.clear();
+            self.head.run(now_us);
+        }
+    }
+
+    async fn open(
+        &mut self,
+        (connectors, incarnation): (&dyn ConnectorRegistry, u64),
+        spawn: Spawn<'_>,
+    ) -> ebap_connector::Result<()> {
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.await;
+        }
         let mut sink = build(&self.head.plan, connectors, incarnation).map_err(connector_error)?;
         self.until = sink.open().await?.position.unwrap_or_default();
-        self.sink = Some(sink);
+        self.task = Some(SinkTask::start(sink, spawn));
         Ok(())
     }
 
-    async fn write_all(&mut self, view: &ViewStore, position: &Position) -> ebap_connector::Result<()> {
-        let Some(sink) = &mut self.sink else { return Ok(()) };
-        let rows = view.snapshot().map_err(connector_error)?;
-        if !self.stale.is_empty() {
-            // In one batch, so that a value that stays is replaced and never away.
-            let inserts = one_batch(view.schema(), &rows).map_err(connector_error)?;
-            let deletes = one_batch(view.schema(), &self.stale).map_err(connector_error)?;
-            sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await?;
-            self.stale.clear();
-            return Ok(());
-        }
-        for inserts in rows {
-            let deletes = RecordBatch::new_empty(inserts.schema());
-            sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await?;
-        }
-        sink.sweep(position).await
-    }
-
-    pub(crate) async fn write(&mut self, changes: &[ChangeBatch], position: &Position, clock: &dyn Clock) {
+    /// `view` has the changes already.
+    pub(crate) fn write(&mut self, changes: &[ChangeBatch], position: &Position, view: &ViewStore, now_us: i64) {
         if !self.wants_changes() {
             return;
         }
-        let begun_us = clock.monotonic_us();
-        for change in changes {
-            let Some(sink) = &mut self.sink else { break };
-            if let Err(error) = sink.write(SinkInput::Changes(change.clone()), position).await {
-                self.lose(&error, clock.now_us());
+        let Some(task) = &self.task else { return };
+        let offer = |change: &ChangeBatch| task.offer(SinkInput::Changes(change.clone()), position);
+        let Some(left) = changes.iter().position(|change| !offer(change)) else { return };
+        // What is outside when the queue is empty is among the rows there are and those that just went.
+        match view.snapshot() {
+            Ok(rows) => {
+                self.stale.extend(rows);
+                self.stale.extend(changes[left..].iter().map(|change| change.deletes.clone()));
+                self.head.fall_behind(now_us);
             }
+            Err(error) => self.lose(&connector_error(error), now_us),
         }
-        self.head.waited(begun_us, clock);
     }
 
-    pub(crate) async fn checkpoint(&mut self, epoch: Epoch, position: &Position, force: bool, clock: &dyn Clock) {
+    /// With `force` gives what tells when all is visible.
+    pub(crate) fn checkpoint(&self, epoch: Epoch, position: &Position, force: bool) -> Option<oneshot::Receiver<()>> {
         if !self.wants_changes() {
-            return;
+            return None;
         }
-        let begun_us = clock.monotonic_us();
-        let Some(sink) = &mut self.sink else { return };
-        match sink.checkpoint(epoch, position, force).await {
-            Ok(Some(visible)) => self.head.visible = Some(visible),
-            Ok(None) => {}
-            Err(error) => self.lose(&error, clock.now_us()),
-        }
-        self.head.waited(begun_us, clock);
+        self.task.as_ref()?.checkpoint(epoch, position, force)
     }
 
     fn lose(&mut self, error: &ebap_connector::Error, now_us: i64) {
-        self.sink = None;
+        self.end();
         self.head.fail(error, now_us);
     }
 }
@@ -282,12 +314,21 @@ impl ViewSink {
 /// A sink on a stream: every row once, the position kept outside together with the rows.
 pub(crate) struct RowsSink {
     pub(crate) plan: Arc<SinkPlan>,
-    sink: Box<dyn Sink>,
+    outlet: Outlet,
     columns: Vec<usize>,
     offset_column: usize,
-    /// Rows below are outside already.
+    /// Rows below are outside already, or on the way.
     position: Position,
     pub(crate) counted: Counted,
+}
+
+enum Outlet {
+    /// Whoever writes waits for it: a catch-up.
+    Own(Box<dyn Sink>),
+    /// It is the catch-up's when it has done what waits in its queue.
+    Returning(Option<Returned>),
+    /// Behind a queue: the loop does not wait.
+    Task(SinkTask),
 }
 
 /// The accounting of a sink on a stream, and the position up to which records are in it. The sink may
@@ -304,50 +345,140 @@ impl RowsSink {
         let declared = plan.schema.fields().len();
         // Virtual columns follow the declared ones: `_partition`, then `_offset`.
         let columns = (0..declared).collect();
-        Self { plan, sink, columns, offset_column: declared + 1, position, counted }
+        Self { plan, outlet: Outlet::Own(sink), columns, offset_column: declared + 1, position, counted }
     }
 
+    /// From now on the loop gives it rows.
+    fn on_task(mut self, spawn: Spawn<'_>) -> Self {
+        if let Outlet::Own(sink) = self.outlet {
+            self.outlet = Outlet::Task(SinkTask::start(sink, spawn));
+        }
+        self
+    }
+
+    /// From now on a catch-up gives it rows, from the position behind what it was given.
+    fn returning(mut self) -> (Self, Position) {
+        if let Outlet::Task(task) = self.outlet {
+            self.outlet = Outlet::Returning(task.give_back());
+        }
+        let from = self.position.clone();
+        (self, from)
+    }
+
+    /// Waits until the rows are taken.
     pub(crate) async fn write(&mut self, step: &StepBatch) -> Result<()> {
         for split in &step.splits {
-            let from = self.position.get(&split.split).unwrap_or_default();
-            let (first, end) = split.offsets;
-            let mut batch = split.batch.clone();
-            if self.counted.position.get(&split.split).is_none_or(|counted| end > counted.0) {
-                let counts = Counts {
-                    consumed: split.consumed,
-                    emitted: batch.num_rows() as u64,
-                    dead_lettered: split.rejected,
-                    ..Counts::default()
-                };
-                self.counted.accounting.add(&split.split, counts);
-                self.counted.position.set(split.split.clone(), ebap_connector::Offset(end));
-            }
-            if end <= from.0 {
-                continue;
-            }
-            if first < from.0 {
-                let offsets = batch.column(self.offset_column).as_primitive::<Int64Type>();
-                let mask: BooleanArray = offsets.values().iter().map(|offset| Some(*offset >= from.0)).collect();
-                batch = filter_record_batch(&batch, &mask)?;
-            }
-            self.position.set(split.split.clone(), ebap_connector::Offset(end));
-            if batch.num_rows() > 0 {
-                let rows = batch.project(&self.columns)?;
-                self.sink.write(SinkInput::Rows(rows), &self.position).await?;
+            self.count(split);
+            let Some(rows) = self.rows(split)? else { continue };
+            self.position.set(split.split.clone(), ebap_connector::Offset(split.offsets.1));
+            if rows.num_rows() > 0 {
+                let position = self.position.clone();
+                self.own().await?.write(SinkInput::Rows(rows), &position).await?;
             }
         }
         Ok(())
     }
 
-    pub(crate) async fn checkpoint(&mut self, epoch: Epoch, force: bool) -> Result<Option<Position>> {
-        Ok(self.sink.checkpoint(epoch, &self.position, force).await?)
+    /// Lets it commit where that is due, between two steps of a catch-up: what took long to write is not to be
+    /// written again after a crash.
+    pub(crate) async fn commit(&mut self, epoch: Epoch) -> Result<()> {
+        let position = self.position.clone();
+        self.own().await?.checkpoint(epoch, &position, false).await?;
+        Ok(())
+    }
+
+    async fn own(&mut self) -> Result<&mut Box<dyn Sink>> {
+        if let Outlet::Returning(returned) = &mut self.outlet {
+            let sink = match returned.take() {
+                Some(returned) => returned.await.ok(),
+                None => None,
+            };
+            // An error in its queue was what ended it; all of it is written again from what is outside.
+            let gone = || ebap_connector::Error::unreachable(&self.plan.name, "what waited could not be written");
+            self.outlet = Outlet::Own(sink.ok_or_else(gone)?);
+        }
+        match &mut self.outlet {
+            Outlet::Own(sink) => Ok(sink),
+            Outlet::Returning(_) | Outlet::Task(_) => Err(crate::Error::Internal("a sink has two writers".to_owned())),
+        }
+    }
+
+    /// Without waiting: false where its queue is full. What was taken is counted, the rest is not.
+    fn offer(&mut self, step: &StepBatch) -> Result<bool> {
+        for split in &step.splits {
+            let rows = self.rows(split)?;
+            if let (Some(rows), Outlet::Task(task)) = (rows, &self.outlet) {
+                let mut position = self.position.clone();
+                position.set(split.split.clone(), ebap_connector::Offset(split.offsets.1));
+                if rows.num_rows() > 0 && !task.offer(SinkInput::Rows(rows), &position) {
+                    return Ok(false);
+                }
+                self.position = position;
+            }
+            self.count(split);
+        }
+        Ok(true)
+    }
+
+    /// The rows of the split that are not outside; none where it is wholly.
+    fn rows(&self, split: &SplitBatch) -> Result<Option<RecordBatch>> {
+        let from = self.position.get(&split.split).unwrap_or_default();
+        let (first, end) = split.offsets;
+        if end <= from.0 {
+            return Ok(None);
+        }
+        let mut batch = split.batch.clone();
+        if first < from.0 {
+            let offsets = batch.column(self.offset_column).as_primitive::<Int64Type>();
+            let mask: BooleanArray = offsets.values().iter().map(|offset| Some(*offset >= from.0)).collect();
+            batch = filter_record_batch(&batch, &mask)?;
+        }
+        Ok(Some(batch.project(&self.columns)?))
+    }
+
+    fn count(&mut self, split: &SplitBatch) {
+        let end = split.offsets.1;
+        if self.counted.position.get(&split.split).is_some_and(|counted| end <= counted.0) {
+            return;
+        }
+        let counts = Counts {
+            consumed: split.consumed,
+            emitted: split.batch.num_rows() as u64,
+            dead_lettered: split.rejected,
+            ..Counts::default()
+        };
+        self.counted.accounting.add(&split.split, counts);
+        self.counted.position.set(split.split.clone(), ebap_connector::Offset(end));
+    }
+
+    fn checkpoint(&self, epoch: Epoch, force: bool) -> Option<oneshot::Receiver<()>> {
+        match &self.outlet {
+            Outlet::Task(task) => task.checkpoint(epoch, &self.position, force),
+            Outlet::Own(_) | Outlet::Returning(_) => None,
+        }
+    }
+
+    fn task(&self) -> Option<&SinkTask> {
+        match &self.outlet {
+            Outlet::Task(task) => Some(task),
+            Outlet::Own(_) | Outlet::Returning(_) => None,
+        }
+    }
+
+    fn end(self) -> Option<Returned> {
+        match self.outlet {
+            Outlet::Task(task) => task.end(),
+            Outlet::Own(_) | Outlet::Returning(_) => None,
+        }
     }
 }
 
 /// The place of a sink on a stream in its pipeline, whether it runs or not.
 pub(crate) struct RowsSinkJob {
     pub(crate) head: SinkHead,
-    pub(crate) running: Option<RowsSink>,
+    running: Option<RowsSink>,
+    /// An older task of the same sink, which may not have ended yet.
+    ended: Option<Returned>,
     /// While it catches up.
     pub(crate) catching: Option<CatchUp>,
     counted: Counted,
@@ -355,16 +486,14 @@ pub(crate) struct RowsSinkJob {
 
 impl RowsSinkJob {
     pub(crate) fn new(plan: Arc<SinkPlan>, config: &EngineConfig, counted: Counted) -> Self {
-        Self { head: SinkHead::new(plan, config), running: None, catching: None, counted }
+        Self { head: SinkHead::new(plan, config), running: None, ended: None, catching: None, counted }
     }
 
     /// Follows `ALTER`. What is outside says where it goes on, so nothing else has to be kept.
     pub(crate) fn set_run(&mut self, run: Run) {
         let was_paused = matches!(self.head.state, SinkState::Paused);
         if self.head.set_run(run) {
-            if let Some(running) = self.running.take() {
-                self.counted = running.counted;
-            }
+            self.end();
             if let Some(catching) = &self.catching {
                 catching.stop();
             }
@@ -390,37 +519,68 @@ impl RowsSinkJob {
     }
 
     pub(crate) fn lose(&mut self, error: &ebap_connector::Error, now_us: i64) {
-        if let Some(running) = self.running.take() {
-            self.counted = running.counted;
-        }
+        self.end();
         self.head.fail(error, now_us);
     }
 
-    pub(crate) async fn write(&mut self, step: &StepBatch, clock: &dyn Clock) {
-        let begun_us = clock.monotonic_us();
-        let Some(running) = &mut self.running else { return };
-        if let Err(error) = running.write(step).await {
-            self.lose(&connector_error(error), clock.now_us());
+    fn end(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.counted = running.counted.clone();
+            self.ended = running.end();
         }
-        self.head.waited(begun_us, clock);
     }
 
-    pub(crate) async fn checkpoint(&mut self, epoch: Epoch, force: bool, clock: &dyn Clock) {
-        let begun_us = clock.monotonic_us();
-        let Some(running) = &mut self.running else { return };
-        match running.checkpoint(epoch, force).await {
-            Ok(Some(visible)) => self.head.visible = Some(visible),
-            Ok(None) => {}
-            Err(error) => self.lose(&connector_error(error), clock.now_us()),
+    /// Returns when no older task of it runs any more.
+    pub(crate) async fn ended(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.await;
         }
-        self.head.waited(begun_us, clock);
     }
-}
 
-fn one_batch(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
-    // Columns of two views that were swapped may differ in whether they can be null.
-    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-    Ok(concat_batches(&Arc::new(Schema::new(fields.collect::<Vec<_>>())), batches)?)
+    /// From now on it gets what the stream reads.
+    pub(crate) fn join(&mut self, sink: RowsSink, now_us: i64, spawn: Spawn<'_>) {
+        self.running = Some(sink.on_task(spawn));
+        self.head.run(now_us);
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Takes note of what its task has done.
+    pub(crate) fn look(&mut self, now_us: i64) {
+        let Some(task) = self.running.as_ref().and_then(RowsSink::task) else { return };
+        let (visible, error) = (task.visible(), task.failed());
+        if visible.is_some() {
+            self.head.visible = visible;
+        }
+        if let Some(error) = error {
+            self.lose(&error, now_us);
+        }
+    }
+
+    /// Gives the sink where it is too slow: it is to catch up on its own, from there.
+    pub(crate) fn write(&mut self, step: &StepBatch, now_us: i64) -> Option<(RowsSink, Position)> {
+        let running = self.running.as_mut()?;
+        match running.offer(step) {
+            Ok(true) => None,
+            Ok(false) => {
+                let (sink, from) = self.running.take()?.returning();
+                self.counted = sink.counted.clone();
+                self.head.fall_behind(now_us);
+                Some((sink, from))
+            }
+            Err(error) => {
+                self.lose(&connector_error(error), now_us);
+                None
+            }
+        }
+    }
+
+    /// With `force` gives what tells when all is visible.
+    pub(crate) fn checkpoint(&self, epoch: Epoch, force: bool) -> Option<oneshot::Receiver<()>> {
+        self.running.as_ref()?.checkpoint(epoch, force)
+    }
 }
 
 /// The engine's error as a sink's: what is not a connector's own is our bug.

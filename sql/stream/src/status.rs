@@ -34,8 +34,8 @@ pub(crate) struct JobInfo {
     /// Of a catch-up, in percent.
     pub(crate) progress: Option<f64>,
     pub(crate) watermark: Option<i64>,
-    /// Time spent waiting for sinks.
-    pub(crate) waited_us: u64,
+    /// Time that its sinks were too slow for it.
+    pub(crate) behind_us: i64,
     pub(crate) accounting: Accounting,
     pub(crate) figures: Figures,
 }
@@ -46,8 +46,8 @@ pub(crate) struct SinkInfo {
     pub(crate) connector: String,
     pub(crate) state: String,
     pub(crate) position: Option<String>,
-    /// Time its job spent waiting for it.
-    pub(crate) waited_us: u64,
+    /// Time it was too slow for its job.
+    pub(crate) behind_us: i64,
     pub(crate) message: Option<String>,
 }
 
@@ -74,6 +74,10 @@ pub(crate) struct Status(Mutex<Info>);
 impl Status {
     pub(crate) fn get(&self) -> Info {
         self.0.lock().clone()
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.lock().epoch
     }
 
     pub(crate) fn set_running(&self, splits: BTreeMap<SplitId, SplitInfo>, jobs: Vec<JobInfo>, sinks: Vec<SinkInfo>) {

@@ -93,7 +93,7 @@ fn reals(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
     Arc::new(values.collect::<Float64Array>())
 }
 
-fn millis(us: u64) -> Option<f64> {
+fn millis(us: i64) -> Option<f64> {
     Some(us as f64 / 1e3)
 }
 
@@ -130,7 +130,7 @@ fn jobs(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         numbers(all.iter().map(|(_, _, job)| job.lag.map(|lag| lag as i64))),
         reals(all.iter().map(|(_, _, job)| job.progress)),
         times(all.iter().map(|(_, _, job)| job.watermark)),
-        reals(all.iter().map(|(_, _, job)| millis(job.waited_us))),
+        reals(all.iter().map(|(_, _, job)| millis(job.behind_us))),
         texts(all.iter().map(|(_, _, job)| job.message.as_ref())),
     ]
 }
@@ -192,7 +192,7 @@ fn sinks(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         texts(all.iter().map(|(source, _)| Some(source))),
         texts(all.iter().map(|(_, one)| Some(&one.state))),
         texts(all.iter().map(|(_, one)| one.position.as_ref())),
-        reals(all.iter().map(|(_, one)| millis(one.waited_us))),
+        reals(all.iter().map(|(_, one)| millis(one.behind_us))),
         texts(all.iter().map(|(_, one)| one.message.as_ref())),
     ]
 }

@@ -9,4 +9,4 @@ mod recover;
 mod store;
 
 pub(crate) use manifest::{FORMAT, Held, JobFiles, Manifest};
-pub(crate) use store::{CheckpointStore, Recovered};
+pub(crate) use store::{CheckpointStore, Recovered, apart};

@@ -161,10 +161,10 @@ impl CheckpointStore {
         let first = batches.first().ok_or_else(|| Error::Internal(format!("{file} would be empty")))?;
         let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
         let mut writer = StreamWriter::try_new_with_options(Vec::new(), &first.schema(), options)?;
-        for batch in batches {
-            writer.write(batch)?;
-        }
-        let bytes = writer.into_inner()?;
+        let bytes = apart(|| {
+            batches.iter().try_for_each(|batch| writer.write(batch))?;
+            writer.into_inner()
+        })?;
         let size = bytes.len() as u64;
         self.write(file, bytes).await?;
         Ok(size)
@@ -234,5 +234,13 @@ impl CheckpointStore {
 
     fn stored(&self, error: object_store::Error) -> Error {
         Error::Store { name: self.name.clone(), source: Arc::new(error) }
+    }
+}
+
+/// Runs what takes long without holding up what else runs on this thread.
+pub(crate) fn apart<T>(run: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(run),
+        _ => run(),
     }
 }

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ebap_connector::{Position, Retry};
 use ebap_sql::{Run, SinkPlan, ViewPlan};
+use tokio::task::AbortHandle;
 
-use super::{JobSet, Pipeline, ViewSlot, ViewState};
+use super::{JobSet, Pipeline, Tasks, ViewSlot, ViewState};
 use crate::{
     Error, Result,
     catch_up::{self, CatchUp, CatchUpEnd, CatchUpJob, JOIN_RECORDS_MAX},
@@ -124,9 +125,7 @@ impl Pipeline {
     /// Reads from there on its own until it can join.
     fn catch_up(&self, job: CatchUpJob, from: Position) -> CatchUp {
         let (progress, run) = catch_up::start(&self.runtime, job, from, &self.commands, self.generation);
-        let mut catch_ups = self.catch_ups.lock();
-        while catch_ups.try_join_next().is_some() {}
-        catch_ups.spawn(run);
+        spawn(&self.tasks, run);
         progress
     }
 
@@ -170,18 +169,21 @@ impl Pipeline {
     /// Opens sinks that wait, and brings those that are behind up to the stream.
     pub(super) async fn tend_sinks(&mut self) {
         let now_us = self.runtime.clock.now_us();
+        let spawn = |run| spawn(&self.tasks, run);
         for view in self.views.values_mut() {
             if matches!(view.state, ViewState::Running(_)) {
                 for sink in &mut view.sinks {
-                    let connectors = self.runtime.connectors.as_ref();
+                    let by = (self.runtime.connectors.as_ref(), self.incarnation);
                     let clock = self.runtime.clock.as_ref();
-                    sink.tend(connectors, self.incarnation, &view.store, &self.position, clock).await;
+                    sink.tend(by, &view.store, &self.position, clock, &spawn).await;
                 }
             }
         }
+        self.sinks.values_mut().for_each(|sink| sink.look(now_us));
         let due: Vec<u64> = self.sinks.iter().filter(|(_, sink)| sink.head.due(now_us)).map(|(id, _)| *id).collect();
         for id in due {
             let Some(sink) = self.sinks.get_mut(&id) else { continue };
+            sink.ended().await;
             let (plan, counted) = (Arc::clone(&sink.head.plan), sink.counted().clone());
             match open_rows_sink(&plan, &self.runtime, self.incarnation, counted).await {
                 Ok((sink, from)) => self.feed(id, sink, from),
@@ -196,13 +198,17 @@ impl Pipeline {
 
     fn feed(&mut self, id: u64, sink: RowsSink, from: Position) {
         if from.covers(&self.position) {
+            let now_us = self.runtime.clock.now_us();
             if let Some(job) = self.sinks.get_mut(&id) {
-                job.running = Some(sink);
-                job.head.run();
+                job.join(sink, now_us, &|run| spawn(&self.tasks, run));
             }
             return;
         }
-        let catching = self.catch_up(CatchUpJob::Sink(Box::new(sink)), from);
+        self.catch_sink_up(id, Box::new(sink), from);
+    }
+
+    pub(super) fn catch_sink_up(&mut self, id: u64, sink: Box<RowsSink>, from: Position) {
+        let catching = self.catch_up(CatchUpJob::Sink(sink), from);
         if let Some(job) = self.sinks.get_mut(&id) {
             job.head.state = SinkState::CatchingUp;
             job.catching = Some(catching);
@@ -290,9 +296,9 @@ impl Pipeline {
         }
         let mut sink = CatchUpJob::Sink(sink);
         if self.is_far(&range, &sink) {
-            let catching = self.catch_up(sink, range.position().clone());
-            if let Some(job) = self.sinks.get_mut(&id) {
-                job.catching = Some(catching);
+            let from = range.position().clone();
+            if let CatchUpJob::Sink(sink) = sink {
+                self.catch_sink_up(id, sink, from);
             }
             return;
         }
@@ -302,13 +308,17 @@ impl Pipeline {
         }
         let (Some(job), CatchUpJob::Sink(sink)) = (self.sinks.get_mut(&id), sink) else { return };
         match joined {
-            Ok(()) => {
-                job.running = Some(*sink);
-                job.head.run();
-            }
+            Ok(()) => job.join(*sink, now_us, &|run| spawn(&self.tasks, run)),
             Err(error) => job.lose_counted(sink.counted, &connector_error(error), now_us),
         }
     }
+}
+
+/// In the background, as long as this start of the pipeline.
+fn spawn(tasks: &Tasks, run: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    let mut tasks = tasks.lock();
+    while tasks.try_join_next().is_some() {}
+    tasks.spawn(run)
 }
 
 /// Opens a sink on a stream; gives where it has to be fed from.

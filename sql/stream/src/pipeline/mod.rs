@@ -102,6 +102,37 @@ pub(crate) enum Command {
     },
 }
 
+/// An epoch on its way to the store. A pipeline that ends lets it go: its successor finds the epoch
+/// there or not, and fences it where it comes later.
+struct Writing {
+    begun_us: i64,
+    at_us: i64,
+    /// The moment that the files of each job are of.
+    saved: Vec<(u64, Held)>,
+    task: tokio::task::JoinHandle<Result<(Manifest, u64)>>,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A `FLUSH` that waits.
+struct Flush {
+    target: Position,
+    reply: oneshot::Sender<Result<()>>,
+    /// All is in every job and durable, and the sinks have been asked to make it visible.
+    asked: bool,
+}
+
+/// What the sinks were asked to make visible.
+struct Forced {
+    told: Vec<oneshot::Receiver<()>>,
+    /// A sink has failed before it came to it.
+    lost: bool,
+}
+
 enum Ended {
     Stopped,
     Forgotten,
@@ -145,7 +176,7 @@ struct Pipeline {
     runtime: Arc<SourceRuntime>,
     checkpoints: CheckpointStore,
     commands: mpsc::Sender<Command>,
-    catch_ups: CatchUps,
+    tasks: Tasks,
     generation: u64,
     incarnation: u64,
     reader: Box<dyn SourceReader>,
@@ -163,9 +194,11 @@ struct Pipeline {
     sinks: BTreeMap<u64, RowsSinkJob>,
     /// Nothing is read.
     paused: bool,
-    flushes: Vec<(Position, oneshot::Sender<Result<()>>)>,
+    flushes: Vec<Flush>,
+    forced: Option<Forced>,
     epoch: Epoch,
     manifest: Option<Manifest>,
+    writing: Option<Writing>,
     /// Something the newest manifest does not say.
     dirty: bool,
     checkpoint_at_us: i64,
@@ -174,8 +207,8 @@ struct Pipeline {
     forget_at_us: i64,
 }
 
-/// Jobs of one start that are behind and read on their own.
-type CatchUps = Arc<parking_lot::Mutex<JoinSet<()>>>;
+/// What one start of a pipeline runs beside its loop: jobs that are behind, and sinks.
+type Tasks = Arc<parking_lot::Mutex<JoinSet<()>>>;
 
 /// Runs the pipeline until it is stopped; starts it again from its last epoch where that may help.
 pub(crate) async fn supervise(
@@ -189,8 +222,8 @@ pub(crate) async fn supervise(
     // Starts in a row that another instance was faster than.
     let mut outrun = 0;
     for generation in 0.. {
-        let (sender, catch_ups) = (commands.clone(), CatchUps::default());
-        let by = (sender, Arc::clone(&catch_ups));
+        let (sender, tasks) = (commands.clone(), Tasks::default());
+        let by = (sender, Arc::clone(&tasks));
         let opened = Pipeline::open(Arc::clone(&runtime), checkpoints.clone(), &jobs, by, generation).await;
         let started = opened.is_ok();
         let ended = match opened {
@@ -203,9 +236,9 @@ pub(crate) async fn supervise(
             }
             Err(error) => Err(error),
         };
-        // They write into the views that the next start clears and fills again.
-        let mut behind = std::mem::take(&mut *catch_ups.lock());
-        behind.shutdown().await;
+        // They write into the views that the next start clears and fills again, and into the same systems.
+        let mut beside = std::mem::take(&mut *tasks.lock());
+        beside.shutdown().await;
         let error = match ended {
             // The older instance was faster once more; the next attempt starts behind what it wrote.
             Err(Error::Fenced { .. }) if !started && outrun < STARTS_MAX => {
@@ -313,10 +346,10 @@ impl Pipeline {
             self.tend_views().await?;
             self.tend_sinks().await;
             self.report();
-            let flushed = self.flushes.iter().any(|(target, _)| self.reached(target));
-            if flushed || self.runtime.clock.now_us() >= self.checkpoint_at_us {
-                self.checkpoint(flushed).await?;
-            }
+            let due = |flush: &Flush| !flush.asked && self.reached(&flush.target);
+            let flushed = self.forced.is_none() && self.flushes.iter().any(due);
+            self.checkpoint(flushed).await?;
+            self.answer_flushes();
         }
     }
 
@@ -328,16 +361,21 @@ impl Pipeline {
                 self.report_now();
                 let _ = reply.send(());
             }
-            Command::Flush { reply, .. } if self.paused => self.flushes.push((Position::default(), reply)),
+            Command::Flush { reply, .. } if self.paused => {
+                self.flushes.push(Flush { target: Position::default(), reply, asked: false });
+            }
             Command::Flush { target, reply } => {
                 self.discover().await?;
-                self.flushes.push((target, reply));
+                self.flushes.push(Flush { target, reply, asked: false });
             }
             Command::CaughtUp { generation, end } if generation == self.generation => self.caught_up(*end).await,
             Command::CaughtUp { .. } => {}
             Command::Stop { forget, reply } => {
                 if !forget && let Err(error) = self.checkpoint(true).await {
                     tracing::error!(stream = self.name(), error = error.chain(), "no last checkpoint");
+                }
+                for told in self.forced.take().into_iter().flat_map(|forced| forced.told) {
+                    let _ = told.await;
                 }
                 let _ = reply.send(());
                 return Ok(Some(if forget { Ended::Forgotten } else { Ended::Stopped }));
@@ -421,10 +459,35 @@ impl Pipeline {
             && self.sinks.values().all(|sink| sink.head.settled())
     }
 
+    /// Answers those whose sinks have made all visible. Where one has failed, they ask again when it is back.
+    fn answer_flushes(&mut self) {
+        let Some(forced) = &mut self.forced else { return };
+        forced.told.retain_mut(|told| match told.try_recv() {
+            Ok(()) => false,
+            Err(oneshot::error::TryRecvError::Empty) => true,
+            Err(oneshot::error::TryRecvError::Closed) => {
+                forced.lost = true;
+                false
+            }
+        });
+        if !forced.told.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut forced.lost) {
+            self.flushes.iter_mut().for_each(|flush| flush.asked = false);
+        } else {
+            self.report_now();
+            for flush in self.flushes.extract_if(.., |flush| flush.asked) {
+                let _ = flush.reply.send(Ok(()));
+            }
+        }
+        self.forced = None;
+    }
+
     fn fail_flushes(&mut self, error: Option<&Error>) {
         let error = error.cloned().unwrap_or(Error::ShuttingDown);
-        for (_, reply) in self.flushes.drain(..) {
-            let _ = reply.send(Err(error.clone()));
+        for flush in self.flushes.drain(..) {
+            let _ = flush.reply.send(Err(error.clone()));
         }
     }
 

@@ -55,8 +55,8 @@ impl Pipeline {
         self.paused = paused;
         if paused {
             // Nobody waits for records that are not read.
-            for (target, _) in &mut self.flushes {
-                *target = Position::default();
+            for flush in &mut self.flushes {
+                flush.target = Position::default();
             }
         }
     }

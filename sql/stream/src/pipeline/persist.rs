@@ -8,16 +8,17 @@ use ebap_sql::Run;
 use tokio::sync::mpsc;
 
 use super::{
-    CatchUps, Command, JobSet, PAUSE_US, Pipeline, SourceRuntime, ViewSlot, ViewState, micros, pause::restore,
+    Command, Forced, JobSet, PAUSE_US, Pipeline, SourceRuntime, Tasks, ViewSlot, ViewState, Writing, micros,
+    pause::restore,
 };
 use crate::{
     Error, Result,
     accounting::Accounting,
-    checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest, Recovered},
+    checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest, Recovered, apart},
     figures::Figures,
     late_log::{LateLog, LateRuns},
     status::CheckpointInfo,
-    view::{Saved, ViewJob},
+    view::{Frozen, ViewJob},
     watermark::Watermarks,
 };
 
@@ -32,7 +33,7 @@ impl Pipeline {
         runtime: Arc<SourceRuntime>,
         checkpoints: CheckpointStore,
         jobs: &JobSet,
-        (commands, catch_ups): (mpsc::Sender<Command>, CatchUps),
+        (commands, tasks): (mpsc::Sender<Command>, Tasks),
         generation: u64,
     ) -> Result<Self> {
         let checkpoints = checkpoints.of_new_writer();
@@ -48,7 +49,7 @@ impl Pipeline {
         let mut pipeline = Self {
             checkpoints,
             commands,
-            catch_ups,
+            tasks,
             generation,
             incarnation: manifest.as_ref().map_or(0, |manifest| manifest.incarnation) + 1,
             reader: runtime.source.reader().await?,
@@ -65,8 +66,10 @@ impl Pipeline {
             sinks: BTreeMap::new(),
             paused: jobs.run.paused,
             flushes: Vec::new(),
+            forced: None,
             epoch: after,
             manifest: None,
+            writing: None,
             dirty: true,
             checkpoint_at_us: now_us,
             discover_at_us: now_us,
@@ -85,7 +88,8 @@ impl Pipeline {
         }
         pipeline.set_jobs(jobs).await?;
         // The first epoch of this incarnation fences an older instance before anything is read.
-        pipeline.write_epoch(now_us).await?;
+        pipeline.begin_epoch(now_us).await?;
+        pipeline.end_epoch(true).await?;
         Ok(pipeline)
     }
 
@@ -151,37 +155,39 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Makes an epoch durable, if there is anything new, then lets the sinks commit.
+    /// Begins to make an epoch durable where one is due, and lets the sinks commit. `force`: does so now
+    /// and waits for it.
     pub(super) async fn checkpoint(&mut self, force: bool) -> Result<()> {
+        self.end_epoch(force).await?;
         let now_us = self.runtime.clock.now_us();
+        if self.writing.is_some() || !(force || now_us >= self.checkpoint_at_us) {
+            return Ok(());
+        }
         let next_us = now_us.saturating_add(micros(self.runtime.config.checkpoint_interval));
         let due_us = std::mem::replace(&mut self.checkpoint_at_us, next_us);
         if self.dirty {
-            self.write_epoch(due_us).await?;
-        }
-        let clock = self.runtime.clock.as_ref();
-        for sink in self.sinks.values_mut() {
-            sink.checkpoint(self.epoch, force, clock).await;
-        }
-        // A view that does not run has not read up to here, and neither has its sink.
-        for view in self.views.values_mut().filter(|view| matches!(view.state, ViewState::Running(_))) {
-            for sink in &mut view.sinks {
-                sink.checkpoint(self.epoch, &self.position, force, clock).await;
+            self.begin_epoch(due_us).await?;
+            if force || self.runtime.config.checkpoint_waits {
+                self.end_epoch(true).await?;
             }
+        }
+        let asked = self.flushes.iter().map(|flush| force && self.reached(&flush.target)).collect::<Vec<_>>();
+        let (epoch, position) = (self.epoch, &self.position);
+        let mut told: Vec<_> = self.sinks.values().filter_map(|sink| sink.checkpoint(epoch, force)).collect();
+        // A view that does not run has not read up to here, and neither has its sink.
+        for view in self.views.values().filter(|view| matches!(view.state, ViewState::Running(_))) {
+            told.extend(view.sinks.iter().filter_map(|sink| sink.checkpoint(epoch, position, force)));
         }
         if force {
-            self.report_now();
-            let (done, waiting) =
-                std::mem::take(&mut self.flushes).into_iter().partition(|(target, _)| self.reached(target));
-            self.flushes = waiting;
-            for (_, reply) in done {
-                let _ = reply.send(Ok(()));
-            }
+            self.flushes.iter_mut().zip(asked).for_each(|(flush, asked)| flush.asked = asked);
+            self.forced = Some(Forced { told, lost: false });
         }
         Ok(())
     }
 
-    pub(super) async fn write_epoch(&mut self, due_us: i64) -> Result<()> {
+    /// Takes what the next epoch consists of as it is now, and has it written while the loop goes on:
+    /// what it takes are batches that nobody changes.
+    pub(super) async fn begin_epoch(&mut self, due_us: i64) -> Result<()> {
         let (begun_us, at_us) = (self.runtime.clock.monotonic_us(), self.runtime.clock.now_us());
         let epoch = self.epoch.next();
         let dead_letter_token = match &mut self.dead_letters {
@@ -193,6 +199,7 @@ impl Pipeline {
         let late_log = self.take_late_log(epoch, &mut beside)?;
         let dead_letters = self.take_dead_letters(epoch, &mut beside)?;
         let (named, written) = self.take_jobs(epoch)?;
+        let saved = written.iter().map(|(id, job)| (*id, job.at.clone())).collect();
         let mut manifest = Manifest {
             format: FORMAT,
             epoch,
@@ -207,27 +214,43 @@ impl Pipeline {
             jobs: named,
             sinks: self.sinks.iter().map(|(id, sink)| (*id, sink.counted().clone())).collect(),
         };
-        let mut bytes = 0;
-        for (file, content) in beside {
-            bytes += content.len() as u64;
-            self.checkpoints.write(&file, content).await?;
-        }
-        for (id, job) in written {
-            let at = job.at.clone();
-            let (files, written) = job.write(&self.checkpoints, epoch).await?;
-            bytes += written;
-            if let Some(view) = self.views.get_mut(&id) {
+        self.dirty = false;
+        let (checkpoints, clock) = (self.checkpoints.clone(), Arc::clone(&self.runtime.clock));
+        let task = tokio::spawn(async move {
+            let mut bytes = 0;
+            for (file, content) in beside {
+                bytes += content.len() as u64;
+                checkpoints.write(&file, content).await?;
+            }
+            for (id, job) in written {
+                let (files, written) = job.write(&checkpoints, epoch).await?;
+                manifest.jobs.insert(id, files);
+                bytes += written;
+            }
+            bytes += checkpoints.publish(&manifest).await?;
+            // The pause may have been in the middle of the put, so the clock is asked behind it.
+            if clock.now_us() - due_us > PAUSE_US {
+                checkpoints.look_behind(epoch).await?;
+            }
+            Ok((manifest, bytes))
+        });
+        self.writing = Some(Writing { begun_us, at_us, saved, task });
+        Ok(())
+    }
+
+    /// Takes note of the epoch that was being written, where it is durable by now. `wait`: until it is.
+    pub(super) async fn end_epoch(&mut self, wait: bool) -> Result<()> {
+        let Some(mut writing) = self.writing.take_if(|writing| wait || writing.task.is_finished()) else {
+            return Ok(());
+        };
+        let (begun_us, at_us, saved) = (writing.begun_us, writing.at_us, std::mem::take(&mut writing.saved));
+        let (manifest, bytes) = (&mut writing.task).await.map_err(|error| Error::Internal(error.to_string()))??;
+        self.epoch = manifest.epoch;
+        for (id, at) in saved {
+            if let (Some(view), Some(files)) = (self.views.get_mut(&id), manifest.jobs.get(&id)) {
                 (view.files, view.saved) = (files.clone(), Some(at));
             }
-            manifest.jobs.insert(id, files);
         }
-        bytes += self.checkpoints.publish(&manifest).await?;
-        // The pause may have been in the middle of the put, so the clock is asked behind it.
-        if self.runtime.clock.now_us() - due_us > PAUSE_US {
-            self.checkpoints.look_behind(epoch).await?;
-        }
-        self.epoch = epoch;
-        self.dirty = false;
         if let Some(old) = self.manifest.replace(manifest) {
             let kept: std::collections::HashSet<&String> = self.manifest.iter().flat_map(Manifest::files).collect();
             let gone: Vec<String> = old.files().filter(|file| !kept.contains(file)).cloned().collect();
@@ -328,13 +351,13 @@ struct JobWrite {
 }
 
 enum JobPart {
-    Base(Saved),
+    Base(Frozen),
     Delta(Vec<RecordBatch>),
 }
 
 impl JobWrite {
     fn take(job: &mut ViewJob, files: &JobFiles, base: bool, at: Held, held: Option<Held>) -> Result<Self> {
-        let what = if base { JobPart::Base(job.snapshot()?) } else { JobPart::Delta(job.take_delta()?) };
+        let what = if base { JobPart::Base(job.freeze()?) } else { JobPart::Delta(job.take_delta()?) };
         let accounting = job.accounting.clone();
         let files = if base { JobFiles::default() } else { files.clone() };
         Ok(Self { id: job.id, files: JobFiles { accounting, held, ..files }, at, what })
@@ -346,7 +369,8 @@ impl JobWrite {
         let mut bytes = 0;
         let name = |part: &str| checkpoints.file(epoch, &format!("{id}-{part}.arrow"));
         match what {
-            JobPart::Base(saved) => {
+            JobPart::Base(frozen) => {
+                let saved = apart(|| frozen.saved())?;
                 if saved.state.iter().any(|batch| batch.num_rows() > 0) {
                     bytes += checkpoints.write_batches(&name("state"), &saved.state).await?;
                     files.state = Some(name("state"));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ebap_connector::{Decoder, Offset, Position, Records, SourceReader, SplitId, Wanted};
+use ebap_connector::{Decoder, Epoch, Offset, Position, Records, SourceReader, SplitId, Wanted};
 
 use crate::{
     Result,
@@ -40,6 +40,11 @@ impl RangeReader {
             self.to.insert(split.clone(), *offset);
         }
         Ok(())
+    }
+
+    /// The newest of the stream.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.runtime.status.epoch())
     }
 
     pub(crate) fn position(&self) -> &Position {

@@ -47,10 +47,11 @@ impl Pipeline {
     }
 
     fn job_infos(&self, lag: u64) -> (Vec<JobInfo>, Vec<SinkInfo>) {
+        let now_us = self.runtime.clock.now_us();
         let (mut jobs, mut sinks) = (vec![self.own_info(lag)], Vec::new());
         for view in self.views.values() {
             let info = self.view_info(view, lag);
-            jobs[0].waited_us += info.waited_us;
+            jobs[0].behind_us += info.behind_us;
             match &view.plan {
                 // Of a table the rows, the groups and the memory are those of its one job.
                 None => {
@@ -61,16 +62,16 @@ impl Pipeline {
                 }
                 Some(_) => jobs.push(info),
             }
-            sinks.extend(view.sinks.iter().map(|sink| sink.head.info()));
+            sinks.extend(view.sinks.iter().map(|sink| sink.head.info(now_us)));
         }
         for sink in self.sinks.values() {
-            let info = sink.head.info();
-            jobs[0].waited_us += info.waited_us;
+            let info = sink.head.info(now_us);
+            jobs[0].behind_us += info.behind_us;
             let now = self.position.version();
-            let (lag, progress) = match (&sink.catching, &sink.running) {
+            let (lag, progress) = match (&sink.catching, sink.is_running()) {
                 (Some(catching), _) => (Some(lag + catching.left(now)), Some(catching.percent(now))),
-                (None, Some(_)) => (Some(lag), Some(100.0)),
-                (None, None) => (None, None),
+                (None, true) => (Some(lag), Some(100.0)),
+                (None, false) => (None, None),
             };
             jobs.push(JobInfo {
                 name: info.name.clone(),
@@ -79,7 +80,7 @@ impl Pipeline {
                 message: info.message.clone(),
                 lag,
                 progress,
-                waited_us: info.waited_us,
+                behind_us: info.behind_us,
                 accounting: sink.counted().accounting.clone(),
                 ..JobInfo::default()
             });
@@ -102,13 +103,13 @@ impl Pipeline {
     }
 
     fn view_info(&self, view: &ViewSlot, lag: u64) -> JobInfo {
-        let now = self.position.version();
+        let (now, now_us) = (self.position.version(), self.runtime.clock.now_us());
         let mut info = JobInfo {
             name: view.plan.as_ref().map_or_else(|| self.name().to_owned(), |plan| plan.name.clone()),
             kind: "materialized view",
             rows: Some(view.store.rows() as u64),
             memory_bytes: view.memory_bytes.map(|bytes| bytes as u64),
-            waited_us: view.sinks.iter().map(|sink| sink.head.waited_us).sum(),
+            behind_us: view.sinks.iter().map(|sink| sink.head.info(now_us).behind_us).sum(),
             ..JobInfo::default()
         };
         // Where it stands: what it has read, and up to where its windows are closed.

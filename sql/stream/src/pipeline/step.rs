@@ -8,6 +8,7 @@ use crate::{
     accounting::Counts,
     late_log::LateRun,
     prepare::{Lateness, SplitBatch, StepBatch},
+    sinks::RowsSinkJob,
 };
 
 impl Pipeline {
@@ -36,14 +37,14 @@ impl Pipeline {
             self.figures.steps += 1;
             self.dirty = true;
             let step = StepBatch { splits, position: self.position.clone() };
-            self.run_jobs(&step).await;
+            self.run_jobs(&step);
             // Jobs have the step; now readers of the position may rely on it.
             self.runtime.published.send_replace(self.position.clone());
         }
         let advanced = self.watermarks.advance(now_us);
         if advanced > watermark {
             self.dirty = true;
-            self.close_windows(advanced.0).await;
+            self.close_windows(advanced.0);
         }
         Ok(())
     }
@@ -82,34 +83,36 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn run_jobs(&mut self, step: &StepBatch) {
-        let clock = self.runtime.clock.as_ref();
+    fn run_jobs(&mut self, step: &StepBatch) {
+        let now_us = self.runtime.clock.now_us();
         for view in self.views.values_mut() {
             let ViewState::Running(job) = &mut view.state else { continue };
             let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
             match job.process(step, wanted) {
                 Ok(changes) => {
                     for sink in &mut view.sinks {
-                        sink.write(&changes, &step.position, clock).await;
+                        sink.write(&changes, &step.position, &view.store, now_us);
                     }
                 }
                 Err(error) => view.fail(&error),
             }
         }
-        for sink in self.sinks.values_mut() {
-            sink.write(step, clock).await;
+        let slow = |(id, sink): (&u64, &mut RowsSinkJob)| Some((*id, sink.write(step, now_us)?));
+        let slow: Vec<_> = self.sinks.iter_mut().filter_map(slow).collect();
+        for (id, (sink, from)) in slow {
+            self.catch_sink_up(id, Box::new(sink), from);
         }
     }
 
-    async fn close_windows(&mut self, watermark: i64) {
-        let clock = self.runtime.clock.as_ref();
+    fn close_windows(&mut self, watermark: i64) {
+        let now_us = self.runtime.clock.now_us();
         for view in self.views.values_mut() {
             let ViewState::Running(job) = &mut view.state else { continue };
             let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
             match job.advance(watermark, wanted) {
                 Ok(changes) => {
                     for sink in &mut view.sinks {
-                        sink.write(&changes, &self.position, clock).await;
+                        sink.write(&changes, &self.position, &view.store, now_us);
                     }
                 }
                 Err(error) => view.fail(&error),

@@ -21,6 +21,7 @@ use ebap_connector::{
     SplitBounds, SplitId, SplitState, SplitStatus, Wanted,
 };
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 /// What lies outside of the engine: it stays when the engine dies.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) struct Outside {
     pub(super) committed: Mutex<(Vec<RecordBatch>, Option<Position>)>,
     /// What sinks on views have put, by key: the row as text.
     pub(super) values: Mutex<BTreeMap<String, String>>,
+    /// Sinks wait with what they are given.
+    pub(super) held: watch::Sender<bool>,
     /// Of the newest sink that was opened: an older one may still run for a moment after a kill.
     incarnation: AtomicU64,
 }
@@ -224,6 +227,8 @@ impl Sink for Keeper {
     }
 
     async fn write(&mut self, input: SinkInput, _: &Position) -> Result<()> {
+        let mut held = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?.held.subscribe();
+        held.wait_for(|held| !held).await.map_err(Error::internal)?;
         match input {
             SinkInput::Rows(batch) => self.pending.push(batch),
             SinkInput::Changes(ChangeBatch { deletes, inserts }) => {

@@ -7,3 +7,4 @@ mod format_tests;
 mod loop_tests;
 mod rig;
 mod sim;
+mod sink_tests;

@@ -20,7 +20,7 @@ use arrow::{
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::{
-    interner::{Hasher, Interner},
+    interner::{Hasher, Interner, Strings},
     pairs::{Pairs, pair_of, parts},
 };
 use crate::Result;
@@ -32,10 +32,23 @@ const SWEEP_MIN: usize = if cfg!(test) { 512 } else { 65_536 };
 #[derive(Debug)]
 pub(crate) struct Values {
     interner: Interner,
-    codec: Codec,
-    of: DataType,
+    form: Arc<Form>,
     /// Numbers after which a sweep pays: twice what the last one left.
     sweep_at: usize,
+}
+
+/// How values are bytes.
+#[derive(Debug)]
+struct Form {
+    codec: Codec,
+    of: DataType,
+}
+
+/// The values at a moment.
+#[derive(Debug)]
+pub(crate) struct FrozenValues {
+    strings: Strings,
+    form: Arc<Form>,
 }
 
 #[derive(Debug)]
@@ -78,7 +91,7 @@ impl Values {
             DataType::Utf8 => Codec::Text,
             other => Codec::Rows(RowConverter::new(vec![SortField::new(other.clone())])?),
         };
-        Ok(Self { interner: Interner::default(), codec, of, sweep_at: SWEEP_MIN })
+        Ok(Self { interner: Interner::default(), form: Arc::new(Form { codec, of }), sweep_at: SWEEP_MIN })
     }
 
     /// Appends an entry for each value that is not NULL and that `filter` lets pass; `rows` are those of
@@ -94,7 +107,7 @@ impl Values {
         let passes = |at: usize| values.is_valid(at) && filter.is_none_or(|mask| mask.is_valid(at) && mask.value(at));
         let interner = &mut self.interner;
         let mut add = |at: usize, value: &[u8]| into.push((rows[at], interner.intern(hasher.hash(value), value)));
-        match &self.codec {
+        match &self.form.codec {
             Codec::Text => {
                 let values = values.as_string::<i32>();
                 for at in (0..values.len()).filter(|at| passes(*at)) {
@@ -111,36 +124,14 @@ impl Values {
         Ok(())
     }
 
-    /// The state column of DataFusion: a list of values for each of `rows` rows.
+    /// See [`FrozenValues::lists`].
     pub(crate) fn lists(&self, entries: &[Entry], rows: usize) -> Result<ArrayRef> {
-        let mut lengths = vec![0; rows];
-        for (row, _) in entries {
-            lengths[*row as usize] += 1;
-        }
-        // Lists are filled in order: each entry goes behind those of its row and of the rows before.
-        let mut next: Vec<usize> = Vec::with_capacity(rows);
-        next.extend(lengths.iter().scan(0, |sum, length| Some(std::mem::replace(sum, *sum + length))));
-        let mut numbers = vec![0_u32; entries.len()];
-        for (row, number) in entries {
-            let at = &mut next[*row as usize];
-            numbers[*at] = *number;
-            *at += 1;
-        }
-        let bytes = numbers.iter().map(|number| self.interner.get(*number));
-        let values: ArrayRef = match &self.codec {
-            Codec::Text => {
-                // What was interned came out of a text column.
-                let text = bytes.map(|bytes| std::str::from_utf8(bytes).unwrap_or_default());
-                Arc::new(StringArray::from_iter_values(text))
-            }
-            Codec::Rows(converter) => {
-                let parser = converter.parser();
-                let mut columns = converter.convert_rows(bytes.map(|bytes| parser.parse(bytes)))?;
-                columns.swap_remove(0)
-            }
-        };
-        let item = Arc::new(Field::new_list_field(self.of.clone(), true));
-        Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?))
+        self.form.lists(self.interner.strings(), entries, rows)
+    }
+
+    /// A copy of what lists are made of.
+    pub(crate) fn freeze(&self) -> FrozenValues {
+        FrozenValues { strings: self.interner.strings().clone(), form: Arc::clone(&self.form) }
     }
 
     pub(crate) fn due(&self) -> bool {
@@ -181,6 +172,46 @@ impl Values {
     }
 }
 
+impl FrozenValues {
+    /// The state column of DataFusion: a list of values for each of `rows` rows.
+    pub(crate) fn lists(&self, entries: &[Entry], rows: usize) -> Result<ArrayRef> {
+        self.form.lists(&self.strings, entries, rows)
+    }
+}
+
+impl Form {
+    fn lists(&self, strings: &Strings, entries: &[Entry], rows: usize) -> Result<ArrayRef> {
+        let mut lengths = vec![0; rows];
+        for (row, _) in entries {
+            lengths[*row as usize] += 1;
+        }
+        // Lists are filled in order: each entry goes behind those of its row and of the rows before.
+        let mut next: Vec<usize> = Vec::with_capacity(rows);
+        next.extend(lengths.iter().scan(0, |sum, length| Some(std::mem::replace(sum, *sum + length))));
+        let mut numbers = vec![0_u32; entries.len()];
+        for (row, number) in entries {
+            let at = &mut next[*row as usize];
+            numbers[*at] = *number;
+            *at += 1;
+        }
+        let bytes = numbers.iter().map(|number| strings.get(*number));
+        let values: ArrayRef = match &self.codec {
+            Codec::Text => {
+                // What was interned came out of a text column.
+                let text = bytes.map(|bytes| std::str::from_utf8(bytes).unwrap_or_default());
+                Arc::new(StringArray::from_iter_values(text))
+            }
+            Codec::Rows(converter) => {
+                let parser = converter.parser();
+                let mut columns = converter.convert_rows(bytes.map(|bytes| parser.parse(bytes)))?;
+                columns.swap_remove(0)
+            }
+        };
+        let item = Arc::new(Field::new_list_field(self.of.clone(), true));
+        Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?))
+    }
+}
+
 impl DistinctColumn {
     pub(crate) fn resize(&mut self, groups: usize) {
         self.counts.resize(groups, 0);
@@ -197,15 +228,19 @@ impl DistinctColumn {
         Arc::new(groups.iter().map(|group| self.counts[*group as usize]).collect::<Int64Array>())
     }
 
-    /// Entries of all groups, by group and then by the value's number.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
-        let mut pairs = Vec::with_capacity(self.pairs.len());
-        self.pairs.each(|pair| pairs.push(pair));
-        pairs.sort_unstable();
-        pairs.into_iter().map(parts).collect()
+    pub(crate) fn pairs(&self) -> &Pairs {
+        &self.pairs
     }
 
     pub(crate) fn size(&self) -> usize {
         self.pairs.size() + self.counts.capacity() * 8
     }
+}
+
+/// Entries of all groups, by group and then by the value's number.
+pub(crate) fn entries_of(pairs: &Pairs) -> Vec<Entry> {
+    let mut all = Vec::with_capacity(pairs.len());
+    pairs.each(|pair| all.push(pair));
+    all.sort_unstable();
+    all.into_iter().map(parts).collect()
 }

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, IntervalMonthDayNanoArray, RecordBatch, TimestampMicrosecondArray},
+    array::{ArrayRef, AsArray, IntervalMonthDayNanoArray, RecordBatch, TimestampMicrosecondArray},
     compute::concat,
     datatypes::{DataType, Field, Int64Type, IntervalMonthDayNano, Schema, SchemaRef},
     row::{RowConverter, SortField},
@@ -28,6 +28,7 @@ use ebap_sql::{WindowPlan, WindowSize};
 use super::{
     delta::Part,
     distinct::{Entry, Values, distinct_type},
+    frozen::FrozenGroups,
     interner::Hasher,
     partial::{Partial, PartialAggregate, PartialState},
     store::RowId,
@@ -58,7 +59,7 @@ impl Touched {
 pub(crate) struct GroupState {
     pub(super) partial: PartialAggregate,
     sizes: Vec<WindowSize>,
-    converter: Option<RowConverter>,
+    converter: Option<Arc<RowConverter>>,
     groups_schema: SchemaRef,
     hasher: Hasher,
     /// Of each aggregate that counts distinct values.
@@ -80,7 +81,7 @@ impl GroupState {
         let first = usize::from(partial.windowed());
         let fields = &partial.schema.fields()[first..first + partial.keys()];
         let types = fields.iter().map(|field| SortField::new(field.data_type().clone()));
-        let converter = if fields.is_empty() { None } else { Some(RowConverter::new(types.collect())?) };
+        let converter = if fields.is_empty() { None } else { Some(Arc::new(RowConverter::new(types.collect())?)) };
         let sizes = window.map(|window| window.sizes.clone()).unwrap_or_default();
         let values: Result<Vec<_>> =
             partial.aggregates().map(|aggregate| distinct_type(aggregate).map(Values::new).transpose()).collect();
@@ -310,6 +311,7 @@ impl GroupState {
         }
     }
 
+    /// Columns of what a base snapshot consists of.
     fn base_schema(&self) -> SchemaRef {
         let mut fields: Vec<Arc<Field>> = vec![
             Arc::new(Field::new("__size", DataType::Int64, false)),
@@ -319,30 +321,18 @@ impl GroupState {
         Arc::new(Schema::new(fields))
     }
 
-    /// The whole state as batches of at most `rows_max` groups of one window.
-    pub(crate) fn snapshot(&mut self, rows_max: usize) -> Result<Vec<RecordBatch>> {
-        let (schema, mut batches) = (self.base_schema(), Vec::new());
-        let windows: Vec<Window> = self.windows.open.keys().copied().collect();
-        for window in windows {
-            let Some(mut state) = self.windows.open.remove(&window) else { continue };
-            let (all, entries) = (state.all(), state.entries());
-            for groups in all.chunks(rows_max) {
-                let rows = groups.len();
-                let mut columns: Vec<ArrayRef> = vec![
-                    Arc::new(Int64Array::from(vec![window.size as i64; rows])),
-                    Arc::new(Int64Array::from(vec![window.start; rows])),
-                ];
-                columns.extend(self.keys_of(groups.iter().map(|group| state.keys.get(*group)))?);
-                let entries: Vec<_> = entries.iter().map(|entries| part_of(entries, groups)).collect();
-                columns.extend(self.states_of(&mut state, &entries, groups)?);
-                batches.push(record_batch(&schema, columns, rows)?);
-            }
-            self.windows.open.insert(window, state);
-        }
-        Ok(batches)
+    /// The whole state as it is now: plain memory is copied, batches are made of it elsewhere.
+    pub(crate) fn freeze(&mut self) -> Result<FrozenGroups> {
+        let windows = self.windows.open.iter_mut().map(|(window, state)| state.freeze(*window));
+        Ok(FrozenGroups {
+            windows: windows.collect::<Result<_>>()?,
+            schema: self.base_schema(),
+            converter: self.converter.clone(),
+            values: self.values.iter().map(|values| values.as_ref().map(Values::freeze)).collect(),
+        })
     }
 
-    /// Takes a batch of `snapshot` back.
+    /// Takes a batch of a base snapshot back.
     pub(crate) fn restore(&mut self, batch: &RecordBatch) -> Result<()> {
         let sizes = batch.column(0).as_primitive::<Int64Type>();
         let starts = batch.column(1).as_primitive::<Int64Type>();
@@ -372,9 +362,7 @@ impl GroupState {
     }
 
     pub(super) fn keys_of<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
-        let Some(converter) = &self.converter else { return Ok(Vec::new()) };
-        let parser = converter.parser();
-        Ok(converter.convert_rows(keys.map(|key| parser.parse(key)))?)
+        keys_of(self.converter.as_deref(), keys)
     }
 
     /// State columns of these groups; `entries` are theirs, numbered from the first.
@@ -404,12 +392,14 @@ impl std::fmt::Debug for GroupState {
     }
 }
 
-/// The entries of these groups, which are consecutive, numbered from the first.
-fn part_of(entries: &[Entry], groups: &[u32]) -> Vec<Entry> {
-    let (Some(first), Some(last)) = (groups.first(), groups.last()) else { return Vec::new() };
-    let start = entries.partition_point(|(group, _)| group < first);
-    let end = entries.partition_point(|(group, _)| group <= last);
-    entries[start..end].iter().map(|(group, number)| (group - first, *number)).collect()
+/// Keys as columns again; none where there are no group columns.
+pub(super) fn keys_of<'a>(
+    converter: Option<&RowConverter>,
+    keys: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<ArrayRef>> {
+    let Some(converter) = converter else { return Ok(Vec::new()) };
+    let parser = converter.parser();
+    Ok(converter.convert_rows(keys.map(|key| parser.parse(key)))?)
 }
 
 fn joined(mut parts: Vec<ArrayRef>, of: &DataType) -> Result<ArrayRef> {

@@ -11,10 +11,33 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// Numbers are 32 bits wide: what holds more of them is over its memory limit long before.
 const FULL: &str = "fewer than 2^32 strings fit into the memory limit";
 
-#[derive(Debug, Default)]
-pub(crate) struct Interner {
+/// Strings one behind the other, by number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Strings {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+}
+
+impl Strings {
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn get(&self, number: u32) -> &[u8] {
+        let at = number as usize;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.bytes[start..self.ends[at]]
+    }
+
+    fn push(&mut self, string: &[u8]) {
+        self.bytes.extend_from_slice(string);
+        self.ends.push(self.bytes.len());
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    strings: Strings,
     /// Kept so that neither growing nor most comparisons read the bytes.
     hashes: Vec<u64>,
     table: HashTable<u32>,
@@ -32,26 +55,29 @@ impl Hasher {
 
 impl Interner {
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.strings.len()
     }
 
     /// The number of this string, a new one where it is not known.
     pub(crate) fn intern(&mut self, hash: u64, key: &[u8]) -> u32 {
-        let Self { bytes, ends, hashes, table } = self;
-        let same = |at: &u32| hashes[*at as usize] == hash && slice(bytes, ends, *at) == key;
+        let Self { strings, hashes, table } = self;
+        let same = |at: &u32| hashes[*at as usize] == hash && strings.get(*at) == key;
         if let Some(found) = table.find(hash, same) {
             return *found;
         }
-        let number = u32::try_from(ends.len()).expect(FULL);
-        bytes.extend_from_slice(key);
-        ends.push(bytes.len());
+        let number = u32::try_from(strings.len()).expect(FULL);
+        strings.push(key);
         hashes.push(hash);
         table.insert_unique(hash, number, |at| hashes[*at as usize]);
         number
     }
 
     pub(crate) fn get(&self, number: u32) -> &[u8] {
-        slice(&self.bytes, &self.ends, number)
+        self.strings.get(number)
+    }
+
+    pub(crate) fn strings(&self) -> &Strings {
+        &self.strings
     }
 
     pub(crate) fn hash_of(&self, number: u32) -> u64 {
@@ -60,14 +86,9 @@ impl Interner {
 
     /// Bytes held, about.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.capacity() + (self.ends.capacity() + self.hashes.capacity()) * 8 + self.table.capacity() * 5
+        let Strings { bytes, ends } = &self.strings;
+        bytes.capacity() + (ends.capacity() + self.hashes.capacity()) * 8 + self.table.capacity() * 5
     }
-}
-
-fn slice<'a>(bytes: &'a [u8], ends: &[usize], number: u32) -> &'a [u8] {
-    let at = number as usize;
-    let start = if at == 0 { 0 } else { ends[at - 1] };
-    &bytes[start..ends[at]]
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod columns;
 mod delta;
 mod distinct;
+mod frozen;
 mod groups;
 mod interner;
 mod pairs;
@@ -29,9 +30,10 @@ use crate::{
     prepare::{SplitBatch, StepBatch},
     rows::RowOps,
 };
+use frozen::FrozenGroups;
 use groups::{GroupState, Touched};
 use partial::PartialAggregate;
-use store::{RowId, ViewStore};
+use store::{FrozenRows, RowId, ViewStore};
 
 const TIME_COLUMN: &str = "__time";
 const SNAPSHOT_ROWS: usize = 65_536;
@@ -41,6 +43,25 @@ const SNAPSHOT_ROWS: usize = 65_536;
 pub(crate) struct Saved {
     pub(crate) state: Vec<RecordBatch>,
     pub(crate) rows: Vec<RecordBatch>,
+}
+
+/// State and rows of a job at a moment.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    groups: Option<FrozenGroups>,
+    rows: FrozenRows,
+}
+
+impl Frozen {
+    /// Takes as long as it has much.
+    pub(crate) fn saved(&self) -> Result<Saved> {
+        let state = match &self.groups {
+            Some(groups) => groups.batches(SNAPSHOT_ROWS)?,
+            None => Vec::new(),
+        };
+        let rows = self.rows.rows()?.iter().map(|(batch, times)| with_times(batch, times)).collect::<Result<_>>()?;
+        Ok(Saved { state, rows })
+    }
 }
 
 #[derive(Debug)]
@@ -354,17 +375,17 @@ impl ViewJob {
         }
     }
 
-    /// The whole state.
-    pub(crate) fn snapshot(&mut self) -> Result<Saved> {
+    /// The whole state, for whoever writes it.
+    pub(crate) fn freeze(&mut self) -> Result<Frozen> {
         self.forget_delta();
-        let (state, rows) = match &mut self.kind {
+        Ok(match &mut self.kind {
             // Rows of open windows follow from their state; those of closed ones do not. With `ON WINDOW
             // CLOSE` there are no others.
-            Kind::Groups { state, .. } => (state.snapshot(SNAPSHOT_ROWS)?, self.store.rows_until(self.watermark)?),
-            Kind::Rows | Kind::Keyed { .. } => (Vec::new(), self.store.rows_until(i64::MAX)?),
-        };
-        let rows = rows.iter().map(|(batch, times)| with_times(batch, times)).collect::<Result<_>>()?;
-        Ok(Saved { state, rows })
+            Kind::Groups { state, .. } => {
+                Frozen { groups: Some(state.freeze()?), rows: self.store.freeze(self.watermark) }
+            }
+            Kind::Rows | Kind::Keyed { .. } => Frozen { groups: None, rows: self.store.freeze(i64::MAX) },
+        })
     }
 
     /// Takes a snapshot back into an empty job.

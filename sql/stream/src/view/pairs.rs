@@ -12,7 +12,7 @@ const DENSE_MIN: usize = 1_024;
 const CELL_BITS: u32 = 16;
 const WORDS: usize = (1 << CELL_BITS) / 64;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pairs {
     sparse: HashSet<u64>,
     /// By cell; a pair is in its cell's bitmap if there is one, else in `sparse`.

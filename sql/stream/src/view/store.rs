@@ -118,25 +118,40 @@ impl ViewStore {
         segments.iter().map(|segment| segment.live_rows().map(|(batch, _, _)| batch)).collect()
     }
 
-    /// All rows whose time lies at or before `until`, with their times.
-    pub(crate) fn rows_until(&self, until: i64) -> Result<Vec<(RecordBatch, Vec<i64>)>> {
-        let segments: Vec<Segment> = self.inner.read().segments.values().cloned().collect();
-        let mut out = Vec::new();
-        for segment in segments.iter().filter(|segment| segment.oldest <= until) {
-            let (batch, _, times) = segment.live_rows()?;
-            let mask: BooleanArray = times.iter().map(|time| Some(*time <= until)).collect();
-            if mask.true_count() > 0 {
-                let kept = times.into_iter().filter(|time| *time <= until).collect();
-                out.push((filter_record_batch(&batch, &mask)?, kept));
-            }
-        }
-        Ok(out)
+    /// All rows whose time lies at or before `until`, as they are now.
+    pub(crate) fn freeze(&self, until: i64) -> FrozenRows {
+        let inner = self.inner.read();
+        let segments = inner.segments.values().filter(|segment| segment.oldest <= until).cloned().collect();
+        FrozenRows { segments, until }
     }
 
     pub(crate) fn clear(&self) {
         let mut inner = self.inner.write();
         let (next_segment, next_row) = (inner.next_segment, inner.next_row);
         *inner = Inner { next_segment, next_row, ..Inner::default() };
+    }
+}
+
+/// Rows of a view at a moment.
+#[derive(Debug)]
+pub(crate) struct FrozenRows {
+    segments: Vec<Segment>,
+    until: i64,
+}
+
+impl FrozenRows {
+    /// The rows with their times.
+    pub(crate) fn rows(&self) -> Result<Vec<(RecordBatch, Vec<i64>)>> {
+        let mut out = Vec::new();
+        for segment in &self.segments {
+            let (batch, _, times) = segment.live_rows()?;
+            let mask: BooleanArray = times.iter().map(|time| Some(*time <= self.until)).collect();
+            if mask.true_count() > 0 {
+                let kept = times.into_iter().filter(|time| *time <= self.until).collect();
+                out.push((filter_record_batch(&batch, &mask)?, kept));
+            }
+        }
+        Ok(out)
     }
 }
 

@@ -7,6 +7,7 @@ use arrow::{array::ArrayRef, row::Rows};
 use super::{
     columns::{StateColumn, state_column},
     distinct::{DistinctColumn, Entry, Values},
+    frozen::{FrozenColumn, FrozenWindow},
     interner::Interner,
     partial::PartialAggregate,
     store::RowId,
@@ -180,13 +181,14 @@ impl WindowState {
         self.columns.iter().any(|column| matches!(column, Column::State(column) if !column.thin()))
     }
 
-    /// Of each aggregate that counts distinct values all its entries, by group.
-    pub(super) fn entries(&self) -> Vec<Vec<Entry>> {
-        let entries = |column: &Column| match column {
-            Column::Distinct(column) => column.entries(),
-            Column::State(_) => Vec::new(),
+    pub(super) fn freeze(&mut self, window: Window) -> Result<FrozenWindow> {
+        let all = self.all();
+        let column = |column: &mut Column| match column {
+            Column::State(column) => Ok(FrozenColumn::State(column.state(&all)?)),
+            Column::Distinct(column) => Ok(FrozenColumn::Distinct(column.pairs().clone())),
         };
-        self.columns.iter().map(entries).collect()
+        let columns: Result<_> = self.columns.iter_mut().map(column).collect();
+        Ok(FrozenWindow { window, keys: self.keys.strings().clone(), columns: columns? })
     }
 
     fn touch(&mut self, groups: &[u32]) {

@@ -118,6 +118,7 @@ pub(super) fn config(mode: Mode, random: &mut Random) -> EngineConfig {
     let interval_ms = if mode == Mode::EveryStep { 0 } else { random.pick(&[150, 500, 1_500]) };
     EngineConfig {
         checkpoint_interval: Duration::from_millis(interval_ms),
+        checkpoint_waits: random.chance(500),
         step_rows_max: random.pick(&[4, 16, 64]),
         step_wait: Duration::from_millis(100),
         discover_interval: Duration::from_secs(1),

@@ -1,0 +1,110 @@
+//! Sinks that are slower than what they are fed with.
+
+use arrow::array::RecordBatch;
+
+use super::rig::Rig;
+
+const EVENTS: &str = "CREATE STREAM events (id BIGINT NOT NULL, region TEXT) WITH (connector = 'test')";
+const VIEW: &str =
+    "CREATE MATERIALIZED VIEW counts AS SELECT id % 10 AS digit, count(*) AS n FROM events GROUP BY id % 10";
+const SINKS: &str = "CREATE SINK rows FROM events WITH (connector = 'test');
+    CREATE SINK digits FROM counts WITH (connector = 'test')";
+/// Many times what a sink's queue holds.
+const ROWS: i64 = 3_000;
+/// Looks before something counts as never coming.
+const LOOKS_MAX: usize = 20_000;
+
+fn lines(range: std::ops::Range<i64>) -> impl Iterator<Item = String> {
+    range.map(|id| format!(r#"{{"id":{id},"region":"eu"}}"#))
+}
+
+/// Until the answer has this.
+async fn until(rig: &Rig, sql: &str, wanted: &str) -> String {
+    for _ in 0..LOOKS_MAX {
+        let answer = rig.query(sql).await;
+        if answer.contains(wanted) {
+            return answer;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("never {wanted}: {}", rig.query("SELECT * FROM jobs").await);
+}
+
+fn ids(rig: &Rig) -> Vec<i64> {
+    let batches = rig.outside.committed.lock().0.clone();
+    let of = |batch: &RecordBatch| {
+        let ids = batch.column(0).as_any().downcast_ref::<arrow::array::Int64Array>().expect("numbers");
+        ids.values().to_vec()
+    };
+    let mut ids: Vec<i64> = batches.iter().flat_map(of).collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn digits(rig: &Rig) -> Vec<String> {
+    rig.outside.values.lock().values().cloned().collect()
+}
+
+async fn held_with_all_read() -> Rig {
+    let mut rig = Rig::new();
+    rig.sql(EVENTS).await;
+    rig.sql(VIEW).await;
+    rig.sql(SINKS).await;
+    rig.outside.produce("0", lines(0..100));
+    rig.flush().await;
+    rig.outside.held.send_replace(true);
+    rig.outside.produce("0", lines(100..ROWS));
+    // The view has it all while nothing can be written.
+    until(&rig, "SELECT CAST(sum(n) AS BIGINT) AS n FROM counts", &format!("| {ROWS} |")).await;
+    rig
+}
+
+#[tokio::test]
+async fn a_slow_sink_says_so_and_slows_nobody_else() {
+    let rig = held_with_all_read().await;
+    for sink in ["rows", "digits"] {
+        let sql = format!("SELECT state, message, backpressure_ms > 0 AS waits FROM sinks WHERE name = '{sink}'");
+        let answer = until(&rig, &sql, "true").await;
+        assert!(answer.contains("| catching up | slower than its job"), "{answer}");
+    }
+    assert!(rig.query("SELECT backpressure_ms > 0 AS waits FROM jobs WHERE name = 'events'").await.contains("true"));
+
+    rig.outside.held.send_replace(false);
+    rig.flush().await;
+    assert_eq!(ids(&rig), (0..ROWS).collect::<Vec<_>>());
+    assert_eq!(digits(&rig), (0..10).map(|digit| format!("{digit} {}", ROWS / 10)).collect::<Vec<_>>());
+    let sinks = rig.query("SELECT name FROM sinks WHERE state = 'running' AND message IS NULL").await;
+    assert!(sinks.contains("rows") && sinks.contains("digits"), "{sinks}");
+    let counted = rig.query("SELECT consumed FROM accounting WHERE job = 'rows'").await;
+    assert!(counted.contains(&format!("| {ROWS} ")), "{counted}");
+}
+
+#[tokio::test]
+async fn killed_while_sinks_are_behind_every_row_is_written_once() {
+    let mut rig = held_with_all_read().await;
+    rig.kill();
+    rig.outside.held.send_replace(false);
+    rig.start().await;
+    rig.outside.produce("0", lines(ROWS..ROWS + 500));
+    rig.flush().await;
+    assert_eq!(ids(&rig), (0..ROWS + 500).collect::<Vec<_>>());
+    assert_eq!(digits(&rig), (0..10).map(|digit| format!("{digit} {}", (ROWS + 500) / 10)).collect::<Vec<_>>());
+}
+
+/// A value that goes while its sink cannot write is not left outside.
+#[tokio::test]
+async fn a_value_that_goes_while_its_sink_is_behind_goes_outside_too() {
+    let mut rig = Rig::new();
+    rig.sql(EVENTS).await;
+    rig.sql("CREATE MATERIALIZED VIEW few AS SELECT id % 10 AS digit, count(*) AS n FROM events GROUP BY id % 10 HAVING count(*) < 100").await;
+    rig.sql("CREATE SINK digits FROM few WITH (connector = 'test')").await;
+    rig.outside.produce("0", lines(0..300));
+    rig.flush().await;
+    assert_eq!(digits(&rig).len(), 10);
+    rig.outside.held.send_replace(true);
+    rig.outside.produce("0", lines(300..ROWS));
+    until(&rig, "SELECT count(*) AS left_over FROM few", "| 0 ").await;
+    rig.outside.held.send_replace(false);
+    rig.flush().await;
+    assert!(digits(&rig).is_empty(), "{:?}", digits(&rig));
+}
