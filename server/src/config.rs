@@ -10,7 +10,7 @@ use crate::app::AppConfig;
 
 /// Every setting: name in the file, default, what it is. The environment has it as `EBAP_` and the
 /// name in capitals.
-const SETTINGS: [(&str, &str, &str); 14] = [
+const SETTINGS: [(&str, &str, &str); 19] = [
     ("data_dir", "ebap-data", "folder of catalog and state"),
     ("pg_listen", "127.0.0.1:5410", "address of the Postgres wire"),
     ("http_listen", "127.0.0.1:8410", "address of health and metrics"),
@@ -19,6 +19,11 @@ const SETTINGS: [(&str, &str, &str); 14] = [
     ("checkpoint_interval", "1s", "how often an epoch is made durable"),
     ("discover_interval", "5s", "how often new splits are looked for"),
     ("step_rows_max", "32768", "records of one step, at the most"),
+    ("lanes", "auto", "cores on which the splits of a step are decoded, at the most; auto: all, up to 16"),
+    ("drift_max", "60s", "how far one split is read ahead of another, in event time"),
+    ("deltas_max", "120", "deltas of a view after which its whole state is written"),
+    ("dead_letters_max", "1000", "rejected records of a stream kept for stream$dlq"),
+    ("backoff_max", "10s", "longest wait before what has failed is tried again"),
     ("view_rows_max", "10000000", "rows of one view, at the most"),
     ("state_bytes_max", "4GB", "state and rows of one view, at the most, where it has no memory_limit"),
     ("query_memory_max", "2GB", "memory of all queries together"),
@@ -179,6 +184,11 @@ impl Config {
                 checkpoint_interval: time("checkpoint_interval")?,
                 discover_interval: time("discover_interval")?,
                 step_rows_max: number("step_rows_max")?,
+                lanes: self.parsed("lanes", lanes, "auto or a number from 1 on")?,
+                drift_max: time("drift_max")?,
+                deltas_max: number("deltas_max")?,
+                dead_letters_max: number("dead_letters_max")?,
+                backoff_max: time("backoff_max")?,
                 view_rows_max: number("view_rows_max")?,
                 state_bytes_max: bytes("state_bytes_max")?,
                 ..EngineConfig::default()
@@ -187,6 +197,13 @@ impl Config {
             connections_max: number("connections_max")?,
             message_bytes_max: bytes("message_bytes_max")?,
         })
+    }
+}
+
+fn lanes(text: &str) -> Option<usize> {
+    match text {
+        "auto" => Some(EngineConfig::default().lanes),
+        number => number.parse().ok().filter(|lanes| *lanes > 0),
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// More decoders than this cost more memory than they bring.
+const LANES_MAX: usize = 16;
+
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// How often an epoch is made durable.
@@ -9,6 +12,8 @@ pub struct EngineConfig {
     /// The loop waits until an epoch is durable, as for `FLUSH`. What readers see at that moment is then exactly
     /// the epoch, which is how the simulation compares them.
     pub checkpoint_waits: bool,
+    /// Cores on which the splits of one step are decoded, at the most.
+    pub lanes: usize,
     /// Records of one step, at the most.
     pub step_rows_max: usize,
     /// How long a step waits for records when there are none.
@@ -37,6 +42,7 @@ impl Default for EngineConfig {
         Self {
             checkpoint_interval: Duration::from_secs(1),
             checkpoint_waits: false,
+            lanes: std::thread::available_parallelism().map_or(1, usize::from).min(LANES_MAX),
             step_rows_max: 32_768,
             step_wait: Duration::from_millis(10),
             discover_interval: Duration::from_secs(5),

@@ -29,9 +29,14 @@ pub(crate) struct Figures {
 impl Operator {
     /// It took these rows, gave these, and began then.
     pub(crate) fn ran(&mut self, rows_in: usize, rows_out: usize, begun: Instant) {
+        self.took(rows_in, rows_out, begun.elapsed());
+    }
+
+    /// On several cores: their times together.
+    pub(crate) fn took(&mut self, rows_in: usize, rows_out: usize, time: Duration) {
         self.rows_in += rows_in as u64;
         self.rows_out += rows_out as u64;
-        self.time += begun.elapsed();
+        self.time += time;
     }
 }
 

@@ -13,7 +13,7 @@ use ebap_connector::{
 };
 use ebap_sql::{Run, SinkPlan};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::{
     EngineConfig, Result,
@@ -199,7 +199,8 @@ impl ViewSink {
     pub(crate) fn set_run(&mut self, run: Run, view: &ViewStore) -> Result<()> {
         let was_running = self.wants_changes();
         if self.head.set_run(run) {
-            self.end();
+            // It does what waits, so that what is outside is what the view has now.
+            self.ended = self.task.take().and_then(SinkTask::give_back);
             if was_running {
                 self.stale.extend(view.snapshot()?);
             }
@@ -211,10 +212,16 @@ impl ViewSink {
         matches!(self.head.state, SinkState::Running)
     }
 
-    fn end(&mut self) {
-        if let Some(task) = self.task.take() {
-            self.ended = task.end();
+    /// Whether no older task of it runs any more. One that did not come to its end has left outside nobody knows
+    /// what: the sink is asked to find out.
+    fn has_ended(&mut self) -> bool {
+        match self.ended.as_mut().map(Returned::try_recv) {
+            Some(Err(TryRecvError::Empty)) => return false,
+            Some(Err(TryRecvError::Closed)) => self.stale.clear(),
+            Some(Ok(_)) | None => {}
         }
+        self.ended = None;
+        true
     }
 
     /// Opens what waits, and gives it the whole view where that is due.
@@ -228,7 +235,7 @@ impl ViewSink {
     ) {
         let now_us = clock.now_us();
         self.look(now_us);
-        if self.head.due(now_us) {
+        if self.head.due(now_us) && self.has_ended() {
             match self.open((connectors, incarnation), spawn).await {
                 Ok(()) => self.head.state = SinkState::CatchingUp,
                 Err(error) => self.head.fail(&error, now_us),
@@ -269,9 +276,6 @@ impl ViewSink {
         (connectors, incarnation): (&dyn ConnectorRegistry, u64),
         spawn: Spawn<'_>,
     ) -> ebap_connector::Result<()> {
-        if let Some(ended) = self.ended.take() {
-            let _ = ended.await;
-        }
         let mut sink = build(&self.head.plan, connectors, incarnation).map_err(connector_error)?;
         self.until = sink.open().await?.position.unwrap_or_default();
         self.task = Some(SinkTask::start(sink, spawn));
@@ -306,7 +310,7 @@ impl ViewSink {
     }
 
     fn lose(&mut self, error: &ebap_connector::Error, now_us: i64) {
-        self.end();
+        self.ended = self.task.take().and_then(SinkTask::end);
         self.head.fail(error, now_us);
     }
 }
@@ -530,11 +534,15 @@ impl RowsSinkJob {
         }
     }
 
-    /// Returns when no older task of it runs any more.
-    pub(crate) async fn ended(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            let _ = ended.await;
+    /// Whether it is to be opened, and no older task of it runs any more.
+    pub(crate) fn due(&mut self, now_us: i64) -> bool {
+        if !self.head.due(now_us)
+            || self.ended.as_mut().is_some_and(|ended| matches!(ended.try_recv(), Err(TryRecvError::Empty)))
+        {
+            return false;
         }
+        self.ended = None;
+        true
     }
 
     /// From now on it gets what the stream reads.

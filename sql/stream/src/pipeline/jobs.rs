@@ -6,7 +6,7 @@ use ebap_connector::{Position, Retry};
 use ebap_sql::{Run, SinkPlan, ViewPlan};
 use tokio::task::AbortHandle;
 
-use super::{JobSet, Pipeline, Tasks, ViewSlot, ViewState};
+use super::{JobSet, Lanes, Pipeline, Tasks, ViewSlot, ViewState};
 use crate::{
     Error, Result,
     catch_up::{self, CatchUp, CatchUpEnd, CatchUpJob, JOIN_RECORDS_MAX},
@@ -64,8 +64,7 @@ impl Pipeline {
     fn decode_for(&mut self, jobs: &JobSet) -> Result<()> {
         let wanted = needs::wanted(&self.runtime.plan, jobs);
         if wanted != self.wanted {
-            self.decoder = self.runtime.decoder(&wanted)?;
-            self.preparer = self.runtime.preparer(&wanted)?;
+            self.lanes = Lanes::new(&self.runtime, &wanted)?;
             self.wanted = wanted;
         }
         Ok(())
@@ -180,10 +179,9 @@ impl Pipeline {
             }
         }
         self.sinks.values_mut().for_each(|sink| sink.look(now_us));
-        let due: Vec<u64> = self.sinks.iter().filter(|(_, sink)| sink.head.due(now_us)).map(|(id, _)| *id).collect();
+        let due: Vec<u64> = self.sinks.iter_mut().filter_map(|(id, sink)| sink.due(now_us).then_some(*id)).collect();
         for id in due {
             let Some(sink) = self.sinks.get_mut(&id) else { continue };
-            sink.ended().await;
             let (plan, counted) = (Arc::clone(&sink.head.plan), sink.counted().clone());
             match open_rows_sink(&plan, &self.runtime, self.incarnation, counted).await {
                 Ok((sink, from)) => self.feed(id, sink, from),

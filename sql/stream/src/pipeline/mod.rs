@@ -6,6 +6,7 @@
 //! - What a manifest says is below its position is in the state it names, once.
 
 mod jobs;
+mod lanes;
 mod pause;
 mod persist;
 pub(crate) mod range;
@@ -17,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use ebap_connector::{
-    DeadLetterWriter, Decoder, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, Wanted, time::Backoff,
+    DeadLetterWriter, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, Wanted, time::Backoff,
 };
 use ebap_sql::{Run, SinkPlan, SourceKind, ViewPlan};
 use tokio::{
@@ -31,11 +32,11 @@ use crate::{
     catch_up::{CatchUp, CatchUpEnd},
     checkpoint::{CheckpointStore, Held, JobFiles, Manifest},
     figures::Figures,
-    prepare::RowPreparer,
     sinks::{RowsSinkJob, ViewSink},
     view::{ViewJob, store::ViewStore},
     watermark::Watermarks,
 };
+use lanes::Lanes;
 use runtime::SourceRuntime;
 
 /// Commands waiting for a loop, at the most; senders wait beyond it.
@@ -180,9 +181,8 @@ struct Pipeline {
     generation: u64,
     incarnation: u64,
     reader: Box<dyn SourceReader>,
-    decoder: Box<dyn Decoder>,
-    preparer: RowPreparer,
-    /// What the decoder makes and the preparer takes.
+    lanes: Lanes,
+    /// What they make of a record.
     wanted: Wanted,
     dead_letters: Option<Box<dyn DeadLetterWriter>>,
     dead_letters_changed: bool,

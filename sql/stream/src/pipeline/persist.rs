@@ -8,7 +8,7 @@ use ebap_sql::Run;
 use tokio::sync::mpsc;
 
 use super::{
-    Command, Forced, JobSet, PAUSE_US, Pipeline, SourceRuntime, Tasks, ViewSlot, ViewState, Writing, micros,
+    Command, Forced, JobSet, Lanes, PAUSE_US, Pipeline, SourceRuntime, Tasks, ViewSlot, ViewState, Writing, micros,
     pause::restore,
 };
 use crate::{
@@ -53,8 +53,7 @@ impl Pipeline {
             generation,
             incarnation: manifest.as_ref().map_or(0, |manifest| manifest.incarnation) + 1,
             reader: runtime.source.reader().await?,
-            decoder: runtime.decoder(&Wanted::All)?,
-            preparer: runtime.preparer(&Wanted::All)?,
+            lanes: Lanes::new(&runtime, &Wanted::All)?,
             wanted: Wanted::All,
             dead_letters,
             dead_letters_changed: false,

@@ -1,13 +1,13 @@
 //! One turn of the loop.
 
-use ebap_connector::{DeadLetter, Records, time::instant};
+use ebap_connector::{DeadLetter, Records};
 
-use super::{Pipeline, ViewState};
+use super::{Pipeline, ViewState, lanes::Prepared};
 use crate::{
     Result,
     accounting::Counts,
     late_log::LateRun,
-    prepare::{Lateness, SplitBatch, StepBatch},
+    prepare::{SplitBatch, StepBatch},
     sinks::RowsSinkJob,
 };
 
@@ -19,15 +19,12 @@ impl Pipeline {
         // each other late.
         let watermark = self.watermarks.current();
         let (mut splits, mut letters) = (Vec::new(), Vec::new());
-        for records in records {
-            if records.next_offset <= self.offset(&records.split) && records.is_empty() {
-                continue;
-            }
-            let begun = instant();
-            let decoded = self.decoder.decode(&records)?;
-            let lateness = Lateness::Live(watermark);
-            let (split, mut rejected) = self.preparer.prepare(&records, decoded, lateness, now_us)?;
-            self.figures.input.ran(records.len(), split.batch.num_rows(), begun);
+        let mut records = records;
+        records.retain(|records| !records.is_empty() || records.next_offset > self.offset(&records.split));
+        for Prepared { records, split, letters: mut rejected, time } in
+            self.lanes.prepare(records, watermark, now_us).await?
+        {
+            self.figures.input.took(records.len(), split.batch.num_rows(), time);
             self.take_in(&records, &split, watermark.0, now_us);
             letters.append(&mut rejected);
             splits.push(split);

@@ -81,6 +81,30 @@ async fn what_cannot_become_a_row_is_kept_with_its_reason() {
     assert!(rig.query("SELECT count(*) AS n FROM events").await.contains("| 1 |"));
 }
 
+/// The rig has three lanes; a step of four splits fills them.
+#[tokio::test]
+async fn splits_decoded_on_several_cores_give_the_same_answer() {
+    let mut rig = Rig::new();
+    for split in ["0", "1", "2", "3"] {
+        let lines = lines(0..400).enumerate();
+        let broken = |(at, line): (usize, String)| if at % 100 == 50 { format!("{{{split}") } else { line };
+        rig.outside.produce(split, lines.map(broken));
+    }
+    rig.config.step_rows_max = 1_000;
+    rig.sql(EVENTS).await;
+    rig.sql(ACTIVITY).await;
+    rig.flush().await;
+    assert_eq!(rig.query(LIVE).await, rig.query(BATCH).await);
+    let letters =
+        "SELECT _partition, array_agg(_offset ORDER BY _offset) AS at FROM \"events$dlq\" GROUP BY 1 ORDER BY 1";
+    let letters = rig.query(letters).await;
+    for split in 0..4 {
+        assert!(letters.contains(&format!("| {split}          | [50, 150, 250, 350] |")), "{letters}");
+    }
+    let odd = "SELECT count(*) AS n FROM accounting WHERE consumed <> 400";
+    assert!(rig.query(odd).await.contains("| 0 |"));
+}
+
 /// Only what jobs read is made of a record, and a record is judged by all of it.
 #[tokio::test]
 async fn what_no_job_reads_is_checked_and_a_view_added_later_has_its_columns() {

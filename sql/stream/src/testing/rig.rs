@@ -24,6 +24,7 @@ impl Rig {
     pub(super) fn new() -> Self {
         let config = EngineConfig {
             checkpoint_interval: Duration::from_millis(5),
+            lanes: 3,
             step_rows_max: 64,
             step_wait: Duration::from_millis(1),
             discover_interval: Duration::from_millis(20),

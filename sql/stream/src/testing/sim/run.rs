@@ -118,6 +118,8 @@ pub(super) fn config(mode: Mode, random: &mut Random) -> EngineConfig {
     let interval_ms = if mode == Mode::EveryStep { 0 } else { random.pick(&[150, 500, 1_500]) };
     EngineConfig {
         checkpoint_interval: Duration::from_millis(interval_ms),
+        // One thread plays the same again.
+        lanes: 1,
         checkpoint_waits: random.chance(500),
         step_rows_max: random.pick(&[4, 16, 64]),
         step_wait: Duration::from_millis(100),
