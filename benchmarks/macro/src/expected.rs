@@ -24,6 +24,8 @@ use crate::{
 /// Name of a size in the file, and as SQL.
 pub(crate) const SIZES: [(&str, &str); 3] = [("1m", "1 minute"), ("5m", "5 minutes"), ("1h", "1 hour")];
 
+/// Start of the window in milliseconds, region, action, rows, cents.
+type WindowRow = (i64, String, String, i64, i64);
 /// Start of the window in milliseconds, region, action.
 pub(crate) type WindowKey = (i64, String, String);
 /// Rows and cents of each window and key.
@@ -35,8 +37,8 @@ pub(crate) type Users = BTreeMap<(i64, String), i64>;
 pub(crate) struct Expected {
     /// Without the flush records.
     pub(crate) events: u64,
-    /// By size; `[start ms, region, action, rows, cents]` each.
-    windows: BTreeMap<String, Vec<(i64, String, String, i64, i64)>>,
+    /// By size.
+    windows: BTreeMap<String, Vec<WindowRow>>,
     /// `[start ms, region, distinct users]` each.
     users: Vec<(i64, String, i64)>,
 }

@@ -108,7 +108,7 @@ pub(crate) enum Body {
     Secret(SecretBody),
     Connection { kind: String, options: Vec<OptionValue> },
     Source(SourceBody),
-    View(ViewBody),
+    View(Box<ViewBody>),
     Sink(SinkBody),
 }
 

@@ -59,7 +59,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         ObjectKind::Connection => connection(cursor)?,
         ObjectKind::Stream => Body::Source(source(cursor, SourceKind::Stream)?),
         ObjectKind::Table => Body::Source(source(cursor, SourceKind::Table)?),
-        ObjectKind::MaterializedView => Body::View(view(cursor)?),
+        ObjectKind::MaterializedView => Body::View(Box::new(view(cursor)?)),
         ObjectKind::Sink => Body::Sink(sink(cursor)?),
     };
     cursor.end()?;

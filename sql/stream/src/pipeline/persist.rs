@@ -264,7 +264,7 @@ impl Pipeline {
     }
 
     /// Of every job the files there are, and what is to be written. Those that do not run are among them.
-    fn take_jobs(&mut self, epoch: Epoch) -> Result<(BTreeMap<u64, JobFiles>, Vec<(u64, JobWrite)>)> {
+    fn take_jobs(&mut self, epoch: Epoch) -> Result<(BTreeMap<u64, JobFiles>, JobWrites)> {
         let (mut named, mut written) = (BTreeMap::new(), Vec::new());
         let now = Held { position: self.position.clone(), watermark: self.watermarks.current().0 };
         let check_memory = epoch.0.is_multiple_of(MEMORY_CHECK_EPOCHS) || !self.flushes.is_empty();
@@ -338,6 +338,9 @@ fn base_pays(files: &JobFiles, deltas_max: usize) -> bool {
     files.deltas.len() >= deltas_max
         || (files.deltas.len() >= 10 && files.delta_bytes > 2 * files.base_bytes.max(1 << 20))
 }
+
+/// By the id of the job.
+type JobWrites = Vec<(u64, JobWrite)>;
 
 /// What an epoch writes of one job.
 struct JobWrite {

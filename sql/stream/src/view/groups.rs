@@ -36,6 +36,9 @@ use super::{
 };
 use crate::{Result, figures::Figures, rows::record_batch};
 
+/// The state columns of each aggregate.
+pub(super) type StateColumns = Vec<Vec<ArrayRef>>;
+
 /// Groups whose value may have changed, window by window.
 #[derive(Debug, Default)]
 pub(crate) struct Touched(Vec<(Window, Vec<u32>)>);
@@ -170,7 +173,7 @@ impl GroupState {
     }
 
     /// Values become numbers. Gives the state columns of each aggregate, and the entries of each.
-    fn take_states(&mut self, states: Vec<PartialState>) -> Result<(Vec<Vec<ArrayRef>>, Vec<Vec<Entry>>)> {
+    fn take_states(&mut self, states: Vec<PartialState>) -> Result<(StateColumns, Vec<Vec<Entry>>)> {
         let mut columns = Vec::with_capacity(states.len());
         let mut entries = Vec::with_capacity(states.len());
         for (state, values) in states.into_iter().zip(&mut self.values) {

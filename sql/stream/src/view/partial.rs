@@ -171,10 +171,8 @@ impl PartialAggregate {
                 (rows, columns)
             }
         };
-        let panes = match self.pane {
-            None => None,
-            Some(_) => Some(columns.remove(0).as_primitive::<TimestampMicrosecondType>().clone()),
-        };
+        let pane = self.pane.as_ref().map(|_| columns.remove(0));
+        let panes = pane.map(|panes| panes.as_primitive::<TimestampMicrosecondType>().clone());
         let mut states = Vec::with_capacity(self.inputs.len());
         for (input, values) in self.inputs.iter_mut().zip(values) {
             states.push(match &mut input.accumulator {

@@ -53,7 +53,7 @@ pub(super) fn for_each_seed<T: Send>(seeds: &[u64], play: impl Fn(u64) -> T + Sy
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads.min(seeds.len()) {
-            std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &work).expect("a thread");
+            std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).expect("a thread");
         }
     });
     let mut done = done.into_inner().expect("no panic leaves a worker");
