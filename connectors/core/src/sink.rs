@@ -18,7 +18,8 @@
 //!   outside and was not among them, and goes on with changes.
 //!
 //! # Invariants
-//! - `write` may buffer within a fixed bound and must wait when it is full: that is back pressure.
+//! - `write` may buffer within a fixed bound and must wait when it is full. It runs on a task of its own behind a
+//!   bounded queue; when that is full too, the sink is taken off its stream and catches up at its own pace.
 //! - When `checkpoint(force = true)` returns, all that was written before it is visible outside.
 //! - Errors that may pass are `Unreachable`: the engine drops the sink, waits, and starts again with
 //!   `open`. A sink therefore needs no retry loop around lost state of its own, but a short bounded
@@ -102,7 +103,7 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Called between two steps, at least at every epoch. Returns the position up to which all is
+    /// Called between two writes, about at every epoch. Returns the position up to which all is
     /// visible outside, where that has changed. `force` (a `FLUSH`, a shutdown) makes all visible now;
     /// otherwise the sink may wait for its own interval.
     async fn checkpoint(&mut self, epoch: Epoch, position: &Position, force: bool) -> Result<Option<Position>>;
