@@ -155,7 +155,7 @@ impl Pipeline {
     }
 }
 
-/// Reads a job's files into it. Windows are closed up to the watermark once, after the last delta: rows of
+/// Reads a job's files into it. Readers see the rows there were until all of it is back. Windows are closed up to the watermark once, after the last delta: rows of
 /// a closed window that came late are in none of them.
 pub(super) async fn restore(
     checkpoints: &CheckpointStore,
@@ -163,7 +163,7 @@ pub(super) async fn restore(
     files: &JobFiles,
     watermark: i64,
 ) -> Result<()> {
-    job.store.clear();
+    let shown = job.hide();
     let mut saved = Saved::default();
     if let Some(file) = &files.state {
         saved.state = checkpoints.read_batches(file).await?;
@@ -177,6 +177,7 @@ pub(super) async fn restore(
     }
     job.settle()?;
     job.advance(watermark, false)?;
+    job.show(shown);
     job.accounting = files.accounting.clone();
     Ok(())
 }

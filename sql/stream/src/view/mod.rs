@@ -388,6 +388,18 @@ impl ViewJob {
         })
     }
 
+    /// From now on it works on rows that nobody sees. Gives those that readers see, for `show`.
+    pub(crate) fn hide(&mut self) -> Arc<ViewStore> {
+        let hidden = Arc::new(ViewStore::new(Arc::clone(self.store.schema())));
+        std::mem::replace(&mut self.store, hidden)
+    }
+
+    /// Readers see its rows from now on, in one act.
+    pub(crate) fn show(&mut self, shown: Arc<ViewStore>) {
+        shown.swap(&self.store);
+        self.store = shown;
+    }
+
     /// Takes a snapshot back into an empty job.
     pub(crate) fn restore(&mut self, saved: Saved) -> Result<()> {
         for batch in &saved.rows {

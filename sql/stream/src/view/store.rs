@@ -125,6 +125,11 @@ impl ViewStore {
         FrozenRows { segments, until }
     }
 
+    /// Exchanges the rows with those of a store that nobody reads.
+    pub(crate) fn swap(&self, unseen: &Self) {
+        std::mem::swap(&mut *self.inner.write(), &mut *unseen.inner.write());
+    }
+
     pub(crate) fn clear(&self) {
         let mut inner = self.inner.write();
         let (next_segment, next_row) = (inner.next_segment, inner.next_row);
