@@ -17,8 +17,8 @@ fn allowed(from: &str, to: &str) -> bool {
         // The binary is known by its command line and its answers; the words and the clock are shared.
         "ebap-tests" => to == "ebap-connector",
         "ebap-bench-macro" => ["ebap-connector", "ebap-tests"].contains(&to),
-        // Small parts by themselves, connectors among them; never the engine.
-        "ebap-bench-micro" => to == "ebap-connector" || CONNECTORS.contains(&to),
+        // Small parts by themselves: connectors, and one view of the engine.
+        "ebap-bench-micro" => ["ebap-connector", "ebap-stream"].contains(&to) || CONNECTORS.contains(&to),
         connector if CONNECTORS.contains(&connector) => to == "ebap-connector",
         _ => false,
     }
