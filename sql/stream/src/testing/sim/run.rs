@@ -86,7 +86,15 @@ impl Run {
     /// Every epoch of the stream or table, in order.
     pub(super) fn epochs<T>(&self, source: &str, each: impl FnMut(&Seen) -> T) -> Vec<T> {
         let Some(id) = self.id(source) else { return Vec::new() };
-        self.world.seen.lock().iter().filter(|seen| seen.pipeline == id).map(each).collect()
+        let mut newest = 0;
+        // Not a number below one that exists: whoever was paused until its own number was free again has written
+        // what nobody ever opens, and is told so.
+        let opens = |seen: &&Seen| {
+            let opens = seen.manifest.epoch.0 > newest;
+            newest = newest.max(seen.manifest.epoch.0);
+            opens
+        };
+        self.world.seen.lock().iter().filter(|seen| seen.pipeline == id).filter(opens).map(each).collect()
     }
 }
 
