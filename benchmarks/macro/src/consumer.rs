@@ -68,6 +68,7 @@ impl Pass {
         }
         Ok(self.records)
     }
+
     /// Waits for `total` records and tells partition and offset of each when it comes.
     pub(crate) fn follow(
         &self,

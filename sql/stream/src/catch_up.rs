@@ -161,6 +161,9 @@ async fn near(
     from: &Position,
     progress: &Progress,
 ) -> Result<RangeReader> {
+    if let CatchUpJob::Sink(sink) = job {
+        sink.ready().await?;
+    }
     let mut range = RangeReader::open(Arc::clone(runtime), from).await?;
     // Up to what is counted first, so that no batch holds both counted and uncounted records.
     range.extend(&job.counted().position).await?;

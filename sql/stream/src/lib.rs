@@ -23,7 +23,6 @@ mod pipeline;
 mod prepare;
 mod rows;
 mod scan;
-mod sink_task;
 mod sinks;
 mod status;
 mod system;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ebap_connector::{Position, Retry};
-use ebap_sql::{Run, SinkPlan, ViewPlan};
+use ebap_sql::{Run, ViewPlan};
 use tokio::task::AbortHandle;
 
 use super::{JobSet, Lanes, Pipeline, Tasks, ViewSlot, ViewState};
@@ -13,7 +13,7 @@ use crate::{
     checkpoint::{Held, JobFiles},
     needs,
     pipeline::range::RangeReader,
-    sinks::{Counted, RowsSink, RowsSinkJob, SinkState, ViewSink, build, connector_error},
+    sinks::{RowsSink, RowsSinkJob, SinkState, ViewSink, connector_error},
     view::{ViewJob, store::ViewStore},
 };
 
@@ -165,32 +165,24 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Opens sinks that wait, and brings those that are behind up to the stream.
-    pub(super) async fn tend_sinks(&mut self) {
-        let now_us = self.runtime.clock.now_us();
+    /// Opens sinks that wait, and brings those that are behind up to the stream; waits for none of them.
+    pub(super) fn tend_sinks(&mut self) {
+        let clock = self.runtime.clock.as_ref();
+        let (now_us, by) = (clock.now_us(), (self.runtime.connectors.as_ref(), self.incarnation));
         let spawn = |run| spawn(&self.tasks, run);
-        for view in self.views.values_mut() {
-            if matches!(view.state, ViewState::Running(_)) {
-                for sink in &mut view.sinks {
-                    let by = (self.runtime.connectors.as_ref(), self.incarnation);
-                    let clock = self.runtime.clock.as_ref();
-                    sink.tend(by, &view.store, &self.position, clock, &spawn).await;
-                }
+        for view in self.views.values_mut().filter(|view| matches!(view.state, ViewState::Running(_))) {
+            for sink in &mut view.sinks {
+                sink.tend(by, &view.store, &self.position, clock, &spawn);
             }
         }
-        self.sinks.values_mut().for_each(|sink| sink.look(now_us));
-        let due: Vec<u64> = self.sinks.iter_mut().filter_map(|(id, sink)| sink.due(now_us).then_some(*id)).collect();
-        for id in due {
-            let Some(sink) = self.sinks.get_mut(&id) else { continue };
-            let (plan, counted) = (Arc::clone(&sink.head.plan), sink.counted().clone());
-            match open_rows_sink(&plan, &self.runtime, self.incarnation, counted).await {
-                Ok((sink, from)) => self.feed(id, sink, from),
-                Err(error) => {
-                    if let Some(sink) = self.sinks.get_mut(&id) {
-                        sink.lose(&error, now_us);
-                    }
-                }
-            }
+        let start = self.runtime.start.read().clone();
+        let mut opened = Vec::new();
+        for (id, sink) in &mut self.sinks {
+            sink.look(now_us);
+            opened.extend(sink.open(by, &start, now_us, &spawn).map(|(sink, from)| (*id, sink, from)));
+        }
+        for (id, sink, from) in opened {
+            self.feed(id, sink, from);
         }
     }
 
@@ -198,7 +190,7 @@ impl Pipeline {
         if from.covers(&self.position) {
             let now_us = self.runtime.clock.now_us();
             if let Some(job) = self.sinks.get_mut(&id) {
-                job.join(sink, now_us, &|run| spawn(&self.tasks, run));
+                job.join(sink.on_task(&|run| spawn(&self.tasks, run)), now_us);
             }
             return;
         }
@@ -244,9 +236,9 @@ impl Pipeline {
     }
 
     /// Too much to read between two steps: it was told to stop, and then to go on.
-    fn is_far(&self, range: &RangeReader, job: &CatchUpJob) -> bool {
+    fn is_far(&self, range: &RangeReader, counted: &Position) -> bool {
         let missing = self.position.version().saturating_sub(range.position().version());
-        missing > JOIN_RECORDS_MAX || !range.position().covers(&job.counted().position)
+        missing > JOIN_RECORDS_MAX || !range.position().covers(counted)
     }
 
     async fn join_view(&mut self, job: Box<ViewJob>, mut range: RangeReader) {
@@ -260,7 +252,7 @@ impl Pipeline {
             return;
         }
         let mut job = CatchUpJob::View(job);
-        if self.is_far(&range, &job) {
+        if self.is_far(&range, &job.counted().position) {
             let from = range.position().clone();
             if let CatchUpJob::View(job) = job {
                 self.catch_view_up(id, *job, from);
@@ -283,7 +275,7 @@ impl Pipeline {
         }
     }
 
-    async fn join_sink(&mut self, sink: Box<RowsSink>, mut range: RangeReader) {
+    async fn join_sink(&mut self, sink: Box<RowsSink>, range: RangeReader) {
         let (id, now_us) = (sink.plan.id.0, self.runtime.clock.now_us());
         let Some(job) = self.sinks.get_mut(&id) else { return };
         job.catching = None;
@@ -292,24 +284,33 @@ impl Pipeline {
             job.keep_counted(sink.counted);
             return;
         }
-        let mut sink = CatchUpJob::Sink(sink);
-        if self.is_far(&range, &sink) {
+        if self.is_far(&range, &sink.counted.position) {
             let from = range.position().clone();
-            if let CatchUpJob::Sink(sink) = sink {
-                self.catch_sink_up(id, sink, from);
-            }
-            return;
+            return self.catch_sink_up(id, sink, from);
         }
-        let mut joined = range.extend(&self.position).await;
-        if joined.is_ok() {
-            joined = sink.drain(&mut range).await;
-        }
-        let (Some(job), CatchUpJob::Sink(sink)) = (self.sinks.get_mut(&id), sink) else { return };
+        let mut sink = sink.on_task(&|run| spawn(&self.tasks, run));
+        let joined = offer_rest(&mut sink, range, &self.position).await;
+        let Some(job) = self.sinks.get_mut(&id) else { return };
         match joined {
-            Ok(()) => job.join(*sink, now_us, &|run| spawn(&self.tasks, run)),
+            Ok(true) => job.join(sink, now_us),
+            Ok(false) => {
+                let (sink, from) = sink.returning();
+                self.catch_sink_up(id, Box::new(sink), from);
+            }
             Err(error) => job.lose_counted(sink.counted, &connector_error(error), now_us),
         }
     }
+}
+
+/// The little that is missing up to there into the sink's queue; false where that is full.
+async fn offer_rest(sink: &mut RowsSink, mut range: RangeReader, to: &Position) -> Result<bool> {
+    range.extend(to).await?;
+    while let Some(step) = range.next().await? {
+        if !sink.offer(&step)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// In the background, as long as this start of the pipeline.
@@ -317,30 +318,4 @@ fn spawn(tasks: &Tasks, run: impl Future<Output = ()> + Send + 'static) -> Abort
     let mut tasks = tasks.lock();
     while tasks.try_join_next().is_some() {}
     tasks.spawn(run)
-}
-
-/// Opens a sink on a stream; gives where it has to be fed from.
-async fn open_rows_sink(
-    plan: &Arc<SinkPlan>,
-    runtime: &super::SourceRuntime,
-    incarnation: u64,
-    counted: Counted,
-) -> ebap_connector::Result<(RowsSink, Position)> {
-    let mut sink = build(plan, runtime.connectors.as_ref(), incarnation).map_err(connector_error)?;
-    let opened = sink.open().await?;
-    let start = runtime.start.read().clone();
-    let mut outside = start.clone();
-    if let Some(position) = opened.position {
-        for (split, offset) in position.0 {
-            outside.set(split, offset);
-        }
-    }
-    // A crash may have come between the sink's commit and the epoch that knows of it: those rows are
-    // outside, and have yet to be counted.
-    let mut from = outside.clone();
-    for (split, offset) in &outside.0 {
-        let counted = counted.position.get(split).or_else(|| start.get(split)).unwrap_or(*offset);
-        from.set(split.clone(), counted.min(*offset));
-    }
-    Ok((RowsSink::new(Arc::clone(plan), sink, outside, counted), from))
 }

@@ -5,6 +5,7 @@
 //! - Between two steps nothing is in flight: position, state and watermarks are of one moment.
 //! - What a manifest says is below its position is in the state it names, once.
 
+mod flush;
 mod jobs;
 mod lanes;
 mod pause;
@@ -36,6 +37,7 @@ use crate::{
     view::{ViewJob, store::ViewStore},
     watermark::Watermarks,
 };
+use flush::{Flush, Forced};
 use lanes::Lanes;
 use runtime::SourceRuntime;
 
@@ -117,21 +119,6 @@ impl Drop for Writing {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// A `FLUSH` that waits.
-struct Flush {
-    target: Position,
-    reply: oneshot::Sender<Result<()>>,
-    /// All is in every job and durable, and the sinks have been asked to make it visible.
-    asked: bool,
-}
-
-/// What the sinks were asked to make visible.
-struct Forced {
-    told: Vec<oneshot::Receiver<()>>,
-    /// A sink has failed before it came to it.
-    lost: bool,
 }
 
 enum Ended {
@@ -344,11 +331,10 @@ impl Pipeline {
                 self.step(records).await?;
             }
             self.tend_views().await?;
-            self.tend_sinks().await;
+            self.tend_sinks();
             self.report();
-            let due = |flush: &Flush| !flush.asked && self.reached(&flush.target);
-            let flushed = self.forced.is_none() && self.flushes.iter().any(due);
-            self.checkpoint(flushed).await?;
+            let due = self.flush_is_due();
+            self.checkpoint(due).await?;
             self.answer_flushes();
         }
     }
@@ -371,7 +357,10 @@ impl Pipeline {
             Command::CaughtUp { generation, end } if generation == self.generation => self.caught_up(*end).await,
             Command::CaughtUp { .. } => {}
             Command::Stop { forget, reply } => {
-                if !forget && let Err(error) = self.checkpoint(true).await {
+                if forget {
+                    // What is still being written would come back after the rest has been deleted.
+                    let _ = self.end_epoch(true).await;
+                } else if let Err(error) = self.checkpoint(true).await {
                     tracing::error!(stream = self.name(), error = error.chain(), "no last checkpoint");
                 }
                 for told in self.forced.take().into_iter().flat_map(|forced| forced.told) {
@@ -445,50 +434,6 @@ impl Pipeline {
         };
         let near = |split: &&SplitId| self.watermarks.newest(split).is_none_or(|newest| newest <= limit);
         self.position.0.keys().filter(near).cloned().collect()
-    }
-
-    /// True where all up to the target is in every job that is not paused and has not failed.
-    fn reached(&self, target: &Position) -> bool {
-        let view = |view: &ViewSlot| match view.state {
-            ViewState::CatchingUp | ViewState::Retrying { .. } => false,
-            ViewState::Running(_) => view.sinks.iter().all(|sink| sink.head.settled()),
-            ViewState::Paused(_) | ViewState::Failed(_) => true,
-        };
-        self.position.covers(target)
-            && self.views.values().all(view)
-            && self.sinks.values().all(|sink| sink.head.settled())
-    }
-
-    /// Answers those whose sinks have made all visible. Where one has failed, they ask again when it is back.
-    fn answer_flushes(&mut self) {
-        let Some(forced) = &mut self.forced else { return };
-        forced.told.retain_mut(|told| match told.try_recv() {
-            Ok(()) => false,
-            Err(oneshot::error::TryRecvError::Empty) => true,
-            Err(oneshot::error::TryRecvError::Closed) => {
-                forced.lost = true;
-                false
-            }
-        });
-        if !forced.told.is_empty() {
-            return;
-        }
-        if std::mem::take(&mut forced.lost) {
-            self.flushes.iter_mut().for_each(|flush| flush.asked = false);
-        } else {
-            self.report_now();
-            for flush in self.flushes.extract_if(.., |flush| flush.asked) {
-                let _ = flush.reply.send(Ok(()));
-            }
-        }
-        self.forced = None;
-    }
-
-    fn fail_flushes(&mut self, error: Option<&Error>) {
-        let error = error.cloned().unwrap_or(Error::ShuttingDown);
-        for flush in self.flushes.drain(..) {
-            let _ = flush.reply.send(Err(error.clone()));
-        }
     }
 
     fn offset(&self, split: &SplitId) -> Offset {

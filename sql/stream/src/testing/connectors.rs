@@ -31,7 +31,7 @@ pub(super) struct Outside {
     pub(super) committed: Mutex<(Vec<RecordBatch>, Option<Position>)>,
     /// What sinks on views have put, by key: the row as text.
     pub(super) values: Mutex<BTreeMap<String, String>>,
-    /// Sinks wait with what they are given.
+    /// Sinks wait, in being opened and with what they are given.
     pub(super) held: watch::Sender<bool>,
     /// Of the newest sink that was opened: an older one may still run for a moment after a kill.
     incarnation: AtomicU64,
@@ -216,9 +216,18 @@ fn text(batch: &RecordBatch, row: usize, columns: &[usize]) -> String {
     columns.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
+impl Keeper {
+    async fn released(&self) -> Result<()> {
+        let mut held = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?.held.subscribe();
+        held.wait_for(|held| !held).await.map_err(Error::internal)?;
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Sink for Keeper {
     async fn open(&mut self) -> Result<SinkOpened> {
+        self.released().await?;
         let outside = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?;
         let committed = outside.committed.lock();
         outside.incarnation.fetch_max(self.incarnation, Ordering::SeqCst);
@@ -227,8 +236,7 @@ impl Sink for Keeper {
     }
 
     async fn write(&mut self, input: SinkInput, _: &Position) -> Result<()> {
-        let mut held = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?.held.subscribe();
-        held.wait_for(|held| !held).await.map_err(Error::internal)?;
+        self.released().await?;
         match input {
             SinkInput::Rows(batch) => self.pending.push(batch),
             SinkInput::Changes(ChangeBatch { deletes, inserts }) => {

@@ -80,6 +80,24 @@ async fn a_slow_sink_says_so_and_slows_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_sink_that_does_not_open_slows_nobody() {
+    let mut rig = Rig::new();
+    rig.outside.held.send_replace(true);
+    rig.sql(EVENTS).await;
+    rig.sql(VIEW).await;
+    rig.sql(SINKS).await;
+    rig.outside.produce("0", lines(0..ROWS));
+    until(&rig, "SELECT CAST(sum(n) AS BIGINT) AS n FROM counts", &format!("| {ROWS} |")).await;
+    // Nor does a sink that is paused and resumed meanwhile open twice.
+    rig.sql("ALTER SINK rows PAUSE; ALTER SINK digits PAUSE").await;
+    rig.sql("ALTER SINK rows RESUME; ALTER SINK digits RESUME").await;
+    rig.outside.held.send_replace(false);
+    rig.flush().await;
+    assert_eq!(ids(&rig), (0..ROWS).collect::<Vec<_>>());
+    assert_eq!(digits(&rig), (0..10).map(|digit| format!("{digit} {}", ROWS / 10)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn killed_while_sinks_are_behind_every_row_is_written_once() {
     let mut rig = held_with_all_read().await;
     rig.kill();

@@ -1,4 +1,4 @@
-//! A sink behind a bounded queue, on a task of its own: its stream goes on while it writes.
+//! A sink behind a bounded queue, on a task of its own: its stream goes on while it is opened and writes.
 //!
 //! ```text
 //! loop: offer, checkpoint -> queue (ROWS_MAX rows, ITEMS_MAX items) -> task: Sink::write, Sink::checkpoint
@@ -17,10 +17,13 @@ use arrow::{
     compute::concat_batches,
     datatypes::{Schema, SchemaRef},
 };
-use ebap_connector::{ChangeBatch, Epoch, Error, Position, Result, Sink, SinkInput};
+use ebap_connector::{ChangeBatch, Epoch, Error, Position, Result, Sink, SinkInput, SinkOpened};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc,
+        oneshot::{self, error::TryRecvError},
+    },
     task::AbortHandle,
 };
 
@@ -33,6 +36,30 @@ pub(crate) type Returned = oneshot::Receiver<Box<dyn Sink>>;
 
 /// Runs a future in the background until it ends or is aborted.
 pub(crate) type Spawn<'a> = &'a (dyn Fn(futures::future::BoxFuture<'static, ()>) -> AbortHandle + Sync);
+
+/// A sink that is being opened: a catalog may take its time to answer.
+pub(crate) struct Opening(oneshot::Receiver<Result<(Box<dyn Sink>, SinkOpened)>>);
+
+impl Opening {
+    pub(crate) fn start(mut sink: Box<dyn Sink>, spawn: Spawn<'_>) -> Self {
+        let (tell, opened) = oneshot::channel();
+        spawn(Box::pin(async move {
+            let opened = sink.open().await.map(|opened| (sink, opened));
+            // Nobody waits for a sink that was dropped meanwhile.
+            let _ = tell.send(opened);
+        }));
+        Self(opened)
+    }
+
+    /// What came of it; none as long as nothing has.
+    pub(crate) fn done(&mut self) -> Option<Result<(Box<dyn Sink>, SinkOpened)>> {
+        match self.0.try_recv() {
+            Ok(opened) => Some(opened),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(Error::internal("the opening of a sink has ended by itself"))),
+        }
+    }
+}
 
 enum Work {
     Write(SinkInput, Position),
