@@ -90,6 +90,31 @@ fn steps(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Partial rows of one epoch, one per group, into a state that has the groups.
+fn merge(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("merge");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
+    for (name, select, by) in [
+        ("thin", "count(*) AS n, sum(amount) AS total, max(amount) AS most", "key"),
+        ("distinct", "count(DISTINCT user_id) AS users", "region"),
+    ] {
+        for (keys, label) in [(1_000, "1k"), (100_000, "100k"), (1_000_000, "1M")] {
+            let mut state = filled(view(select, by, ONE), keys);
+            for count in [512, 4_096, 32_768] {
+                let mut other = view(select, by, ONE);
+                let schema = Arc::clone(other.schema());
+                other.step(&rows(&schema, count, 0, keys)).expect("a step");
+                let partial = other.partial_rows().expect("a delta");
+                group.throughput(Throughput::Elements(count as u64));
+                group.bench_function(BenchmarkId::new(format!("{name}, {label}"), count), |bencher| {
+                    bencher.iter(|| black_box(state.merge(&partial).expect("merges")));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
 fn state(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("state");
     group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
@@ -112,5 +137,5 @@ fn state(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, steps, state);
+criterion_group!(benches, steps, merge, state);
 criterion_main!(benches);

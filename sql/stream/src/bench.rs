@@ -30,6 +30,9 @@ pub struct Snapshot {
     rows: Vec<RecordBatch>,
 }
 
+#[derive(Debug)]
+pub struct PartialRows(Vec<RecordBatch>);
+
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 impl ViewBench {
@@ -86,6 +89,23 @@ impl ViewBench {
     /// Those of the job.
     pub fn delta(&mut self) -> Result<usize> {
         Ok(self.job.take_delta()?.iter().map(RecordBatch::num_rows).sum())
+    }
+
+    /// What an epoch writes, to be merged into another view.
+    ///
+    /// # Errors
+    /// Those of the job.
+    pub fn partial_rows(&mut self) -> Result<PartialRows> {
+        Ok(PartialRows(self.job.take_delta()?))
+    }
+
+    /// Merges the partial rows of another lane, instance or epoch; gives how many.
+    ///
+    /// # Errors
+    /// Those of the job.
+    pub fn merge(&mut self, rows: &PartialRows) -> Result<usize> {
+        self.job.replay(rows.0.clone())?;
+        Ok(rows.0.iter().map(RecordBatch::num_rows).sum())
     }
 
     pub fn groups(&self) -> usize {

@@ -105,20 +105,18 @@ impl Values {
         into: &mut Vec<Entry>,
     ) -> Result<()> {
         let passes = |at: usize| values.is_valid(at) && filter.is_none_or(|mask| mask.is_valid(at) && mask.value(at));
-        let interner = &mut self.interner;
-        let mut add = |at: usize, value: &[u8]| into.push((rows[at], interner.intern(hasher.hash(value), value)));
+        let rows = (0..values.len()).filter(|at| passes(*at)).map(|at| (rows[at], at));
+        let take = |row: u32, number: u32| into.push((row, number));
         match &self.form.codec {
             Codec::Text => {
                 let values = values.as_string::<i32>();
-                for at in (0..values.len()).filter(|at| passes(*at)) {
-                    add(at, values.value(at).as_bytes());
-                }
+                let strings = rows.map(|(row, at)| (row, values.value(at).as_bytes()));
+                self.interner.intern_all(strings.map(|(row, value)| (row, hasher.hash(value), value)), take);
             }
             Codec::Rows(converter) => {
                 let encoded = converter.convert_columns(&[Arc::clone(values)])?;
-                for at in (0..values.len()).filter(|at| passes(*at)) {
-                    add(at, encoded.row(at).data());
-                }
+                let strings = rows.map(|(row, at)| (row, encoded.row(at).data()));
+                self.interner.intern_all(strings.map(|(row, value)| (row, hasher.hash(value), value)), take);
             }
         }
         Ok(())
@@ -141,6 +139,7 @@ impl Values {
     /// Gives back the numbers that neither a column nor an entry has.
     pub(crate) fn sweep<'a>(
         &mut self,
+        hasher: &Hasher,
         columns: impl Iterator<Item = &'a mut DistinctColumn>,
         entries: impl Iterator<Item = &'a mut Entry>,
     ) {
@@ -150,7 +149,8 @@ impl Values {
         let mut renumber = |number: u32| {
             let to = &mut moved[number as usize];
             if *to == GONE {
-                *to = kept.intern(self.interner.hash_of(number), self.interner.get(number));
+                let value = self.interner.get(number);
+                *to = kept.intern(hasher.hash(value), value);
             }
             *to
         };

@@ -245,7 +245,7 @@ impl GroupState {
         for (at, values) in self.values.iter_mut().enumerate() {
             if let Some(values) = values.as_mut().filter(|values| values.due()) {
                 let columns = self.windows.open.values_mut().filter_map(|state| state.distinct(at));
-                values.sweep(columns, self.delta.iter_mut().flat_map(|part| &mut part.fresh[at]));
+                values.sweep(&self.hasher, columns, self.delta.iter_mut().flat_map(|part| &mut part.fresh[at]));
             }
         }
     }

@@ -473,6 +473,9 @@ impl ViewJob {
             });
             let at = lines.len() - 1;
             note(&mut lines, at, |own| &own.window);
+            if let Some(bytes) = done.and_then(|(own, _)| own.state_bytes) {
+                lines[at].push_str(&format!(", state {bytes} bytes"));
+            }
             lines.push(state.describe());
             note(&mut lines, at + 1, |own| &own.partial);
         }

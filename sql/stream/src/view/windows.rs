@@ -107,8 +107,9 @@ impl Windows {
             if state.touched.is_empty() {
                 self.touched.push(*window);
             }
-            let number = |row: &u32| state.keys.intern(merge.hashes[*row as usize], merge.keys.get(*row));
-            let to: Vec<u32> = from.iter().map(number).collect();
+            let mut to: Vec<u32> = Vec::with_capacity(from.len());
+            let keys = from.iter().map(|row| ((), merge.hashes[*row as usize], merge.keys.get(*row)));
+            state.keys.intern_all(keys, |(), group| to.push(group));
             let groups = state.keys.len();
             state.touch(&to);
             for (column, states) in state.columns.iter_mut().zip(&merge.states) {
