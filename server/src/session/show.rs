@@ -116,7 +116,7 @@ impl Session {
         let Some(view) = plans.views.iter().find(|view| view.name == name) else {
             return Err(SqlError::new("42P01", format!("materialized view \"{name}\" does not exist")));
         };
-        let source = plans.sources.iter().find(|source| source.id == view.source);
+        let source = plans.sources.iter().find(|source| view.sources.contains(&source.id));
         let source = source.ok_or_else(|| SqlError::new("XX000", "the view has no source"))?;
         lines(&match analyze {
             true => self.app.engine.explain_analyze(source, view)?,

@@ -8,7 +8,7 @@ use arrow::datatypes::{Field, Schema};
 use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
 
 use crate::{
-    AlterAction, Applied, Error, Result,
+    AlterAction, Applied, Error, Result, ViewPlan,
     apply::{canonical, reparse, wrong_kind},
     error::{postgres_type, unknown},
     planner::plan_catalog,
@@ -90,9 +90,13 @@ fn check_dependents(catalog: &Catalog, one: ObjectId, other: ObjectId) -> Result
         let error = error.detail(format!("The {kind} \"{name}\" depends on \"{of}\", and would follow the name."));
         error.hint(format!("Drop the {kind}, swap, and create the {kind} again."))
     };
-    if first.source != second.source {
-        let (one, other) = (&first.source_name, &second.source_name);
-        return Err(refused("0A000", format!("they read different streams, \"{one}\" and \"{other}\"")));
+    if first.sources != second.sources {
+        let names = |view: &ViewPlan| {
+            let sources = plans.sources.iter().filter(|source| view.sources.contains(&source.id));
+            sources.map(|source| format!("\"{}\"", source.name)).collect::<Vec<_>>().join(", ")
+        };
+        let (one, other) = (names(first), names(second));
+        return Err(refused("0A000", format!("they read different streams, {one} and {other}")));
     }
     if let Some(difference) = difference(&first.schema, &second.schema) {
         return Err(refused("42P16", difference));

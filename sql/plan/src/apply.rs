@@ -7,7 +7,7 @@ use crate::{
     alter::alter,
     error::unknown,
     names::{literal, nearest, quoted},
-    parser::{Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, parse},
+    parser::{Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, WindowClause, parse},
     planner,
 };
 
@@ -90,7 +90,7 @@ fn dependencies(catalog: &Catalog, body: &Body) -> Result<Vec<ObjectId>> {
         Body::Connection { options, .. } => options,
         Body::Source(source) => &source.options,
         Body::View(view) => {
-            found.push(relation(catalog, &planner::source_name(view)?)?);
+            found.extend(relations(catalog, view)?);
             &view.options
         }
         Body::Sink(sink) => {
@@ -109,6 +109,14 @@ fn dependencies(catalog: &Catalog, body: &Body) -> Result<Vec<ObjectId>> {
     found.sort_unstable();
     found.dedup();
     Ok(found)
+}
+
+/// What a view reads.
+pub(crate) fn relations(catalog: &Catalog, view: &ViewBody) -> Result<Vec<ObjectId>> {
+    let names = planner::relation_names(view).into_iter();
+    // A name of `WITH` may be that of a relation as well, which its own query then reads.
+    let read = names.filter(|(name, with)| !with || catalog.relation(name).is_some());
+    read.map(|(name, _)| relation(catalog, &name)).collect()
 }
 
 pub(crate) fn relation(catalog: &Catalog, name: &str) -> Result<ObjectId> {
@@ -266,10 +274,17 @@ fn canonical_view(name: &str, view: &ViewBody) -> String {
     if !view.options.is_empty() {
         text.push_str(&format!(" WITH ({})", options_text(&view.options)));
     }
-    text.push_str(&format!(" AS\n{}", view.query));
-    if let Some((time, sizes)) = &view.window {
-        let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
-        text.push_str(&format!("\nWINDOW TUMBLE ({time}, {})", sizes.join(", ")));
+    text.push_str(" AS\n");
+    text.push_str(&canonical_query(view));
+    text
+}
+
+/// What follows `AS`.
+pub(crate) fn canonical_query(view: &ViewBody) -> String {
+    let mut text = view.query.to_string();
+    if let Some(WindowClause { kind, time, args }) = &view.window {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("\nWINDOW {} ({time}, {})", kind.name(), args.join(", ")));
     }
     text.push_str(match view.emit {
         crate::Emit::Update => "\nEMIT ON UPDATE",

@@ -5,6 +5,7 @@ mod alter;
 mod apply;
 mod check;
 mod error;
+mod flow;
 mod names;
 mod parser;
 mod plan;
@@ -18,11 +19,12 @@ mod wildcard;
 pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
 pub use error::{Error, Result, from_datafusion};
+pub use flow::{Aggregation, Expiry, Flow, Frame, Join, Late, Node, RowOp, Session, Time, TopN};
 pub use names::quoted;
 pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
 pub use plan::{
     AggregatePlan, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind,
-    SourcePlan, ViewPlan, WatermarkPlan, WindowPlan, WindowSize,
+    SourcePlan, StepsPlan, ViewPlan, ViewQuery, WatermarkPlan, WindowPlan, WindowSize,
 };
 pub use planner::{explain_view_plan, plan_catalog, plan_query};
 pub use session::{session_config, session_state};

@@ -6,6 +6,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use ebap_catalog::ObjectId;
 
+use crate::Flow;
+
 /// Name of the placeholder table in `ViewPlan::input`: the rows of one step.
 pub const STEP_TABLE: &str = "__step";
 /// Name of the placeholder table in `AggregatePlan::output`: one row per changed group.
@@ -75,23 +77,16 @@ pub enum Emit {
     WindowClose,
 }
 
-/// A materialized view over one stream.
-///
-/// ```text
-/// rows of a step -> input -> [ Partial by (pane, group_exprs) -> state -> Final ] -> output
-/// ```
+/// A materialized view.
 #[derive(Clone, Debug)]
 pub struct ViewPlan {
     pub id: ObjectId,
     pub name: String,
-    /// The stream or table it reads.
-    pub source: ObjectId,
-    pub source_name: String,
-    /// Over the placeholder `__step`, whose columns are the `full_schema` of the source. With an
-    /// aggregate: the rows to aggregate (filters, projections below the `GROUP BY`). Without: the
-    /// rows of the view.
-    pub input: LogicalPlan,
-    pub aggregate: Option<AggregatePlan>,
+    /// The streams and tables it reads, directly or through other views.
+    pub sources: Vec<ObjectId>,
+    pub query: ViewQuery,
+    /// The same as operators over changelogs, for views of this view.
+    pub flow: Option<Arc<Flow>>,
     pub emit: Emit,
     pub retention_us: Option<i64>,
     /// Columns of the view.
@@ -101,7 +96,31 @@ pub struct ViewPlan {
     pub upsert_key: Vec<usize>,
     /// Bytes of state and rows, at the most; the engine's own limit where it is `None`.
     pub memory_limit: Option<usize>,
+    /// Of the query and of the views it reads: state is of use to no other one.
+    pub definition: u64,
     pub run: Run,
+}
+
+/// How a view is computed.
+#[derive(Clone, Debug)]
+pub enum ViewQuery {
+    /// At most one aggregate over one stream.
+    ///
+    /// ```text
+    /// rows of a step -> input -> [ Partial by (pane, group_exprs) -> state -> Final ] -> output
+    /// ```
+    Steps(Box<StepsPlan>),
+    /// Everything else.
+    Flow,
+}
+
+#[derive(Clone, Debug)]
+pub struct StepsPlan {
+    /// Over the placeholder `__step`, whose columns are the `full_schema` of the source. With an
+    /// aggregate: the rows to aggregate (filters, projections below the `GROUP BY`). Without: the
+    /// rows of the view.
+    pub input: LogicalPlan,
+    pub aggregate: Option<AggregatePlan>,
 }
 
 #[derive(Clone, Debug)]

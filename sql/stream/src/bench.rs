@@ -71,6 +71,7 @@ impl ViewBench {
         let first = self.offset;
         self.offset += count as i64;
         let split = SplitBatch {
+            source: self.source.id,
             split: SplitId::new("0"),
             batch: record_batch(&schema, columns, count)?,
             consumed: count as u64,

@@ -124,7 +124,7 @@ impl Engine {
 
     fn jobs_of(&self, source: &SourcePlan, plans: &Plans) -> JobSet {
         let inner = self.inner.read();
-        let own: Vec<&Arc<ViewPlan>> = plans.views.iter().filter(|view| view.source == source.id).collect();
+        let own: Vec<&Arc<ViewPlan>> = plans.views.iter().filter(|view| view.sources == [source.id]).collect();
         let belongs = |from: ObjectId| from == source.id || own.iter().any(|view| view.id == from);
         let views = own.iter().map(|view| (Arc::clone(view), Arc::clone(&inner.views[&view.id].1)));
         let table = match source.kind {

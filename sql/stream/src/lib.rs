@@ -17,6 +17,7 @@ mod config;
 mod engine;
 mod error;
 mod figures;
+mod flow;
 mod late_log;
 mod needs;
 mod pipeline;

@@ -8,7 +8,7 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan},
 };
 use ebap_connector::Wanted;
-use ebap_sql::{SourcePlan, ViewPlan};
+use ebap_sql::{Flow, Node, RowOp, SourcePlan, ViewPlan, ViewQuery};
 
 use crate::pipeline::JobSet;
 
@@ -47,11 +47,15 @@ pub(crate) fn wanted(source: &SourcePlan, jobs: &JobSet) -> Wanted {
 /// the shape of its plan is not known here.
 fn over_the_source(view: &ViewPlan) -> Option<Vec<&Expr>> {
     let mut exprs: Vec<&Expr> = Vec::new();
-    if let Some(aggregate) = &view.aggregate {
+    let steps = match &view.query {
+        ViewQuery::Steps(steps) => steps,
+        ViewQuery::Flow => return over_scans(view.flow.as_deref()?, &mut exprs).then_some(exprs),
+    };
+    if let Some(aggregate) = &steps.aggregate {
         exprs.extend(aggregate.group_exprs.iter().chain(&aggregate.aggr_exprs));
         exprs.extend(aggregate.window.iter().map(|window| &window.time));
     }
-    let (mut whole_rows, mut plan) = (view.aggregate.is_none(), &view.input);
+    let (mut whole_rows, mut plan) = (steps.aggregate.is_none(), &steps.input);
     loop {
         match plan {
             LogicalPlan::Projection(node) => {
@@ -71,6 +75,26 @@ fn over_the_source(view: &ViewPlan) -> Option<Vec<&Expr>> {
             _ => return None,
         }
     }
+}
+
+/// What the operators above the scans of a flow read of them. False where one takes whole rows.
+fn over_scans<'a>(flow: &'a Flow, into: &mut Vec<&'a Expr>) -> bool {
+    if let Node::Rows { input, ops } = &flow.node
+        && matches!(input.node, Node::Scan { .. })
+    {
+        for op in ops {
+            match op {
+                RowOp::Filter { predicate, .. } => into.push(predicate),
+                RowOp::Project { exprs, .. } => {
+                    into.extend(exprs);
+                    // What is above sees only these.
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+    !matches!(flow.node, Node::Scan { .. }) && flow.inputs().into_iter().all(|input| over_scans(input, into))
 }
 
 /// Adds the columns of an expression, and of a struct only the field that is taken from it. False where

@@ -11,6 +11,7 @@ use arrow::{
     datatypes::{SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::{common::DFSchema, physical_expr::PhysicalExpr};
+use ebap_catalog::ObjectId;
 use ebap_connector::{DeadLetter, Decoded, EventTime, Position, Records, Rejected, SplitId, Wanted};
 use ebap_sql::SourcePlan;
 
@@ -32,6 +33,7 @@ pub(crate) enum Lateness<'a> {
 /// The rows of one split in one step, in `SourcePlan::full_schema`; what nobody wants is NULL.
 #[derive(Clone, Debug)]
 pub(crate) struct SplitBatch {
+    pub(crate) source: ObjectId,
     pub(crate) split: SplitId,
     pub(crate) batch: RecordBatch,
     /// Records read: rows and rejected.
@@ -194,6 +196,7 @@ impl RowPreparer {
         columns.push(Arc::new(watermark));
         let first = records.offsets.first().copied().unwrap_or(records.next_offset.0);
         Ok(SplitBatch {
+            source: self.plan.id,
             split: records.split.clone(),
             batch: record_batch(&self.full_schema, columns, count)?,
             consumed,

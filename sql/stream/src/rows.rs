@@ -19,6 +19,8 @@ use datafusion::{
     physical_expr::{PhysicalExpr, create_physical_expr, expressions::Column},
 };
 
+use ebap_sql::RowOp;
+
 use crate::{Error, Result};
 
 #[derive(Debug)]
@@ -49,6 +51,26 @@ impl RowOps {
             None => Arc::clone(base),
         };
         Ok(Self { ops, schema, filters })
+    }
+
+    /// As the planner of flows gives them.
+    pub(crate) fn of(plan: &[RowOp], base: &SchemaRef) -> Result<Self> {
+        let mut ops = Vec::with_capacity(plan.len());
+        let (mut out, mut filters) = (Arc::clone(base), false);
+        for op in plan {
+            ops.push(match op {
+                RowOp::Filter { predicate, input } => {
+                    filters = true;
+                    Op::Filter(physical(predicate, input)?)
+                }
+                RowOp::Project { exprs, input, schema } => {
+                    let exprs: Result<Vec<_>> = exprs.iter().map(|expr| physical(expr, input)).collect();
+                    out = Arc::clone(schema);
+                    Op::Project { exprs: exprs?, schema: Arc::clone(schema) }
+                }
+            });
+        }
+        Ok(Self { ops, schema: out, filters })
     }
 
     /// These columns of the base, nothing else.

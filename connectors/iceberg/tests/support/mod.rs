@@ -32,7 +32,9 @@ const CATALOG_PORT: u16 = 18_281;
 pub(crate) fn services() -> String {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
-        let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/stack");
+        // What cargo says now: a build cache may be shared by clones, and the path of another be compiled in.
+        let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").to_owned());
+        let default = PathBuf::from(here).join("../../tests/stack");
         let stack = std::env::var_os("EBAP_STACK_DIR").map_or(default, PathBuf::from);
         for script in ["minio.sh", "iceberg-rest.sh"] {
             let started = Command::new(stack.join(script))

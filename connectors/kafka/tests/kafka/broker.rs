@@ -45,7 +45,9 @@ impl Broker {
     }
 
     fn script(&self, args: &[&str]) -> anyhow::Result<()> {
-        let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/stack");
+        // What cargo says now: a build cache may be shared by clones, and the path of another be compiled in.
+        let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").to_owned());
+        let default = PathBuf::from(here).join("../../tests/stack");
         let stack = std::env::var_os("EBAP_STACK_DIR").map_or(default, PathBuf::from);
         let output = Command::new(stack.join("kafka.sh")).args(args).env("KAFKA_PORT", &self.port).output()?;
         if !output.status.success() {

@@ -202,6 +202,12 @@ impl<'a> Cursor<'a> {
         Ok(query)
     }
 
+    /// What is left becomes what `change` makes of it.
+    pub(super) fn replace(&mut self, change: impl FnOnce(Vec<TokenWithSpan>) -> Vec<TokenWithSpan>) {
+        let rest = self.tokens.split_off(self.at);
+        self.tokens.extend(change(rest));
+    }
+
     /// Takes the tokens `[from, to)`, counted from here, out of the statement.
     pub(super) fn cut(&mut self, from: usize, to: usize) -> Vec<TokenWithSpan> {
         self.tokens.drain(self.at + from..self.at + to).collect()

@@ -2,6 +2,7 @@
 //! by token, with expressions and queries handed to sqlparser again.
 
 mod cursor;
+mod flink;
 mod object;
 mod types;
 
@@ -162,12 +163,51 @@ pub(crate) struct SourceBody {
     pub(crate) options: Vec<OptionValue>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WindowKind {
+    Tumble,
+    Hop,
+    Session,
+}
+
+impl WindowKind {
+    /// By its name in lower case.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        [Self::Tumble, Self::Hop, Self::Session].into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tumble => "TUMBLE",
+            Self::Hop => "HOP",
+            Self::Session => "SESSION",
+        }
+    }
+
+    /// How the table function is written.
+    pub(crate) fn usage(self) -> &'static str {
+        match self {
+            Self::Tumble => "TUMBLE(stream, time, INTERVAL '1 minute')",
+            Self::Hop => "HOP(stream, time, INTERVAL '1 minute', INTERVAL '1 hour'), the slide before the size",
+            Self::Session => "SESSION(stream, time, INTERVAL '30 minutes')",
+        }
+    }
+}
+
+/// `WINDOW HOP (time, slide, size)` behind `GROUP BY`.
+#[derive(Clone, Debug)]
+pub(crate) struct WindowClause {
+    pub(crate) kind: WindowKind,
+    pub(crate) time: Expr,
+    pub(crate) args: Vec<Expr>,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct ViewBody {
     pub(crate) options: Vec<OptionValue>,
     pub(crate) query: Box<Query>,
     /// Of the clause `WINDOW TUMBLE (…)`.
-    pub(crate) window: Option<(Expr, Vec<Expr>)>,
+    pub(crate) window: Option<WindowClause>,
     pub(crate) emit: Emit,
 }
 

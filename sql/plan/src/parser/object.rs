@@ -8,7 +8,7 @@ use ebap_catalog::ObjectKind;
 
 use super::{
     AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
-    cursor::Cursor, types,
+    WindowClause, WindowKind, cursor::Cursor, flink, types,
 };
 use crate::{Emit, Error, Result, SourceKind, planner::interval_us};
 
@@ -258,6 +258,7 @@ fn view(cursor: &mut Cursor<'_>) -> Result<ViewBody> {
     cursor.expect(&["AS"])?;
     let emit = take_emit(cursor)?;
     let window = take_window(cursor)?;
+    cursor.replace(flink::plain_windows);
     let query = cursor.query()?;
     Ok(ViewBody { options: list, query, window, emit })
 }
@@ -280,16 +281,12 @@ fn take_emit(cursor: &mut Cursor<'_>) -> Result<Emit> {
     Ok(emit)
 }
 
-/// Takes `WINDOW TUMBLE (time, size, …)` out of the query.
-fn take_window(cursor: &mut Cursor<'_>) -> Result<Option<(Expr, Vec<Expr>)>> {
-    for name in ["HOP", "SESSION"] {
-        if let Some(at) = top_level(cursor.rest(), &["WINDOW", name]) {
-            cursor.skip(at);
-            return Err(Error::unsupported(format!("WINDOW {name}"), "Use WINDOW TUMBLE (time, size, ...).")
-                .at(cursor.position()));
-        }
-    }
-    let Some(at) = top_level(cursor.rest(), &["WINDOW", "TUMBLE"]) else { return Ok(None) };
+/// Takes `WINDOW TUMBLE (time, size, …)`, `HOP` or `SESSION` out of the query.
+fn take_window(cursor: &mut Cursor<'_>) -> Result<Option<WindowClause>> {
+    let found = [WindowKind::Tumble, WindowKind::Hop, WindowKind::Session]
+        .into_iter()
+        .find_map(|kind| top_level(cursor.rest(), &["WINDOW", kind.name()]).map(|at| (kind, at)));
+    let Some((kind, at)) = found else { return Ok(None) };
     let mut behind = cursor.inside(cursor.rest()[at + 2..].to_vec());
     let length = behind.rest().len();
     let inside = behind.group()?;
@@ -297,16 +294,27 @@ fn take_window(cursor: &mut Cursor<'_>) -> Result<Option<(Expr, Vec<Expr>)>> {
     cursor.cut(at, at + 2 + used);
     let mut list = cursor.inside(inside);
     let time = list.expr()?;
-    let mut sizes = Vec::new();
+    let mut args = Vec::new();
     while list.take_token(&Token::Comma) {
-        sizes.push(list.expr()?);
+        args.push(list.expr()?);
     }
     list.end()?;
-    if sizes.is_empty() {
-        return Err(Error::syntax("WINDOW TUMBLE needs a time column and at least one size")
-            .hint("Write WINDOW TUMBLE (timestamp, INTERVAL '1 minute')."));
+    let (least, example) = match kind {
+        WindowKind::Tumble => (1, "WINDOW TUMBLE (timestamp, INTERVAL '1 minute')"),
+        WindowKind::Hop => {
+            (2, "WINDOW HOP (timestamp, INTERVAL '1 minute', INTERVAL '1 hour'), the slide before the size")
+        }
+        WindowKind::Session => (1, "WINDOW SESSION (timestamp, INTERVAL '30 minutes')"),
+    };
+    if args.len() < least {
+        let needs = match kind {
+            WindowKind::Tumble => "a time column and at least one size",
+            WindowKind::Hop => "a time column, a slide and a size",
+            WindowKind::Session => "a time column and a gap",
+        };
+        return Err(Error::syntax(format!("WINDOW {} needs {needs}", kind.name())).hint(format!("Write {example}.")));
     }
-    Ok(Some((time, sizes)))
+    Ok(Some(WindowClause { kind, time, args }))
 }
 
 /// Where these words stand outside of all parentheses, last.

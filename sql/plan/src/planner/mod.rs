@@ -1,5 +1,6 @@
 //! From a statement to what the engine runs.
 
+mod flow;
 mod rewrite;
 mod sink;
 mod source;
@@ -20,7 +21,7 @@ use datafusion::{
 use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
 use futures::FutureExt;
 
-pub(crate) use self::view::source_name;
+pub(crate) use self::view::relation_names;
 use crate::{
     Error, Plans, Result, Run, SourcePlan, Statement, ViewPlan,
     apply::reparse,
@@ -94,9 +95,9 @@ pub fn explain_view_plan(
             "Use EXPLAIN with SELECT or CREATE MATERIALIZED VIEW.",
         ));
     };
-    let source = crate::apply::relation(catalog, &source_name(body)?)?;
+    let needs = crate::apply::relations(catalog, body)?;
     let mut scratch = catalog.clone();
-    let id = scratch.create(ObjectKind::MaterializedView, "?explain?", String::new(), vec![source], 0)?;
+    let id = scratch.create(ObjectKind::MaterializedView, "?explain?", String::new(), needs, 0)?;
     let mut plans = Plans::default();
     if let Some(object) = scratch.get(id) {
         for needed in needed_by(&scratch, object) {
@@ -106,7 +107,7 @@ pub fn explain_view_plan(
         plan_into(&scratch, object, create, text, &mut plans)?;
     }
     let view = plans.views.pop().ok_or_else(|| Error::new("XX000", "no view was planned"))?;
-    let source = plans.sources.into_iter().find(|source| source.id == view.source);
+    let source = plans.sources.into_iter().find(|source| view.sources.contains(&source.id));
     Ok((source.ok_or_else(|| Error::new("XX000", "the view has no source"))?, view))
 }
 
@@ -157,7 +158,10 @@ fn logical(
     tables: impl Iterator<Item = (String, SchemaRef)>,
     text: &str,
 ) -> Result<LogicalPlan> {
-    let state = planning_state(tables)?;
+    analyzed(&planning_state(tables)?, statement, text)
+}
+
+fn analyzed(state: &SessionState, statement: ast::Statement, text: &str) -> Result<LogicalPlan> {
     let statement = DataFusionStatement::Statement(Box::new(statement));
     // Tables are in memory, so nothing is ever waited for.
     let plan = state.statement_to_plan(statement).now_or_never();

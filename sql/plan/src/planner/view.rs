@@ -1,12 +1,13 @@
 //! `CREATE MATERIALIZED VIEW`.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
 use datafusion::{
     logical_expr::{Aggregate, Expr as LogicalExpr, LogicalPlan},
     sql::sqlparser::ast::{
         self, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor,
+        Visit, Visitor,
     },
 };
 use ebap_catalog::Object;
@@ -17,8 +18,11 @@ use super::{
     source::{duration_us, is_virtual, size_bytes, time_type},
 };
 use crate::{
-    AggregatePlan, Emit, Error, Plans, Result, SourceKind, SourcePlan, ViewPlan, WindowPlan, WindowSize,
-    error::find_word, parser::ViewBody, wildcard::hide_virtual_columns,
+    AggregatePlan, Emit, Error, Flow, Plans, Result, SourceKind, SourcePlan, StepsPlan, ViewPlan, ViewQuery,
+    WindowPlan, WindowSize,
+    error::find_word,
+    parser::{ViewBody, WindowClause, WindowKind},
+    wildcard::hide_virtual_columns,
 };
 
 /// The window as the statement gives it, in either form.
@@ -29,8 +33,49 @@ struct Tumble {
     implied: bool,
 }
 
-/// Name of the stream the view reads.
-pub(crate) fn source_name(body: &ViewBody) -> Result<String> {
+/// Names of the relations the view reads, and whether a `WITH` of its own has the name too.
+pub(crate) fn relation_names(body: &ViewBody) -> Vec<(String, bool)> {
+    #[derive(Default)]
+    struct Names {
+        read: Vec<String>,
+        with: Vec<String>,
+    }
+    impl Visitor for Names {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let with = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.with.extend(with.map(|table| folded(&table.alias.name)));
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { name, args, .. } = factor {
+                let first = args.as_ref().map(|args| args.args.first());
+                match first {
+                    None => self.read.push(last_name(name)),
+                    Some(Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident))))) => {
+                        self.read.push(folded(ident));
+                    }
+                    Some(_) => {}
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut names = Names::default();
+    let _ = Visit::visit(body.query.as_ref(), &mut names);
+    let mut read = names.read;
+    read.sort_unstable();
+    read.dedup();
+    read.into_iter().map(|name| (name.clone(), names.with.contains(&name))).collect()
+}
+
+/// Name of the stream, where there is one and no other.
+fn source_name(body: &ViewBody) -> Result<String> {
+    if body.query.with.is_some() {
+        return Err(Error::unsupported("WITH", "Use a sub-query."));
+    }
     let select = select(&body.query)?;
     let factor = factor(select)?;
     Ok(factor_name(factor)?.0)
@@ -85,11 +130,11 @@ fn factor_name(factor: &TableFactor) -> Result<(String, Option<&[FunctionArg]>)>
         Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ident)))) => {
             Ok((folded(ident), Some(&args.args)))
         }
-        _ => Err(Error::syntax("the first argument of TUMBLE must be the name of a stream")),
+        _ => Err(Error::unsupported("TUMBLE over a query", "It is an operator of a flow.")),
     }
 }
 
-fn folded(ident: &Ident) -> String {
+pub(super) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
@@ -98,21 +143,91 @@ pub(super) fn last_name(name: &ast::ObjectName) -> String {
 }
 
 pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) -> Result<ViewPlan> {
-    let name = source_name(body)?;
-    let source = plans.sources.iter().find(|source| source.name == name);
-    let Some(source) = source else {
-        return Err(match plans.views.iter().any(|view| view.name == name) {
-            true => {
-                Error::unsupported("a materialized view over a materialized view", "Use a view over the stream itself.")
-            }
-            false => Error::unknown_relation(&name),
-        });
+    let ViewOptions { retention_us, memory_limit } = options(body)?;
+    let steps = steps(body, text, plans);
+    let flow = super::flow::plan(body, text, plans);
+    let (query, schema, upsert_key, flow) = match (steps, flow) {
+        (Ok((steps, schema, key)), flow) => (ViewQuery::Steps(Box::new(steps)), schema, key, flow.ok()),
+        // What cannot be done in that form may be done in the other.
+        (Err(error), Ok(flow)) if error.sqlstate == "0A000" => {
+            let (schema, key) = (Arc::clone(&flow.schema), flow.key().unwrap_or_default());
+            (ViewQuery::Flow, schema, key, Some(flow))
+        }
+        (Err(error), Err(other)) => return Err(if error.sqlstate == "0A000" { other } else { error }),
+        (Err(error), Ok(_)) => return Err(error),
     };
+    if body.emit == Emit::WindowClose {
+        let closes = match &query {
+            ViewQuery::Steps(steps) => steps.aggregate.as_ref().is_some_and(|aggregate| aggregate.window.is_some()),
+            ViewQuery::Flow => flow.as_ref().is_some_and(Flow::emits_on_close),
+        };
+        if !closes {
+            let error = Error::unsupported(
+                "EMIT ON WINDOW CLOSE without a window",
+                "Add WINDOW TUMBLE (...), or use EMIT ON UPDATE.",
+            );
+            return Err(super::source::placed(error, find_word(text, "EMIT")));
+        }
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = schema.fields().iter().find(|field| !seen.insert(field.name().clone())) {
+        let error = Error::new("42701", format!("column \"{}\" specified more than once", twice.name()));
+        return Err(error.hint("Give each column of the view its own name with AS."));
+    }
+    let sources = match (&query, &flow) {
+        (_, Some(flow)) => flow.relations(),
+        (_, None) => vec![source(&source_name(body)?, plans)?.id],
+    };
+    Ok(ViewPlan {
+        id: object.id,
+        name: object.name.clone(),
+        sources,
+        query,
+        flow: flow.map(Arc::new),
+        emit: body.emit,
+        retention_us,
+        schema,
+        upsert_key,
+        memory_limit,
+        definition: definition(body, plans),
+        run: super::run(object),
+    })
+}
+
+/// FNV-1a (Fowler, Noll, Vo, 1991): the same number in every version.
+fn definition(body: &ViewBody, plans: &Plans) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut take = |text: &str| {
+        for byte in text.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    take(&crate::apply::canonical_query(body));
+    for (name, _) in relation_names(body) {
+        if let Some(view) = plans.views.iter().find(|view| view.name == name) {
+            take(&view.definition.to_string());
+        }
+    }
+    hash
+}
+
+fn source<'a>(name: &str, plans: &'a Plans) -> Result<&'a SourcePlan> {
+    let source = plans.sources.iter().find(|source| source.name == name);
+    source.map(Arc::as_ref).ok_or_else(|| match plans.views.iter().any(|view| view.name == name) {
+        true => Error::unsupported("a view", "It is an operator of a flow."),
+        false => Error::unknown_relation(name),
+    })
+}
+
+/// The view as one aggregate over one stream: what most views are, and what is fastest. `0A000` where it is more.
+fn steps(body: &ViewBody, text: &str, plans: &Plans) -> Result<(StepsPlan, SchemaRef, Vec<usize>)> {
+    let name = source_name(body)?;
+    let source = source(&name, plans)?;
     if source.kind == SourceKind::Table {
-        return Err(Error::unsupported(
-            "a materialized view over a table",
-            "Select from the table, or use a view over a stream.",
-        ));
+        return Err(Error::unsupported("a table", "It is an operator of a flow."));
+    }
+    if let Some(WindowClause { kind: WindowKind::Hop | WindowKind::Session, .. }) = &body.window {
+        return Err(Error::unsupported("HOP and SESSION", "They are operators of a flow."));
     }
     let mut query = body.query.as_ref().clone();
     let tumble = take_tumble(&mut query, body)?;
@@ -127,7 +242,6 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
     });
     let planned = logical(statement, std::iter::once((name.clone(), schema)), text)?;
     let parts = split(&planned)?;
-    let ViewOptions { retention_us, memory_limit } = options(body)?;
     let (input, aggregate, top) = match parts.aggregate {
         None if tumble.is_some() => {
             return Err(Error::unsupported("TUMBLE without GROUP BY", "Add GROUP BY window_start."));
@@ -140,34 +254,9 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
             (parts.input, Some(aggregate), top)
         }
     };
-    if body.emit == Emit::WindowClose && aggregate.as_ref().is_none_or(|aggregate| aggregate.window.is_none()) {
-        let error = Error::unsupported(
-            "EMIT ON WINDOW CLOSE without a window",
-            "Add WINDOW TUMBLE (...), or use EMIT ON UPDATE.",
-        );
-        return Err(super::source::placed(error, find_word(text, "EMIT")));
-    }
     let schema: SchemaRef = Arc::clone(top.schema().inner());
-    let mut seen = HashSet::new();
-    if let Some(twice) = schema.fields().iter().find(|field| !seen.insert(field.name().clone())) {
-        let error = Error::new("42701", format!("column \"{}\" specified more than once", twice.name()));
-        return Err(error.hint("Give each column of the view its own name with AS."));
-    }
     let upsert_key = aggregate.as_ref().map(upsert_key).unwrap_or_default();
-    Ok(ViewPlan {
-        id: object.id,
-        name: object.name.clone(),
-        source: source.id,
-        source_name: source.name.clone(),
-        input,
-        aggregate,
-        emit: body.emit,
-        retention_us,
-        schema,
-        upsert_key,
-        memory_limit,
-        run: super::run(object),
-    })
+    Ok((StepsPlan { input, aggregate }, schema, upsert_key))
 }
 
 #[derive(Default)]
@@ -198,7 +287,8 @@ fn options(body: &ViewBody) -> Result<ViewOptions> {
 /// Takes the window out of the query, in either form, and leaves a query over a relation that has the
 /// window columns.
 fn take_tumble(query: &mut Query, body: &ViewBody) -> Result<Option<Tumble>> {
-    let mut tumble = body.window.clone().map(|(time, sizes)| Tumble { time, sizes, implied: true });
+    let clause = body.window.clone();
+    let mut tumble = clause.map(|WindowClause { time, args, .. }| Tumble { time, sizes: args, implied: true });
     let select = select_mut(query)?;
     if let Some(TableFactor::Table { name, args, alias, .. }) = factor_mut(select)
         && let Some(function) = args.take()
@@ -219,7 +309,7 @@ fn take_tumble(query: &mut Query, body: &ViewBody) -> Result<Option<Tumble>> {
         tumble = Some(Tumble { time, sizes: exprs.collect::<Result<_>>()?, implied: false });
     }
     if let Some(Tumble { implied: true, .. }) = &tumble {
-        imply_window_columns(select)?;
+        imply_window_columns(select, None)?;
     }
     Ok(tumble)
 }
@@ -239,14 +329,22 @@ fn factor_mut(select: &mut Select) -> Option<&mut TableFactor> {
     }
 }
 
-/// The clause groups by the window, and shows it.
-fn imply_window_columns(select: &mut Select) -> Result<()> {
-    let column = |name: &str| Expr::Identifier(Ident::new(name));
+/// The clause groups by the window, and shows it. `of`: the relation that has the window, where there are others.
+pub(super) fn imply_window_columns(select: &mut Select, of: Option<&Ident>) -> Result<()> {
+    let column = |name: &str| match of {
+        None => Expr::Identifier(Ident::new(name)),
+        Some(relation) => Expr::CompoundIdentifier(vec![relation.clone(), Ident::new(name)]),
+    };
     match &mut select.group_by {
         GroupByExpr::All(_) => return Err(Error::unsupported("GROUP BY ALL with WINDOW", "Name the columns.")),
         GroupByExpr::Expressions(exprs, _) => {
             for name in WINDOW_COLUMNS {
-                if !exprs.iter().any(|expr| matches!(expr, Expr::Identifier(ident) if folded(ident) == name)) {
+                let is = |expr: &Expr| match expr {
+                    Expr::Identifier(ident) => folded(ident) == name,
+                    Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|last| folded(last) == name),
+                    _ => false,
+                };
+                if !exprs.iter().any(is) {
                     exprs.push(column(name));
                 }
             }

@@ -47,6 +47,9 @@ pub(crate) struct JobFiles {
     /// Where the files stand, of a job that does not run with the stream: paused, failed, catching up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held: Option<Held>,
+    /// Of which query the state is; not known of files of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) definition: Option<u64>,
 }
 
 /// The moment that a job's files are of.

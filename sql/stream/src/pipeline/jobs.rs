@@ -29,6 +29,11 @@ impl ViewSlot {
         self.state = ViewState::Failed(message);
     }
 
+    /// Whether its rows change when nothing but time passes.
+    pub(super) fn follows_clock(&self) -> bool {
+        matches!(&self.state, ViewState::Running(job) if job.follows_clock())
+    }
+
     pub(super) fn new(plan: Option<Arc<ViewPlan>>, store: Arc<ViewStore>, state: ViewState, run: Run) -> Self {
         let (sinks, files) = (Vec::new(), JobFiles::default());
         let (saved, left, catching, memory_bytes) = (None, None, None, None);
@@ -73,7 +78,12 @@ impl Pipeline {
     async fn set_view(&mut self, id: u64, plan: Option<Arc<ViewPlan>>, store: &Arc<ViewStore>, run: Run) -> Result<()> {
         match self.views.get_mut(&id) {
             Some(slot) => {
+                let definition = |plan: &Option<Arc<ViewPlan>>| plan.as_ref().map(|plan| plan.definition);
+                let another = definition(&slot.plan) != definition(&plan);
                 slot.plan = plan;
+                if another {
+                    return self.start_another(id, run);
+                }
                 slot.rename();
                 self.set_run(id, run).await
             }
@@ -87,13 +97,29 @@ impl Pipeline {
 
     pub(super) fn view_job(&self, plan: Option<&ViewPlan>, store: &Arc<ViewStore>) -> Result<ViewJob> {
         let (source, mut config) = (&self.runtime.plan, self.runtime.config.clone());
-        match plan {
+        let mut job = match plan {
             None => ViewJob::table(source, Arc::clone(store), &config),
             Some(plan) => {
                 config.state_bytes_max = plan.memory_limit.unwrap_or(config.state_bytes_max);
                 ViewJob::view(source, plan, Arc::clone(store), &config)
             }
+        }?;
+        job.clock = Some(Arc::clone(&self.runtime.clock));
+        Ok(job)
+    }
+
+    /// A view that it reads is another one from now on: it begins again.
+    fn start_another(&mut self, id: u64, run: Run) -> Result<()> {
+        let Some(slot) = self.views.get_mut(&id) else { return Ok(()) };
+        slot.keep_for_sinks()?;
+        (slot.run, slot.catching) = (run, None);
+        if run.paused {
+            slot.store.clear();
+            (slot.files, slot.saved, slot.base_due) = (JobFiles::default(), None, true);
+            slot.state = ViewState::Paused(None);
+            return Ok(());
         }
+        self.start_anew(id)
     }
 
     /// A view without state: it runs at once where nothing has been read yet, else it reads what it has missed.

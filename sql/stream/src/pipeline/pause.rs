@@ -36,7 +36,7 @@ impl ViewSlot {
     }
 
     /// What the sinks have is as of the moment the job stopped; they get the difference when it runs again.
-    fn keep_for_sinks(&mut self) -> Result<()> {
+    pub(super) fn keep_for_sinks(&mut self) -> Result<()> {
         let rows = self.store.snapshot()?;
         for sink in &mut self.sinks {
             sink.replace(rows.clone());

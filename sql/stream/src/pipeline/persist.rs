@@ -128,7 +128,9 @@ impl Pipeline {
                 .await?;
         }
         for (plan, store) in &jobs.views {
-            if let Some(files) = manifest.jobs.get(&plan.id.0) {
+            // Of another query where `SWAP WITH` has given a view that it reads another one.
+            let own = |files: &&JobFiles| files.definition.is_none_or(|definition| definition == plan.definition);
+            if let Some(files) = manifest.jobs.get(&plan.id.0).filter(own) {
                 let slot = ViewSlot::new(Some(Arc::clone(plan)), Arc::clone(store), ViewState::CatchingUp, plan.run);
                 self.recover_view(slot, files, &manifest).await?;
             }
@@ -290,7 +292,9 @@ impl Pipeline {
                     continue;
                 }
             };
-            written.push((*id, JobWrite::take(job, &view.files, base, at, held)?));
+            let mut write = JobWrite::take(job, &view.files, base, at, held)?;
+            write.files.definition = view.plan.as_ref().map(|plan| plan.definition);
+            written.push((*id, write));
             view.base_due = false;
         }
         Ok((named, written))

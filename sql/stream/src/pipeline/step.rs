@@ -42,6 +42,8 @@ impl Pipeline {
         if advanced > watermark {
             self.dirty = true;
             self.close_windows(advanced.0);
+        } else if self.views.values().any(|view| view.follows_clock()) {
+            self.close_windows(advanced.0);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod aggregate_tests;
 mod alter_tests;
 mod connectors;
+mod flow_tests;
 mod format_tests;
 mod loop_tests;
 mod rig;

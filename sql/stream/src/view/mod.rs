@@ -3,6 +3,7 @@
 mod columns;
 mod delta;
 mod distinct;
+mod flow;
 mod frozen;
 mod groups;
 mod interner;
@@ -20,8 +21,11 @@ use arrow::{
     row::{RowConverter, SortField},
 };
 use ebap_catalog::ObjectId;
-use ebap_connector::{ChangeBatch, time::instant};
-use ebap_sql::{AggregatePlan, Emit, SourcePlan, ViewPlan};
+use ebap_connector::{
+    ChangeBatch,
+    time::{Clock, instant},
+};
+use ebap_sql::{AggregatePlan, Emit, SourcePlan, ViewPlan, ViewQuery};
 
 use crate::{
     EngineConfig, Error, Result,
@@ -30,6 +34,7 @@ use crate::{
     prepare::{SplitBatch, StepBatch},
     rows::RowOps,
 };
+use flow::FlowState;
 use frozen::FrozenGroups;
 use groups::{GroupState, Touched};
 use partial::PartialAggregate;
@@ -49,6 +54,8 @@ pub(crate) struct Saved {
 #[derive(Debug)]
 pub(crate) struct Frozen {
     groups: Option<FrozenGroups>,
+    /// Of a flow, ready to be written.
+    flow: Vec<RecordBatch>,
     rows: FrozenRows,
 }
 
@@ -57,7 +64,7 @@ impl Frozen {
     pub(crate) fn saved(&self) -> Result<Saved> {
         let state = match &self.groups {
             Some(groups) => groups.batches(SNAPSHOT_ROWS)?,
-            None => Vec::new(),
+            None => self.flow.clone(),
         };
         let rows = self.rows.rows()?.iter().map(|(batch, times)| with_times(batch, times)).collect::<Result<_>>()?;
         Ok(Saved { state, rows })
@@ -70,11 +77,12 @@ enum Kind {
     Groups { state: Box<GroupState>, output: RowOps, pane_us: Option<i64> },
     /// Projection and filter: a row of the view per row of the stream.
     Rows,
+    /// Operators over changelogs.
+    Flow(Box<FlowState>),
     /// A table: the newest row per key.
     Keyed { converter: RowConverter, key: Vec<usize>, index: HashMap<Box<[u8]>, RowId> },
 }
 
-#[derive(Debug)]
 pub(crate) struct ViewJob {
     pub(crate) id: ObjectId,
     pub(crate) name: String,
@@ -92,6 +100,8 @@ pub(crate) struct ViewJob {
     pub(crate) figures: Figures,
     rows_max: usize,
     state_bytes_max: usize,
+    /// For rows that leave by it.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
 impl ViewJob {
@@ -101,10 +111,19 @@ impl ViewJob {
         store: Arc<ViewStore>,
         config: &EngineConfig,
     ) -> Result<Self> {
-        let input = RowOps::build(&plan.input, &source.full_schema)?;
-        let kind = match &plan.aggregate {
-            Some(aggregate) => Self::groups(&plan.input, &input, aggregate)?,
-            None => Kind::Rows,
+        let (input, kind) = match (&plan.query, &plan.flow) {
+            (ViewQuery::Steps(steps), _) => {
+                let input = RowOps::build(&steps.input, &source.full_schema)?;
+                let kind = match &steps.aggregate {
+                    Some(aggregate) => Self::groups(&steps.input, &input, aggregate)?,
+                    None => Kind::Rows,
+                };
+                (input, kind)
+            }
+            (ViewQuery::Flow, Some(flow)) => {
+                (RowOps::columns(&source.full_schema, &[])?, Kind::Flow(Box::new(FlowState::new(flow, &plan.schema)?)))
+            }
+            (ViewQuery::Flow, None) => return Err(Error::Internal("a view without a plan".to_owned())),
         };
         Ok(Self::new(source, (plan.id, plan.name.clone()), input, kind, store, config)
             .emitting(plan.emit, plan.retention_us))
@@ -143,7 +162,12 @@ impl ViewJob {
             figures: Figures::default(),
             rows_max: config.view_rows_max,
             state_bytes_max: config.state_bytes_max,
+            clock: None,
         }
+    }
+
+    fn now_us(&self) -> i64 {
+        self.clock.as_ref().map_or(0, |clock| clock.now_us())
     }
 
     fn emitting(mut self, emit: Emit, retention_us: Option<i64>) -> Self {
@@ -162,6 +186,9 @@ impl ViewJob {
 
     /// Takes the rows of a step. `wanted`: gives what changed in the view.
     pub(crate) fn process(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        if let Kind::Flow(_) = self.kind {
+            return self.process_flow(step, wanted);
+        }
         let begun = instant();
         let (mut batches, mut times, mut rows) = (Vec::new(), Vec::new(), 0);
         for split in &step.splits {
@@ -188,6 +215,8 @@ impl ViewJob {
                 self.publish(&touched, wanted)
             }
             Kind::Rows => self.append(batches, times, wanted),
+            // Handled above.
+            Kind::Flow(_) => Ok(Vec::new()),
             Kind::Keyed { .. } => {
                 let mut out = Vec::new();
                 for batch in batches {
@@ -315,6 +344,9 @@ impl ViewJob {
 
     /// Closes what the watermark has passed and lets go what `retention` no longer keeps.
     pub(crate) fn advance(&mut self, watermark: i64, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        if let Kind::Flow(_) = self.kind {
+            return self.advance_flow(watermark, wanted);
+        }
         if watermark <= self.watermark {
             return Ok(Vec::new());
         }
@@ -344,6 +376,7 @@ impl ViewJob {
     pub(crate) fn check_memory(&mut self) -> Result<usize> {
         let state = match &self.kind {
             Kind::Groups { state, .. } => state.bytes(),
+            Kind::Flow(flow) => flow.bytes(),
             Kind::Rows | Kind::Keyed { .. } => 0,
         };
         let view = self.store.bytes();
@@ -355,6 +388,7 @@ impl ViewJob {
     pub(crate) fn state_groups(&self) -> usize {
         match &self.kind {
             Kind::Groups { state, .. } => state.groups(),
+            Kind::Flow(flow) => flow.entries(),
             Kind::Rows | Kind::Keyed { .. } => 0,
         }
     }
@@ -363,6 +397,7 @@ impl ViewJob {
     pub(crate) fn take_delta(&mut self) -> Result<Vec<RecordBatch>> {
         match &mut self.kind {
             Kind::Groups { state, .. } => state.take_delta(),
+            Kind::Flow(flow) => flow.saved(false),
             Kind::Rows | Kind::Keyed { .. } => Ok(std::mem::take(&mut self.delta)),
         }
     }
@@ -371,6 +406,7 @@ impl ViewJob {
     pub(crate) fn forget_delta(&mut self) {
         match &mut self.kind {
             Kind::Groups { state, .. } => state.forget_delta(),
+            Kind::Flow(flow) => flow.forget_changes(),
             Kind::Rows | Kind::Keyed { .. } => self.delta.clear(),
         }
     }
@@ -382,9 +418,12 @@ impl ViewJob {
             // Rows of open windows follow from their state; those of closed ones do not. With `ON WINDOW
             // CLOSE` there are no others.
             Kind::Groups { state, .. } => {
-                Frozen { groups: Some(state.freeze()?), rows: self.store.freeze(self.watermark) }
+                Frozen { groups: Some(state.freeze()?), flow: Vec::new(), rows: self.store.freeze(self.watermark) }
             }
-            Kind::Rows | Kind::Keyed { .. } => Frozen { groups: None, rows: self.store.freeze(i64::MAX) },
+            Kind::Flow(flow) => Frozen { groups: None, flow: flow.saved(true)?, rows: self.store.freeze(i64::MIN) },
+            Kind::Rows | Kind::Keyed { .. } => {
+                Frozen { groups: None, flow: Vec::new(), rows: self.store.freeze(i64::MAX) }
+            }
         })
     }
 
@@ -411,6 +450,12 @@ impl ViewJob {
                 Kind::Groups { .. } | Kind::Rows => {
                     self.store.apply(&[], batch, times)?;
                 }
+                Kind::Flow(_) => {}
+            }
+        }
+        if let Kind::Flow(flow) = &mut self.kind {
+            for batch in &saved.state {
+                flow.restore(batch, &self.store)?;
             }
         }
         if let Kind::Groups { state, .. } = &mut self.kind {
@@ -427,6 +472,7 @@ impl ViewJob {
         for batch in batches {
             match &mut self.kind {
                 Kind::Groups { state, .. } => state.replay(&batch)?,
+                Kind::Flow(flow) => flow.restore(&batch, &self.store)?,
                 Kind::Keyed { .. } => {
                     self.upsert(batch, false)?;
                 }
@@ -446,6 +492,8 @@ impl ViewJob {
             self.publish(&touched, false)?;
         } else if let Kind::Groups { state, .. } = &mut self.kind {
             state.take_touched();
+        } else if let Kind::Flow(flow) = &mut self.kind {
+            flow.settle()?;
         }
         Ok(())
     }
@@ -479,6 +527,9 @@ impl ViewJob {
             lines.push(state.describe());
             note(&mut lines, at + 1, |own| &own.partial);
         }
+        if let Kind::Flow(flow) = &self.kind {
+            return flow.describe(done);
+        }
         let at = lines.len();
         lines.extend(self.input.describe());
         note(&mut lines, at, |own| &own.input);
@@ -492,6 +543,12 @@ impl ViewJob {
             .map(|(depth, line)| format!("{}{line}", "  ".repeat(depth)))
             .collect::<Vec<_>>()
             .join("\n")
+    }
+}
+
+impl std::fmt::Debug for ViewJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ViewJob").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,280 @@
+//! Joins, both sides kept by key or one of them looked up.
+//!
+//! What a change of the left side adds is met with the right side as it was, what a change of the right side adds with
+//! the left as it then is: each pair comes once (the bilinear form of Gupta & Mumick, "Maintenance of Materialized
+//! Views", 1995). For outer, semi and anti joins each row knows how many it meets; where that number
+//! leaves or reaches 0, the row that stands alone goes or comes.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array},
+    compute::take_record_batch,
+    datatypes::SchemaRef,
+};
+use datafusion::{common::JoinType, physical_expr::PhysicalExpr};
+use hashbrown::HashMap;
+
+use super::{
+    arrangement::Arrangement,
+    delta::{Bytes, Delta},
+};
+use crate::{
+    Result,
+    rows::{physical, record_batch},
+};
+
+#[derive(Debug)]
+pub(crate) struct JoinOp {
+    left: Arrangement,
+    right: Arrangement,
+    kind: JoinType,
+    lookup: bool,
+    null_equals_null: bool,
+    filter: Option<(Arc<dyn PhysicalExpr>, SchemaRef)>,
+    schema: SchemaRef,
+    joined: SchemaRef,
+}
+
+/// Pairs that meet: rows of both sides in one batch, and which rows of the change they are of.
+struct Pairs {
+    batch: RecordBatch,
+    weights: Vec<i64>,
+    /// Row of the change.
+    of: Vec<u32>,
+    /// Row of the other side, by key and bytes.
+    others: Vec<(Bytes, Bytes)>,
+}
+
+impl JoinOp {
+    pub(crate) fn new(plan: &ebap_sql::Join, schema: &SchemaRef) -> Result<Self> {
+        let (mut left_keys, mut right_keys) = (Vec::new(), Vec::new());
+        for (left, right) in &plan.on {
+            left_keys.push(physical(left, &plan.left_schema)?);
+            right_keys.push(physical(right, &plan.right_schema)?);
+        }
+        let both = plan.left.schema.fields().iter().chain(plan.right.schema.fields());
+        let joined = Arc::new(arrow::datatypes::Schema::new(
+            both.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+        ));
+        let filter = match &plan.filter {
+            None => None,
+            Some((filter, schema)) => Some((physical(filter, schema)?, Arc::clone(&joined))),
+        };
+        Ok(Self {
+            left: Arrangement::new(&plan.left.schema, left_keys, plan.left_expiry)?,
+            right: Arrangement::new(&plan.right.schema, right_keys, plan.right_expiry)?,
+            kind: plan.kind,
+            lookup: plan.lookup,
+            null_equals_null: plan.null_equals_null,
+            filter,
+            schema: Arc::clone(schema),
+            joined,
+        })
+    }
+
+    /// What came of both sides becomes what comes out. In a lookup the right side is brought up to date first.
+    pub(crate) fn apply(&mut self, left: Vec<Delta>, right: Vec<Delta>) -> Result<Vec<Delta>> {
+        let mut out = Vec::new();
+        let mut right = right;
+        if self.lookup {
+            for delta in right.drain(..) {
+                let (keys, _) = self.right.keys(&delta.batch)?;
+                self.right.add(&delta, &keys, None)?;
+            }
+        }
+        for delta in left {
+            self.side(true, &delta, &mut out)?;
+        }
+        for delta in right {
+            self.side(false, &delta, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    fn side(&mut self, is_left: bool, delta: &Delta, out: &mut Vec<Delta>) -> Result<()> {
+        let (own, other) = if is_left { (&self.left, &self.right) } else { (&self.right, &self.left) };
+        let (keys, null) = own.keys(&delta.batch)?;
+        let pairs = self.pairs(is_left, delta, &keys, &null, other)?;
+        let mut matches = vec![0_i64; delta.rows()];
+        let mut met: Vec<((Bytes, Bytes), i64)> = Vec::new();
+        for (at, of) in pairs.of.iter().enumerate() {
+            let weight = delta.weight(*of as usize);
+            // How often the other row is there, and how often this one comes.
+            matches[*of as usize] += pairs.weights[at] / weight;
+            met.push((pairs.others[at].clone(), weight));
+        }
+        match self.kind {
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
+                if pairs.batch.num_rows() > 0 {
+                    let columns = pairs.batch.columns().to_vec();
+                    let batch = record_batch(&self.schema, columns, pairs.batch.num_rows())?;
+                    out.push(Delta::weighted(batch, pairs.weights.clone()));
+                }
+            }
+            _ => {}
+        }
+        // The rows of the change themselves.
+        let alone = |count: &i64| match (self.kind, is_left) {
+            (JoinType::Left | JoinType::Full, true) | (JoinType::Right | JoinType::Full, false) => *count == 0,
+            (JoinType::LeftAnti, true) => *count == 0,
+            (JoinType::LeftSemi, true) => *count != 0,
+            _ => false,
+        };
+        let rows: UInt32Array =
+            matches.iter().enumerate().filter(|(_, count)| alone(count)).map(|(row, _)| row as u32).collect();
+        if !rows.is_empty() {
+            let own = delta.take(&rows)?;
+            let batch = self.padded(is_left, &own.batch)?;
+            out.push(own.with(batch));
+        }
+        // Rows of the other side that stand alone no more, or again.
+        if !self.lookup {
+            let changed = self.count(is_left, met)?;
+            out.extend(changed);
+            let own = if is_left { &mut self.left } else { &mut self.right };
+            own.add(delta, &keys, Some(&matches))?;
+        }
+        Ok(())
+    }
+
+    /// Columns of one side as the join shows them: NULL for the other side's, or none of them.
+    fn padded(&self, is_left: bool, batch: &RecordBatch) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let mut columns = batch.columns().to_vec();
+        if !matches!(self.kind, JoinType::LeftSemi | JoinType::LeftAnti) {
+            let other = if is_left { &self.right } else { &self.left };
+            let nulls = other.codec.schema().fields().iter().map(|field| new_null_array(field.data_type(), rows));
+            if is_left {
+                columns.extend(nulls);
+            } else {
+                columns = nulls.chain(columns).collect();
+            }
+        }
+        record_batch(&self.schema, columns, rows)
+    }
+
+    fn pairs(&self, is_left: bool, delta: &Delta, keys: &[Bytes], null: &[bool], other: &Arrangement) -> Result<Pairs> {
+        let (mut of, mut weights) = (Vec::new(), Vec::new());
+        let mut others: Vec<(Bytes, &[u8])> = Vec::new();
+        for (row, key) in keys.iter().enumerate() {
+            if (null[row] && !self.null_equals_null) || delta.weight(row) == 0 {
+                continue;
+            }
+            for entry in other.bucket(key) {
+                of.push(row as u32);
+                weights.push(delta.weight(row) * entry.weight);
+                others.push((key.clone(), entry.row.as_ref()));
+            }
+        }
+        let own = take_record_batch(&delta.batch, &UInt32Array::from(of.clone()))?;
+        let met = other.codec.columns(others.iter().map(|(_, row)| *row))?;
+        let met = if of.is_empty() {
+            RecordBatch::new_empty(Arc::clone(other.codec.schema())).columns().to_vec()
+        } else {
+            met
+        };
+        let columns: Vec<ArrayRef> = match is_left {
+            true => own.columns().iter().cloned().chain(met).collect(),
+            false => met.into_iter().chain(own.columns().iter().cloned()).collect(),
+        };
+        let batch = record_batch(&self.joined, columns, of.len())?;
+        let others = others.into_iter().map(|(key, row)| (key, Bytes::from(row))).collect();
+        let pairs = Pairs { batch, weights, of, others };
+        self.filtered(pairs)
+    }
+
+    fn filtered(&self, pairs: Pairs) -> Result<Pairs> {
+        let Some((filter, _)) = &self.filter else { return Ok(pairs) };
+        let mask = filter.evaluate(&pairs.batch)?.into_array(pairs.batch.num_rows())?;
+        let mask = mask.as_boolean();
+        if mask.true_count() == mask.len() {
+            return Ok(pairs);
+        }
+        let Pairs { batch, weights, of, others } = pairs;
+        let passes = |at: usize| mask.is_valid(at) && mask.value(at);
+        let batch = arrow::compute::filter_record_batch(&batch, mask)?;
+        let weights = weights.into_iter().enumerate().filter(|(at, _)| passes(*at)).map(|(_, one)| one).collect();
+        let of = of.into_iter().enumerate().filter(|(at, _)| passes(*at)).map(|(_, one)| one).collect();
+        let others = others.into_iter().enumerate().filter(|(at, _)| passes(*at)).map(|(_, one)| one).collect();
+        Ok(Pairs { batch, weights, of, others })
+    }
+
+    /// Counts what rows of the other side meet now. Gives those that no longer stand alone, and those that do again.
+    fn count(&mut self, change_is_left: bool, met: Vec<((Bytes, Bytes), i64)>) -> Result<Vec<Delta>> {
+        let shows = match (self.kind, change_is_left) {
+            // Of the other side: shown alone while it meets nothing (-1 when it meets), or the other way round.
+            (JoinType::Left | JoinType::Full, false) | (JoinType::LeftAnti, false) => -1,
+            (JoinType::Right | JoinType::Full, true) => -1,
+            (JoinType::LeftSemi, false) => 1,
+            _ => return Ok(Vec::new()),
+        };
+        let mut changes: HashMap<(Bytes, Bytes), i64> = HashMap::new();
+        for (row, weight) in met {
+            *changes.entry(row).or_default() += weight;
+        }
+        let other = if change_is_left { &mut self.right } else { &mut self.left };
+        let mut moved: Vec<(Bytes, i64)> = Vec::new();
+        for ((key, row), by) in changes {
+            let Some(entry) = other.bucket_mut(&key).iter_mut().find(|entry| entry.row == row) else { continue };
+            let before = entry.matches;
+            entry.matches += by;
+            match (before, entry.matches) {
+                (0, 0) => {}
+                (0, _) => moved.push((row, shows * entry.weight)),
+                (_, 0) => moved.push((row, -shows * entry.weight)),
+                _ => {}
+            }
+        }
+        if moved.is_empty() {
+            return Ok(Vec::new());
+        }
+        let other = if change_is_left { &self.right } else { &self.left };
+        let batch = other.codec.batch(moved.iter().map(|(row, _)| row.as_ref()))?;
+        let batch = self.padded(!change_is_left, &batch)?;
+        Ok(vec![Delta::weighted(batch, moved.into_iter().map(|(_, weight)| weight).collect())])
+    }
+
+    pub(crate) fn expire(&mut self, watermark: i64) -> Result<()> {
+        self.left.expire(watermark)?;
+        self.right.expire(watermark)
+    }
+
+    pub(crate) fn sides(&mut self) -> [&mut Arrangement; 2] {
+        [&mut self.left, &mut self.right]
+    }
+
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.left.rows() + self.right.rows(), self.left.size() + self.right.size())
+    }
+
+    /// Both sides have been taken back: every row meets what it met.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if self.lookup || self.kind == JoinType::Inner {
+            return Ok(());
+        }
+        for is_left in [true, false] {
+            let own = if is_left { &self.left } else { &self.right };
+            let mut rows: Vec<(Bytes, Bytes)> = Vec::new();
+            own.each(|key, entry| rows.push((key.clone(), entry.row.clone())));
+            for part in rows.chunks(65_536) {
+                let own = if is_left { &self.left } else { &self.right };
+                let other = if is_left { &self.right } else { &self.left };
+                let delta = Delta::came(own.codec.batch(part.iter().map(|(_, row)| row.as_ref()))?);
+                let (keys, null) = own.keys(&delta.batch)?;
+                let pairs = self.pairs(is_left, &delta, &keys, &null, other)?;
+                let mut matches = vec![0; part.len()];
+                for (of, weight) in pairs.of.iter().zip(&pairs.weights) {
+                    matches[*of as usize] += weight;
+                }
+                let own = if is_left { &mut self.left } else { &mut self.right };
+                for ((key, row), matches) in part.iter().zip(matches) {
+                    if let Some(entry) = own.bucket_mut(key).iter_mut().find(|entry| entry.row == *row) {
+                        entry.matches = matches;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! Views that are more than one aggregate over one stream: at every moment they are the answer of the same query over
+//! the rows read so far, also when the engine was killed.
+
+use super::rig::Rig;
+
+const EVENTS: &str = "CREATE STREAM events (
+    id BIGINT NOT NULL, user_id TEXT, kind TEXT, amount BIGINT, price DOUBLE, timestamp TIMESTAMPTZ NOT NULL,
+    WATERMARK FOR timestamp AS timestamp - INTERVAL '10 seconds'
+) WITH (connector = 'test', idle_timeout = '1 hour');";
+
+/// Over ten minutes, mostly in order; some far behind; NULLs and equal times among them.
+fn event(at: i64) -> String {
+    let second = (at / 4 + if at % 37 == 0 { -60 } else { at * 7 % 9 }).max(0);
+    let user = if at % 23 == 0 { "null".to_owned() } else { format!("\"user-{}\"", at * at % 11) };
+    let kind = ["view", "cart", "buy"][(at % 3) as usize];
+    let amount = if at % 19 == 0 { "null".to_owned() } else { (at * 31 % 50 - 10).to_string() };
+    format!(
+        r#"{{"id":{at},"user_id":{user},"kind":"{kind}","amount":{amount},"price":{}.25,"timestamp":"2026-01-01T00:{:02}:{:02}Z"}}"#,
+        at % 17 - 5,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+/// What a view is, and the query it answers over the rows of the stream.
+struct Case {
+    view: &'static str,
+    batch: &'static str,
+}
+
+/// Rows that are not late for windows of ten seconds, or at all.
+const PANE: &str = "(NOT _late OR date_bin(INTERVAL '10 seconds', timestamp) + INTERVAL '10 seconds' > _watermark)";
+
+fn cases() -> Vec<Case> {
+    let same = |query: &'static str| Case { view: query, batch: query };
+    vec![
+        same("SELECT DISTINCT user_id, kind FROM events"),
+        same("SELECT user_id, kind FROM events WHERE amount > 10 UNION ALL SELECT kind, user_id FROM events WHERE amount < 0"),
+        same("SELECT n, count(*) AS users FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) GROUP BY n"),
+        same("SELECT max(n) AS most, min(n) AS least, avg(n) AS mean, count(DISTINCT n) AS kinds, sum(n) AS total
+              FROM (SELECT user_id, count(*) AS n FROM events WHERE amount > 0 GROUP BY user_id)"),
+        same("WITH spent AS (SELECT user_id, sum(amount) AS s FROM events GROUP BY user_id HAVING sum(amount) > 20)
+              SELECT s / 10 AS bin, count(*) AS n, array_agg(DISTINCT user_id ORDER BY user_id) AS who FROM spent GROUP BY s / 10"),
+        same("SELECT id, amount FROM events ORDER BY amount DESC NULLS LAST, id LIMIT 7"),
+        same("SELECT id, price FROM events ORDER BY price, id DESC LIMIT 5 OFFSET 3"),
+        same("SELECT user_id, n FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) ORDER BY n DESC, user_id LIMIT 3"),
+        same("SELECT user_id, id, n FROM (SELECT user_id, id, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY amount DESC NULLS LAST, id) AS n
+              FROM events) WHERE n <= 2"),
+        same("SELECT user_id, id, kind FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY id DESC) AS n FROM events) WHERE n = 1"),
+        same("SELECT DISTINCT ON (user_id) user_id, id, amount FROM events ORDER BY user_id, amount, id"),
+        same("SELECT user_id, kind, count(*) AS n, sum(price) AS p FROM events GROUP BY ROLLUP (user_id, kind)"),
+        same("SELECT kind, user_id, grouping(kind) AS g, max(amount) AS m FROM events GROUP BY GROUPING SETS ((kind), (user_id), ())"),
+        same("SELECT a.user_id, a.n, b.m FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) a
+              JOIN (SELECT user_id, max(amount) AS m FROM events WHERE kind = 'buy' GROUP BY user_id) b ON a.user_id = b.user_id"),
+        same("SELECT a.user_id, a.n, b.m FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) a
+              LEFT JOIN (SELECT user_id, max(amount) AS m FROM events WHERE kind = 'buy' AND amount > 30 GROUP BY user_id) b
+              ON a.user_id = b.user_id AND a.n > b.m"),
+        same("SELECT a.user_id AS u, a.n, b.user_id AS v, b.n AS w FROM (SELECT user_id, count(*) AS n FROM events WHERE id % 2 = 0 GROUP BY user_id) a
+              FULL JOIN (SELECT user_id, count(*) AS n FROM events WHERE id % 5 = 0 GROUP BY user_id) b ON a.n = b.n"),
+        same("SELECT user_id, n FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) a
+              WHERE EXISTS (SELECT 1 FROM (SELECT user_id, sum(amount) AS s FROM events GROUP BY user_id) b WHERE b.user_id = a.user_id AND b.s > 100)"),
+        same("SELECT user_id, n FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) a
+              WHERE NOT EXISTS (SELECT 1 FROM (SELECT user_id, sum(amount) AS s FROM events GROUP BY user_id) b WHERE b.user_id = a.user_id AND b.s > 100)"),
+        same("SELECT user_id, n FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) WHERE n > (SELECT avg(amount) FROM events)"),
+        same("SELECT user_id, count(*) FILTER (WHERE k > 1) AS many FROM (SELECT user_id, kind, count(*) AS k FROM events GROUP BY user_id, kind) GROUP BY user_id"),
+        same("SELECT id, part FROM (SELECT id, unnest(string_to_array(kind || ',' || user_id, ',')) AS part FROM events) WHERE id % 10 = 1"),
+        same("SELECT stddev(n) AS spread, median(n) AS middle FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id)"),
+        Case {
+            view: "SELECT window_start, window_end, kind, count(*) AS n, sum(amount) AS s, count(DISTINCT user_id) AS u
+                   FROM HOP(events, timestamp, INTERVAL '10 seconds', INTERVAL '30 seconds') GROUP BY window_start, window_end, kind",
+            batch: "SELECT w AS window_start, w + INTERVAL '30 seconds' AS window_end, kind, count(*) AS n, sum(amount) AS s, count(DISTINCT user_id) AS u
+                    FROM (SELECT *, date_bin(INTERVAL '10 seconds', timestamp) - o AS w FROM events
+                          CROSS JOIN (SELECT INTERVAL '0 seconds' AS o UNION ALL SELECT INTERVAL '10 seconds' UNION ALL SELECT INTERVAL '20 seconds')) WHERE {PANE} GROUP BY w, kind",
+        },
+        Case {
+            view: "SELECT user_id, count(*) AS n, max(amount) AS m FROM events GROUP BY user_id
+                   WINDOW HOP (timestamp, INTERVAL '10 seconds', INTERVAL '20 seconds')",
+            batch: "SELECT w AS window_start, w + INTERVAL '20 seconds' AS window_end, INTERVAL '20 seconds' AS window_size, user_id, count(*) AS n, max(amount) AS m
+                    FROM (SELECT *, date_bin(INTERVAL '10 seconds', timestamp) - o AS w FROM events
+                          CROSS JOIN (SELECT INTERVAL '0 seconds' AS o UNION ALL SELECT INTERVAL '10 seconds')) WHERE {PANE} GROUP BY w, user_id",
+        },
+        Case {
+            view: "SELECT user_id, window_start, window_end, count(*) AS n, sum(price) AS p, min(amount) AS m, count(DISTINCT kind) AS k
+                   FROM SESSION(events, timestamp, INTERVAL '5 seconds') GROUP BY user_id, window_start, window_end",
+            batch: "SELECT user_id, min(timestamp) AS window_start, max(timestamp) + INTERVAL '5 seconds' AS window_end, count(*) AS n,
+                           sum(price) AS p, min(amount) AS m, count(DISTINCT kind) AS k
+                    FROM (SELECT *, sum(f) OVER (PARTITION BY user_id ORDER BY timestamp, id) AS s
+                          FROM (SELECT *, CASE WHEN timestamp - lag(timestamp) OVER (PARTITION BY user_id ORDER BY timestamp, id) < INTERVAL '5 seconds'
+                                          THEN 0 ELSE 1 END AS f FROM events WHERE NOT _late)) GROUP BY user_id, s",
+        },
+        Case {
+            view: "SELECT a.id, b.id AS other FROM events a JOIN events b ON a.user_id = b.user_id AND a.kind = 'view' AND b.kind = 'buy'
+                   AND b.timestamp BETWEEN a.timestamp AND a.timestamp + INTERVAL '20 seconds'",
+            batch: "SELECT a.id, b.id AS other FROM events a JOIN events b ON a.user_id = b.user_id AND a.kind = 'view' AND b.kind = 'buy'
+                    AND b.timestamp >= a.timestamp AND b.timestamp <= a.timestamp + INTERVAL '20 seconds' AND NOT a._late AND NOT b._late",
+        },
+        Case {
+            view: "SELECT a.id, b.id AS other FROM (SELECT * FROM events WHERE kind = 'view') a LEFT JOIN (SELECT * FROM events WHERE kind = 'cart') b
+                   ON a.user_id = b.user_id AND a.timestamp >= b.timestamp - INTERVAL '3 seconds' AND a.timestamp <= b.timestamp + INTERVAL '8 seconds'
+                   AND a.amount < b.amount",
+            batch: "SELECT a.id, b.id AS other FROM (SELECT * FROM events WHERE kind = 'view' AND NOT _late) a
+                    LEFT JOIN (SELECT * FROM events WHERE kind = 'cart' AND NOT _late) b
+                    ON a.user_id = b.user_id AND a.timestamp >= b.timestamp - INTERVAL '3 seconds' AND a.timestamp <= b.timestamp + INTERVAL '8 seconds'
+                    AND a.amount < b.amount",
+        },
+        Case {
+            view: "SELECT a.window_start, a.kind, a.n, b.m FROM
+                   (SELECT window_start, kind, count(*) AS n FROM TUMBLE(events, timestamp, INTERVAL '10 seconds') GROUP BY window_start, kind) a
+                   JOIN (SELECT window_start, max(amount) AS m FROM TUMBLE(events, timestamp, INTERVAL '10 seconds') GROUP BY window_start) b
+                   ON a.window_start = b.window_start",
+            batch: "SELECT a.window_start, a.kind, a.n, b.m FROM
+                    (SELECT date_bin(INTERVAL '10 seconds', timestamp) AS window_start, kind, count(*) AS n FROM events WHERE {PANE} GROUP BY 1, 2) a
+                    JOIN (SELECT date_bin(INTERVAL '10 seconds', timestamp) AS window_start, max(amount) AS m FROM events WHERE {PANE} GROUP BY 1) b
+                    ON a.window_start = b.window_start",
+        },
+        Case {
+            view: "SELECT window_start, kind, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY n DESC, kind) AS r FROM
+                   (SELECT window_start, window_end, kind, count(*) AS n FROM TUMBLE(events, timestamp, INTERVAL '10 seconds')
+                    GROUP BY window_start, window_end, kind)) WHERE r <= 1",
+            batch: "SELECT window_start, kind, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY n DESC, kind) AS r FROM
+                    (SELECT date_bin(INTERVAL '10 seconds', timestamp) AS window_start, kind, count(*) AS n FROM events WHERE {PANE} GROUP BY 1, 2)) WHERE r <= 1",
+        },
+        Case {
+            view: "SELECT window_start, sum(n) AS n, max(n) AS most FROM TUMBLE((SELECT window_start AS w, kind, count(*) AS n
+                   FROM TUMBLE(events, timestamp, INTERVAL '10 seconds') GROUP BY window_start, kind), w, INTERVAL '1 minute') GROUP BY window_start",
+            batch: "SELECT date_bin(INTERVAL '1 minute', w) AS window_start, sum(n) AS n, max(n) AS most FROM
+                    (SELECT date_bin(INTERVAL '10 seconds', timestamp) AS w, kind, count(*) AS n FROM events WHERE {PANE} GROUP BY 1, 2) GROUP BY 1",
+        },
+    ]
+}
+
+fn sorted(table: &str) -> Vec<String> {
+    let cell = |cell: &str| match cell.trim().parse::<f64>() {
+        Ok(number) if cell.trim().len() > 14 => format!("{number:.9}"),
+        _ => cell.trim().to_owned(),
+    };
+    let rows = table.lines().filter(|line| line.starts_with('|')).skip(1);
+    let mut rows: Vec<String> = rows.map(|line| line.split('|').map(cell).collect::<Vec<_>>().join("|")).collect();
+    rows.sort();
+    rows
+}
+
+/// The names of all cases whose view is not the answer, with both.
+async fn compare(rig: &Rig, cases: &[Case], moment: &str) {
+    let mut wrong = Vec::new();
+    for (at, case) in cases.iter().enumerate() {
+        let live = sorted(&rig.query(&format!("SELECT * FROM v{at}")).await);
+        let batch = sorted(&rig.query(&case.batch.replace("{PANE}", PANE)).await);
+        assert!(!batch.is_empty(), "{}", case.batch);
+        if live != batch {
+            let only = |a: &[String], b: &[String]| {
+                a.iter().filter(|row| !b.contains(row)).take(5).cloned().collect::<Vec<_>>().join("\n")
+            };
+            wrong.push(format!(
+                "{}\nonly live:\n{}\nonly batch:\n{}",
+                case.view,
+                only(&live, &batch),
+                only(&batch, &live)
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{moment}: {} of {} differ\n\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
+}
+
+async fn created(cases: &[Case]) -> Rig {
+    let mut rig = Rig::new();
+    rig.config.checkpoint_interval = std::time::Duration::from_millis(20);
+    rig.declare(EVENTS);
+    for (at, case) in cases.iter().enumerate() {
+        rig.declare(&format!("CREATE MATERIALIZED VIEW v{at} AS {}", case.view));
+    }
+    rig.start().await;
+    rig
+}
+
+#[tokio::test]
+async fn every_form_is_the_answer_of_its_query_at_every_flush() {
+    let cases = cases();
+    let rig = created(&cases).await;
+    for round in 0..4_i64 {
+        for split in 0..2 {
+            let lines = (round * 300..(round + 1) * 300).filter(|at| at % 2 == split).map(event);
+            rig.outside.produce(&split.to_string(), lines);
+        }
+        rig.flush().await;
+        compare(&rig, &cases, &format!("round {round}")).await;
+    }
+}
+
+#[tokio::test]
+async fn every_form_is_the_answer_of_its_query_also_when_killed() {
+    let cases = cases();
+    let mut rig = created(&cases).await;
+    for round in 0..8_i64 {
+        for split in 0..2 {
+            let lines = (round * 150..(round + 1) * 150).filter(|at| at % 2 == split).map(event);
+            rig.outside.produce(&split.to_string(), lines);
+        }
+        if round % 2 == 1 {
+            rig.flush().await;
+        }
+        rig.kill();
+        rig.start().await;
+    }
+    rig.flush().await;
+    compare(&rig, &cases, "killed eight times").await;
+}
+
+#[tokio::test]
+async fn a_view_that_is_created_later_is_the_same() {
+    let cases = cases();
+    let mut rig = Rig::new();
+    rig.declare(EVENTS);
+    rig.start().await;
+    for split in 0..2 {
+        rig.outside.produce(&split.to_string(), (0..900).filter(|at| at % 2 == split).map(event));
+    }
+    rig.flush().await;
+    for (at, case) in cases.iter().enumerate() {
+        rig.declare(&format!("CREATE MATERIALIZED VIEW v{at} AS {}", case.view));
+    }
+    rig.start().await;
+    rig.outside.produce("0", (900..1_000).map(event));
+    rig.flush().await;
+    compare(&rig, &cases, "created later").await;
+}
+
+#[tokio::test]
+async fn views_on_views_are_of_one_step_and_follow_a_swap() {
+    let mut rig = Rig::new();
+    rig.declare(EVENTS);
+    rig.declare(
+        "CREATE MATERIALIZED VIEW a AS SELECT user_id, kind, count(*) AS n FROM events GROUP BY user_id, kind;
+         CREATE MATERIALIZED VIEW b AS SELECT user_id, sum(n) AS n FROM a GROUP BY user_id;
+         CREATE MATERIALIZED VIEW c AS SELECT sum(n) AS n, count(*) AS users FROM b;
+         CREATE MATERIALIZED VIEW other AS SELECT user_id, kind, sum(amount) AS n FROM events GROUP BY user_id, kind;",
+    );
+    rig.start().await;
+    rig.outside.produce("0", (0..500).map(event));
+    rig.flush().await;
+    let c = "SELECT n, users FROM c";
+    assert_eq!(
+        sorted(&rig.query(c).await),
+        sorted(&rig.query("SELECT count(*) AS n, count(DISTINCT coalesce(user_id, '')) AS users FROM events").await)
+    );
+    rig.sql("ALTER MATERIALIZED VIEW a SWAP WITH other").await;
+    rig.flush().await;
+    let sums = "SELECT sum(amount) AS n, count(DISTINCT coalesce(user_id, '')) AS users FROM events";
+    assert_eq!(sorted(&rig.query(c).await), sorted(&rig.query(sums).await));
+    rig.kill();
+    rig.start().await;
+    rig.outside.produce("0", (500..600).map(event));
+    rig.flush().await;
+    assert_eq!(sorted(&rig.query(c).await), sorted(&rig.query(sums).await));
+}
+
+#[tokio::test]
+async fn windows_that_close_come_out_once_and_state_ends() {
+    let mut rig = Rig::new();
+    rig.declare(EVENTS);
+    rig.declare(
+        "CREATE MATERIALIZED VIEW hops AS SELECT kind, count(*) AS n, count(DISTINCT user_id) AS u FROM events GROUP BY kind
+         WINDOW HOP (timestamp, INTERVAL '10 seconds', INTERVAL '30 seconds') EMIT ON WINDOW CLOSE;
+         CREATE MATERIALIZED VIEW sessions AS SELECT user_id, count(*) AS n FROM events GROUP BY user_id
+         WINDOW SESSION (timestamp, INTERVAL '5 seconds') EMIT ON WINDOW CLOSE;
+         CREATE MATERIALIZED VIEW pairs AS SELECT a.id, b.id AS other FROM events a JOIN events b ON a.user_id = b.user_id
+         AND b.timestamp > a.timestamp AND b.timestamp <= a.timestamp + INTERVAL '5 seconds';",
+    );
+    rig.start().await;
+    let mut most = 0;
+    for round in 0..10_i64 {
+        rig.outside.produce("0", (round * 200..(round + 1) * 200).map(event));
+        rig.flush().await;
+        if round == 3 {
+            rig.kill();
+            rig.start().await;
+            rig.flush().await;
+        }
+        let groups = rig.query("SELECT max(groups) FROM jobs WHERE kind = 'materialized view'").await;
+        let groups: i64 = sorted(&groups)[0].trim_matches('|').parse().expect("a number");
+        if round == 3 {
+            most = groups;
+        } else if round > 3 {
+            assert!(groups < 2 * most + 50, "round {round}: {groups} after {most}");
+        }
+    }
+    let closed = "timestamp < (SELECT max(timestamp) - INTERVAL '10 seconds' FROM events)";
+    let hops = format!(
+        "SELECT w AS window_start, w + INTERVAL '30 seconds' AS window_end, INTERVAL '30 seconds' AS window_size, kind, count(*) AS n,
+                count(DISTINCT user_id) AS u
+         FROM (SELECT *, date_bin(INTERVAL '10 seconds', timestamp) - o AS w FROM events
+               CROSS JOIN (SELECT INTERVAL '0 seconds' AS o UNION ALL SELECT INTERVAL '10 seconds' UNION ALL SELECT INTERVAL '20 seconds')) WHERE {PANE} AND w + INTERVAL '30 seconds' <= (SELECT max(timestamp) - INTERVAL '10 seconds' FROM events)
+         GROUP BY w, kind"
+    );
+    assert_eq!(sorted(&rig.query("SELECT * FROM hops").await), sorted(&rig.query(&hops).await));
+    let sessions = format!(
+        "SELECT * FROM (SELECT min(timestamp) AS s, max(timestamp) + INTERVAL '5 seconds' AS e, user_id, count(*) AS n
+         FROM (SELECT *, sum(f) OVER (PARTITION BY user_id ORDER BY timestamp, id) AS s
+               FROM (SELECT *, CASE WHEN timestamp - lag(timestamp) OVER (PARTITION BY user_id ORDER BY timestamp, id) < INTERVAL '5 seconds'
+                               THEN 0 ELSE 1 END AS f FROM events WHERE NOT _late)) GROUP BY user_id, s) WHERE {}",
+        closed.replace("timestamp <", "e <=")
+    );
+    assert_eq!(
+        sorted(&rig.query("SELECT window_start, window_end, user_id, n FROM sessions").await),
+        sorted(&rig.query(&sessions).await)
+    );
+}

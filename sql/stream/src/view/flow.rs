@@ -1,0 +1,183 @@
+//! A view whose query is a tree of operators.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, AsArray, BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+    datatypes::{SchemaRef, TimestampMicrosecondType},
+};
+use ebap_catalog::ObjectId;
+use ebap_connector::{ChangeBatch, time::instant};
+use ebap_sql::{Flow, Late};
+
+use super::{Kind, ViewJob, store::ViewStore};
+use crate::{
+    Result,
+    accounting::Counts,
+    figures::Figures,
+    flow::{Delta, Event, Operator, Output, packed, unpacked},
+    prepare::{SplitBatch, StepBatch},
+};
+
+#[derive(Debug)]
+pub(crate) struct FlowState {
+    root: Operator,
+    output: Output,
+    scans: Vec<(ObjectId, Late)>,
+    follows_clock: bool,
+    text: String,
+    /// What was restored has let nothing go yet.
+    restored: bool,
+}
+
+impl FlowState {
+    pub(super) fn new(flow: &Flow, schema: &SchemaRef) -> Result<Self> {
+        let root = Operator::build(flow)?;
+        let mut scans = Vec::new();
+        root.scans(&mut scans);
+        let times = flow.times();
+        let time = times.iter().position(|time| time.slack_us().is_some());
+        let follows_clock = root.follows_clock();
+        let output = Output::new(schema, time)?;
+        Ok(Self { root, output, scans, follows_clock, text: flow.to_string(), restored: false })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.root.size().1 + self.output.size()
+    }
+
+    pub(super) fn entries(&self) -> usize {
+        self.root.size().0
+    }
+
+    /// All of the state, or what changed since the last call.
+    pub(super) fn saved(&mut self, all: bool) -> Result<Vec<RecordBatch>> {
+        let mut parts = Vec::new();
+        self.root.saved(all, &mut 0, &mut parts)?;
+        self.output.saved(all, &mut parts)?;
+        packed(&parts)
+    }
+
+    pub(super) fn forget_changes(&mut self) {
+        self.root.forget_changes();
+        self.output.forget_changes();
+    }
+
+    pub(super) fn restore(&mut self, batch: &RecordBatch, store: &ViewStore) -> Result<()> {
+        for part in unpacked(batch)? {
+            match part.operator {
+                crate::flow::OUTPUT => self.output.restore(&part.batch, store)?,
+                _ => self.root.restore(&part, &mut 0)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.root.settle()?;
+        self.forget_changes();
+        self.restored = true;
+        Ok(())
+    }
+
+    pub(super) fn describe(&self, done: Option<(&Figures, &Figures)>) -> String {
+        let mut lines: Vec<String> = self.text.lines().map(str::to_owned).collect();
+        if let (Some((own, source)), Some(first)) = (done, lines.first_mut()) {
+            *first = format!("{first}  {}", own.output);
+            if let Some(bytes) = own.state_bytes {
+                first.push_str(&format!(", state {bytes} bytes"));
+            }
+            lines.push(format!("StepSource: decode, checks, columns  {}", source.input));
+        }
+        lines.join("\n")
+    }
+}
+
+impl ViewJob {
+    pub(crate) fn follows_clock(&self) -> bool {
+        matches!(&self.kind, Kind::Flow(flow) if flow.follows_clock)
+    }
+
+    pub(super) fn process_flow(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        let (begun, now_us) = (instant(), self.now_us());
+        let Kind::Flow(flow) = &mut self.kind else { return Ok(Vec::new()) };
+        let (mut changes, mut rows) = (Vec::new(), 0);
+        for split in &step.splits {
+            rows += split.batch.num_rows();
+            let mut late = split.batch.num_rows();
+            for (relation, rule) in flow.scans.iter().filter(|(relation, _)| *relation == split.source) {
+                let batch = on_time(split, *rule, self.time_column, self.watermark_column)?;
+                late = late.min(split.batch.num_rows() - batch.num_rows());
+                changes.push((*relation, *rule, Delta::came(batch)));
+            }
+            let counts = Counts {
+                consumed: split.consumed,
+                emitted: (split.batch.num_rows() - late) as u64,
+                late: late as u64,
+                dead_lettered: split.rejected,
+                filtered: 0,
+            };
+            self.accounting.add(&split.split, counts);
+        }
+        if rows == 0 {
+            return Ok(Vec::new());
+        }
+        self.figures.steps += 1;
+        let deltas = flow.root.run(&Event::Rows { of: &changes, now_us })?;
+        let (count, given) = (rows, deltas.iter().map(Delta::rows).sum());
+        let out = self.give(&deltas, wanted);
+        self.figures.output.ran(count, given, begun);
+        out
+    }
+
+    pub(super) fn advance_flow(&mut self, watermark: i64, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        let now_us = self.now_us();
+        let Kind::Flow(flow) = &mut self.kind else { return Ok(Vec::new()) };
+        let passed = watermark > self.watermark;
+        if !passed && !flow.follows_clock && !flow.restored {
+            return Ok(Vec::new());
+        }
+        self.watermark = self.watermark.max(watermark);
+        if std::mem::take(&mut flow.restored) {
+            // What these windows had to say was said before.
+            flow.root.expire_silently(self.watermark)?;
+            return Ok(Vec::new());
+        }
+        let deltas = flow.root.run(&Event::Time { watermark: self.watermark, now_us })?;
+        let mut out = self.give(&deltas, wanted)?;
+        if let (Some(retention), Kind::Flow(flow)) = (self.retention_us.filter(|_| passed), &mut self.kind)
+            && let Some(gone) = flow.output.expire(self.watermark.saturating_sub(retention), &self.store)?
+        {
+            out.push(ChangeBatch { deletes: gone, inserts: RecordBatch::new_empty(Arc::clone(self.store.schema())) });
+        }
+        Ok(out)
+    }
+
+    fn give(&mut self, deltas: &[Delta], wanted: bool) -> Result<Vec<ChangeBatch>> {
+        let Kind::Flow(flow) = &mut self.kind else { return Ok(Vec::new()) };
+        let changes = flow.output.apply(deltas, &self.store)?;
+        if self.store.rows() > self.rows_max {
+            return Err(self.too_large("rows", self.rows_max));
+        }
+        let batch = |changes: crate::flow::Changes| ChangeBatch { deletes: changes.gone, inserts: changes.came };
+        Ok(changes.filter(|_| wanted).map(batch).into_iter().collect())
+    }
+}
+
+/// The rows that do not come too late for the operators above.
+fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>, watermark: usize) -> Result<RecordBatch> {
+    let (Some(time), true) = (time, split.late > 0) else { return Ok(split.batch.clone()) };
+    let times = split.batch.column(time).as_primitive::<TimestampMicrosecondType>();
+    // Null for rows on time.
+    let marks = split.batch.column(watermark).as_primitive::<TimestampMicrosecondType>();
+    let takes = |row: usize| match rule {
+        Late::Never => true,
+        Late::Strict => marks.is_null(row),
+        Late::Pane(pane_us) => {
+            marks.is_null(row) || (times.value(row).div_euclid(pane_us) + 1) * pane_us > marks.value(row)
+        }
+    };
+    let mask: BooleanArray = (0..split.batch.num_rows()).map(|row| Some(takes(row))).collect();
+    Ok(filter_record_batch(&split.batch, &mask)?)
+}
