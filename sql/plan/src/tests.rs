@@ -16,7 +16,7 @@ const SETUP: &str = "
     CREATE MATERIALIZED VIEW other AS SELECT region FROM s;
     CREATE SINK out FROM v WITH (connector = 'redis', url = 'x', key = 'y');";
 
-fn catalog() -> Catalog {
+pub(crate) fn catalog() -> Catalog {
     parse(SETUP).expect("the setup parses").into_iter().fold(Catalog::default(), |catalog, one| {
         apply(&catalog, &one.statement, &one.text, 0).expect(&one.text).catalog
     })
@@ -31,7 +31,7 @@ fn place(sql: &str, error: &Error) -> String {
         .map_or_else(String::new, |word| if word.is_empty() { "$".to_owned() } else { word.to_owned() })
 }
 
-fn check<T: AsRef<str>>(table: &[(T, &str, &str, &str)], run: impl Fn(&str) -> Option<Error>) {
+pub(crate) fn check<T: AsRef<str>>(table: &[(T, &str, &str, &str)], run: impl Fn(&str) -> Option<Error>) {
     let mut wrong = Vec::new();
     for (sql, code, at, message) in table {
         let sql = sql.as_ref();
