@@ -95,10 +95,10 @@ impl Session {
     }
 
     /// The catalog as this session's next DDL sees it.
-    fn catalog(&self) -> Catalog {
+    fn catalog(&self) -> Arc<Catalog> {
         match self.transaction.lock().as_ref() {
-            Some(block) => block.catalog().clone(),
-            None => self.app.catalog().as_ref().clone(),
+            Some(block) => Arc::new(block.catalog().clone()),
+            None => self.app.catalog(),
         }
     }
 
@@ -121,7 +121,7 @@ impl Session {
 
     /// The plan of a query; what else sqlparser knows is not supported.
     pub(crate) async fn plan(&self, statement: &ast::Statement, text: &str) -> Result<Planned> {
-        let understood = names::distinct(self.surroundings.understood(statement, text)?);
+        let understood = names::distinct(self.surroundings.understood(statement, text, &self.catalog())?);
         let plan = match self.logical_plan(understood.clone()).await {
             Ok(plan) => plan,
             Err(error) => {

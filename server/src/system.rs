@@ -31,7 +31,7 @@ use datafusion_pg_catalog::{
     sql::PostgresCompatibilityParser,
 };
 use ebap_catalog::Catalog;
-use ebap_sql::{hide_virtual_columns, session_config, session_state};
+use ebap_sql::{expand_functions, hide_virtual_columns, session_config, session_state};
 use ebap_stream::Engine;
 
 use crate::{app::App, pgwire::sqlstate::SqlError, session::Settings};
@@ -127,15 +127,22 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// The statement in words that DataFusion has: catalogs as it knows them, `*` without virtual columns.
+    /// The statement in words that DataFusion has: catalogs as it knows them, the functions of `functions` as
+    /// what they are, `*` without virtual columns.
     ///
     /// # Errors
-    /// 42P01 for a name that is none of a relation.
-    pub(crate) fn understood(&self, statement: &ast::Statement, text: &str) -> Result<ast::Statement, SqlError> {
+    /// 42P01 for a name that is none of a relation; those of `expand_functions`.
+    pub(crate) fn understood(
+        &self,
+        statement: &ast::Statement,
+        text: &str,
+        functions: &Catalog,
+    ) -> Result<ast::Statement, SqlError> {
         let mut understood = match names_catalog(statement) {
             true => self.translated(statement, text)?,
             false => statement.clone(),
         };
+        expand_functions(functions, &mut understood, text)?;
         hide_virtual_columns(&mut understood, &|name| self.stream_columns(name));
         Ok(understood)
     }

@@ -27,6 +27,8 @@ pub enum ObjectKind {
     Table,
     MaterializedView,
     Sink,
+    /// An expression over its arguments, put in the place of its calls.
+    Function,
 }
 
 impl ObjectKind {
@@ -50,6 +52,7 @@ impl fmt::Display for ObjectKind {
             Self::Table => "table",
             Self::MaterializedView => "materialized view",
             Self::Sink => "sink",
+            Self::Function => "function",
         })
     }
 }
@@ -230,13 +233,14 @@ impl Catalog {
 mod tests {
     use super::*;
 
-    const KINDS: [ObjectKind; 6] = [
+    const KINDS: [ObjectKind; 7] = [
         ObjectKind::Secret,
         ObjectKind::Connection,
         ObjectKind::Stream,
         ObjectKind::Table,
         ObjectKind::MaterializedView,
         ObjectKind::Sink,
+        ObjectKind::Function,
     ];
 
     fn create(catalog: &mut Catalog, kind: ObjectKind, name: &str, depends_on: &[ObjectId]) -> ObjectId {

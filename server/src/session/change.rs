@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value};
 use ebap_catalog::{Catalog, Migration, ObjectKind};
 use ebap_connector::time;
-use ebap_sql::{Applied, Parsed, Statement, apply};
+use ebap_sql::{Applied, Parsed, Statement, apply, built_in_function};
 
 use super::{Output, Result, Session, Transaction};
 use crate::pgwire::sqlstate::SqlError;
@@ -107,6 +107,7 @@ impl Session {
 
     pub(super) async fn change(&self, parsed: &Parsed) -> Result<Output> {
         let now_us = time::now_us();
+        self.refuse_built_in(&parsed.statement)?;
         let applied = self
             .changed(|catalog| {
                 let applied = apply(catalog, &parsed.statement, &parsed.text, now_us)?;
@@ -119,6 +120,16 @@ impl Session {
         }
         self.notices.lock().extend(notices);
         Ok(Output::Done(tag))
+    }
+
+    /// A session has functions that planning a view knows nothing of.
+    fn refuse_built_in(&self, statement: &Statement) -> Result<()> {
+        let Statement::Create(create) = statement else { return Ok(()) };
+        let is_function = create.kind() == ObjectKind::Function;
+        match is_function && self.surroundings.context.state().scalar_functions().contains_key(create.name()) {
+            true => Err(built_in_function(create.name()).into()),
+            false => Ok(()),
+        }
     }
 
     /// A new view of a stream that has been read is not up to date yet.

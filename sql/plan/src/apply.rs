@@ -6,6 +6,7 @@ use crate::{
     Error, Result, Statement,
     alter::alter,
     error::unknown,
+    macros::functions_used,
     names::{literal, nearest, quoted},
     parser::{Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, WindowClause, parse},
     planner,
@@ -88,9 +89,14 @@ fn dependencies(catalog: &Catalog, body: &Body) -> Result<Vec<ObjectId>> {
     let options = match body {
         Body::Secret(_) => return Ok(found),
         Body::Connection { options, .. } => options,
-        Body::Source(source) => &source.options,
+        Body::Function(function) => return Ok(functions_used(catalog, &function.expr)),
+        Body::Source(source) => {
+            found.extend(source.expressions().flat_map(|expr| functions_used(catalog, expr)));
+            &source.options
+        }
         Body::View(view) => {
             found.extend(relations(catalog, view)?);
+            found.extend(functions_used(catalog, &view.query));
             &view.options
         }
         Body::Sink(sink) => {
@@ -208,6 +214,10 @@ pub(crate) fn canonical(create: &Create) -> String {
         Body::Secret(SecretBody::Literal(value)) => format!("CREATE SECRET {name} AS {}", literal(value)),
         Body::Connection { kind, options } => {
             format!("CREATE CONNECTION {name} TO {} ({})", quoted(kind), options_text(options))
+        }
+        Body::Function(function) => {
+            let (signature, returns) = (function.signature(), &function.returns.text);
+            format!("CREATE FUNCTION {name}{signature} RETURNS {returns} AS {}", literal(function.text.trim()))
         }
         Body::Source(source) => canonical_source(&name, source),
         Body::View(view) => canonical_view(&name, view),

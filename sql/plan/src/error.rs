@@ -81,8 +81,10 @@ impl From<ebap_catalog::Error> for Error {
         use ebap_catalog::Error as Catalog;
         let code = match &error {
             Catalog::Exists { kind, .. } if kind.is_relation() => "42P07",
+            Catalog::Exists { kind: ObjectKind::Function, .. } => "42723",
             Catalog::Exists { .. } => "42710",
             Catalog::Unknown { kind, .. } if kind.is_relation() => "42P01",
+            Catalog::Unknown { kind: ObjectKind::Function, .. } => "42883",
             Catalog::Unknown { .. } => "42704",
             Catalog::DependedOn { .. } => "2BP01",
             Catalog::Conflict { .. } => "40001",

@@ -66,7 +66,14 @@ pub struct Session {
 pub enum Node {
     /// Rows of a stream, or what changes in a table; all columns that a query sees.
     /// `key`: of a table.
-    Scan { relation: ObjectId, name: String, kind: SourceKind, time: Option<usize>, key: Vec<usize>, late: Late },
+    Scan {
+        relation: ObjectId,
+        name: String,
+        kind: SourceKind,
+        time: Option<usize>,
+        key: Vec<usize>,
+        late: Late,
+    },
     Rows {
         input: Box<Flow>,
         ops: Vec<RowOp>,

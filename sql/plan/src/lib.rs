@@ -6,6 +6,7 @@ mod apply;
 mod check;
 mod error;
 mod flow;
+mod macros;
 mod names;
 mod parser;
 mod plan;
@@ -20,13 +21,14 @@ pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
 pub use error::{Error, Result, from_datafusion};
 pub use flow::{Aggregation, Expiry, Flow, Frame, Join, Late, Node, RowOp, Session, Time, TopN};
+pub use macros::expand_functions;
 pub use names::quoted;
 pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
 pub use plan::{
     AggregatePlan, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind,
     SourcePlan, StepsPlan, ViewPlan, ViewQuery, WatermarkPlan, WindowPlan, WindowSize,
 };
-pub use planner::{explain_view_plan, plan_catalog, plan_query};
+pub use planner::{built_in_function, explain_view_plan, plan_catalog, plan_query};
 pub use session::{session_config, session_state};
 pub use variables::substitute_variables;
 pub use wildcard::{StreamColumns, hide_virtual_columns};

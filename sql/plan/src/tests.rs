@@ -16,7 +16,7 @@ const SETUP: &str = "
     CREATE MATERIALIZED VIEW other AS SELECT region FROM s;
     CREATE SINK out FROM v WITH (connector = 'redis', url = 'x', key = 'y');";
 
-fn catalog() -> Catalog {
+pub(crate) fn catalog() -> Catalog {
     parse(SETUP).expect("the setup parses").into_iter().fold(Catalog::default(), |catalog, one| {
         apply(&catalog, &one.statement, &one.text, 0).expect(&one.text).catalog
     })
@@ -31,7 +31,7 @@ fn place(sql: &str, error: &Error) -> String {
         .map_or_else(String::new, |word| if word.is_empty() { "$".to_owned() } else { word.to_owned() })
 }
 
-fn check<T: AsRef<str>>(table: &[(T, &str, &str, &str)], run: impl Fn(&str) -> Option<Error>) {
+pub(crate) fn check<T: AsRef<str>>(table: &[(T, &str, &str, &str)], run: impl Fn(&str) -> Option<Error>) {
     let mut wrong = Vec::new();
     for (sql, code, at, message) in table {
         let sql = sql.as_ref();
@@ -186,7 +186,12 @@ fn what_cannot_be_planned_is_refused_with_a_code_and_a_place() {
             "-",
             "WITH RECURSIVE in a materialized view is not supported",
         ),
-        ("SELECT id FROM s ORDER BY id", "0A000", "-", "ORDER BY without LIMIT in a materialized view is not supported"),
+        (
+            "SELECT id FROM s ORDER BY id",
+            "0A000",
+            "-",
+            "ORDER BY without LIMIT in a materialized view is not supported",
+        ),
         ("SELECT id FROM s LIMIT 1", "0A000", "-", "LIMIT without ORDER BY in a materialized view is not supported"),
         ("SELECT 1 AS one", "0A000", "-", "a query without a stream in a materialized view is not supported"),
         ("SELECT id, region AS id FROM s", "42702", "id", "column reference \"id\" is ambiguous"),

@@ -3,6 +3,7 @@
 
 mod cursor;
 mod flink;
+mod function;
 mod object;
 mod types;
 
@@ -19,6 +20,7 @@ use crate::{
     error::{from_parser, position_of},
 };
 use cursor::Cursor;
+pub(crate) use function::{Argument, FunctionBody};
 pub(crate) use types::ColumnType;
 
 /// A statement and where it stands.
@@ -102,12 +104,17 @@ impl Create {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    pub fn kind(&self) -> ObjectKind {
+        self.body.kind()
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Secret(SecretBody),
     Connection { kind: String, options: Vec<OptionValue> },
+    Function(Box<FunctionBody>),
     Source(SourceBody),
     View(Box<ViewBody>),
     Sink(SinkBody),
@@ -118,6 +125,7 @@ impl Body {
         match self {
             Self::Secret(_) => ObjectKind::Secret,
             Self::Connection { .. } => ObjectKind::Connection,
+            Self::Function(_) => ObjectKind::Function,
             Self::Source(source) => match source.kind {
                 SourceKind::Stream => ObjectKind::Stream,
                 SourceKind::Table => ObjectKind::Table,
@@ -200,6 +208,26 @@ pub(crate) struct WindowClause {
     pub(crate) kind: WindowKind,
     pub(crate) time: Expr,
     pub(crate) args: Vec<Expr>,
+}
+
+impl SourceBody {
+    /// Of computed columns and `CHECK`.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        let of_columns = self.columns.iter().flat_map(|column| column.computed.iter().chain(exprs(&column.checks)));
+        of_columns.chain(exprs(&self.checks))
+    }
+
+    pub(crate) fn expressions_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        let of_columns = self.columns.iter_mut().flat_map(|column| {
+            let checks = column.checks.iter_mut().map(|(_, expr)| expr);
+            column.computed.iter_mut().chain(checks)
+        });
+        of_columns.chain(self.checks.iter_mut().map(|(_, expr)| expr))
+    }
+}
+
+fn exprs(checks: &[(Option<String>, Expr)]) -> impl Iterator<Item = &Expr> {
+    checks.iter().map(|(_, expr)| expr)
 }
 
 #[derive(Clone, Debug)]

@@ -8,17 +8,18 @@ use ebap_catalog::ObjectKind;
 
 use super::{
     AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
-    WindowClause, WindowKind, cursor::Cursor, flink, types,
+    WindowClause, WindowKind, cursor::Cursor, flink, function, types,
 };
 use crate::{Emit, Error, Result, SourceKind, planner::interval_us};
 
-const KINDS: [(&[&str], ObjectKind); 6] = [
+const KINDS: [(&[&str], ObjectKind); 7] = [
     (&["SECRET"], ObjectKind::Secret),
     (&["CONNECTION"], ObjectKind::Connection),
     (&["STREAM"], ObjectKind::Stream),
     (&["TABLE"], ObjectKind::Table),
     (&["MATERIALIZED", "VIEW"], ObjectKind::MaterializedView),
     (&["SINK"], ObjectKind::Sink),
+    (&["FUNCTION"], ObjectKind::Function),
 ];
 
 /// The kind of object named `ahead` tokens from here.
@@ -43,7 +44,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     let ahead = if or_replace { 3 } else { 1 };
     let Some(kind) = kind_at(cursor, ahead) else {
         let what = cursor.word(ahead).unwrap_or_default();
-        let hint = "CREATE makes a STREAM, TABLE, MATERIALIZED VIEW, SINK, CONNECTION or SECRET.";
+        let hint = "CREATE makes a STREAM, TABLE, MATERIALIZED VIEW, SINK, FUNCTION, CONNECTION or SECRET.";
         return Err(match what.as_str() {
             "VIEW" => Error::unsupported("CREATE VIEW", "Use CREATE MATERIALIZED VIEW.").at(cursor.position()),
             "" => cursor.unexpected(),
@@ -61,6 +62,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         ObjectKind::Table => Body::Source(source(cursor, SourceKind::Table)?),
         ObjectKind::MaterializedView => Body::View(Box::new(view(cursor)?)),
         ObjectKind::Sink => Body::Sink(sink(cursor)?),
+        ObjectKind::Function => Body::Function(Box::new(function::function(cursor)?)),
     };
     cursor.end()?;
     Ok(Some(Statement::Create(Box::new(Create { name, if_not_exists, or_replace, body }))))
@@ -399,9 +401,14 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
     cursor.skip(1);
     let what = cursor.position();
     take_kind(cursor)?;
-    if matches!(kind, ObjectKind::Secret | ObjectKind::Connection) {
+    let instead = match kind {
+        ObjectKind::Secret | ObjectKind::Connection => Some("Drop it and create it again."),
+        ObjectKind::Function => Some("Use CREATE OR REPLACE FUNCTION."),
+        ObjectKind::Stream | ObjectKind::Table | ObjectKind::MaterializedView | ObjectKind::Sink => None,
+    };
+    if let Some(instead) = instead {
         let construct = format!("ALTER {}", kind.to_string().to_uppercase());
-        return Err(Error::unsupported(construct, "Drop it and create it again.").at(what));
+        return Err(Error::unsupported(construct, instead).at(what));
     }
     let if_exists = cursor.take(&["IF", "EXISTS"]);
     let name = cursor.object_name()?;
@@ -456,13 +463,14 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         cursor.end()?;
         return Ok(Some(Statement::ShowCreate { kind, name }));
     }
-    let plurals: [(&[&str], ShowKind); 7] = [
+    let plurals: [(&[&str], ShowKind); 8] = [
         (&["SECRETS"], ShowKind::Objects(ObjectKind::Secret)),
         (&["CONNECTIONS"], ShowKind::Objects(ObjectKind::Connection)),
         (&["STREAMS"], ShowKind::Objects(ObjectKind::Stream)),
         (&["TABLES"], ShowKind::Objects(ObjectKind::Table)),
         (&["MATERIALIZED", "VIEWS"], ShowKind::Objects(ObjectKind::MaterializedView)),
         (&["SINKS"], ShowKind::Objects(ObjectKind::Sink)),
+        (&["FUNCTIONS"], ShowKind::Objects(ObjectKind::Function)),
         (&["JOBS"], ShowKind::Jobs),
     ];
     for (words, show) in plurals {

@@ -1,6 +1,7 @@
 //! From a statement to what the engine runs.
 
 mod flow;
+mod function;
 mod rewrite;
 mod sink;
 mod source;
@@ -21,11 +22,13 @@ use datafusion::{
 use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
 use futures::FutureExt;
 
+pub use self::function::built_in_function;
 pub(crate) use self::view::relation_names;
 use crate::{
     Error, Plans, Result, Run, SourcePlan, Statement, ViewPlan,
     apply::reparse,
     error::from_datafusion,
+    macros::{expand, expand_functions},
     parser::{Body, Create, OptionValue},
     session::{session_config, session_state},
     wildcard::hide_virtual_columns,
@@ -55,7 +58,10 @@ pub(crate) fn plan_new(catalog: &Catalog, id: ObjectId, create: &Create, text: &
         let (create, text) = reparse(needed)?;
         plan_into(catalog, needed, &create, &text, &mut plans)?;
     }
-    plan_into(catalog, object, create, text, &mut plans)
+    match &create.body {
+        Body::Function(body) => function::check(catalog, object, body, text),
+        _ => plan_into(catalog, object, create, text, &mut plans),
+    }
 }
 
 /// All it depends on, directly or not.
@@ -65,10 +71,16 @@ fn needed_by<'a>(catalog: &'a Catalog, object: &Object) -> Vec<&'a Object> {
 
 fn plan_into(catalog: &Catalog, object: &Object, create: &Create, text: &str, plans: &mut Plans) -> Result<()> {
     match &create.body {
-        Body::Secret(_) | Body::Connection { .. } => {}
-        Body::Source(body) => plans.sources.push(Arc::new(source::plan(catalog, object, body, text)?)),
+        Body::Secret(_) | Body::Connection { .. } | Body::Function(_) => {}
+        Body::Source(body) => {
+            let mut body = body.clone();
+            body.expressions_mut().try_for_each(|expr| expand(catalog, expr, text))?;
+            plans.sources.push(Arc::new(source::plan(catalog, object, &body, text)?));
+        }
         Body::View(body) => {
-            let view = view::plan(object, body, text, plans)?;
+            let mut body = body.clone();
+            expand(catalog, &mut body.query, text)?;
+            let view = view::plan(object, &body, text, plans)?;
             plans.views.push(Arc::new(view));
         }
         Body::Sink(body) => {
@@ -142,6 +154,7 @@ pub fn plan_query(catalog: &Catalog, query: &ast::Statement, text: &str) -> Resu
     let tables = plans.sources.iter().map(|source| (source.name.clone(), visible(source)));
     let views = plans.views.iter().map(|view| (view.name.clone(), Arc::clone(&view.schema)));
     let mut query = query.clone();
+    expand_functions(catalog, &mut query, text)?;
     hide_virtual_columns(&mut query, &|name| {
         let name = view::last_name(name);
         let is_meant = |source: &&Arc<SourcePlan>| source.kind == crate::SourceKind::Stream && source.name == name;
