@@ -6,7 +6,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::catalog::TableProvider;
 use ebap_catalog::ObjectId;
 use ebap_connector::{ConnectorRegistry, Position, time::Clock};
-use ebap_sql::{Plans, SourceKind, SourcePlan, ViewPlan};
+use ebap_sql::{Plans, Run, SourceKind, SourcePlan, ViewPlan};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 use tokio::{
@@ -17,11 +17,14 @@ use tokio::{
 use crate::{
     EngineConfig, Error, Result,
     checkpoint::CheckpointStore,
-    pipeline::{COMMANDS_MAX, Command, JobSet, kind_text, runtime::SourceRuntime, supervise},
+    pipeline::{COMMANDS_MAX, Command, JobSet, runtime::SourceRuntime, supervise},
     scan::{ComputedTable, StreamTable, ViewTable, dead_letter_rows, dead_letter_schema},
     system,
     view::{ViewJob, store::ViewStore},
 };
+
+/// The streams and tables that a pipeline reads, by rising id: one, or those that a view joins.
+type Sources = Vec<ObjectId>;
 
 struct Running {
     runtime: Arc<SourceRuntime>,
@@ -30,9 +33,49 @@ struct Running {
     jobs: JobSet,
 }
 
+impl Running {
+    /// Whether it reads the stream or table of this name, and no other.
+    fn is(&self, name: &str) -> bool {
+        self.runtime.members.is_empty() && self.runtime.plan.name == name
+    }
+}
+
+/// One for each stream and table, and one for each set of them that a view joins.
+fn pipelines_of(plans: &Plans) -> Vec<Sources> {
+    let mut all: Vec<Sources> = plans.sources.iter().map(|source| vec![source.id]).collect();
+    for view in plans.views.iter().filter(|view| view.sources.len() > 1) {
+        if !all.contains(&view.sources) {
+            all.push(view.sources.clone());
+        }
+    }
+    all
+}
+
+/// What stands for several streams and tables where one is asked for.
+fn together(members: &[Arc<SourcePlan>]) -> SourcePlan {
+    let names: Vec<&str> = members.iter().map(|source| source.name.as_str()).collect();
+    let nothing: SchemaRef = Arc::new(arrow::datatypes::Schema::empty());
+    SourcePlan {
+        id: ObjectId(0),
+        name: names.join(" + "),
+        kind: SourceKind::Stream,
+        connector: String::new(),
+        options: BTreeMap::new(),
+        decoded: Arc::clone(&nothing),
+        schema: Arc::clone(&nothing),
+        full_schema: nothing,
+        computed: Vec::new(),
+        checks: Vec::new(),
+        watermark: None,
+        idle_timeout_us: members.iter().map(|source| source.idle_timeout_us).max().unwrap_or(0),
+        primary_key: Vec::new(),
+        run: Run::default(),
+    }
+}
+
 #[derive(Default)]
 struct Inner {
-    pipelines: BTreeMap<ObjectId, Running>,
+    pipelines: BTreeMap<Sources, Running>,
     views: BTreeMap<ObjectId, (String, Arc<ViewStore>)>,
 }
 
@@ -75,10 +118,11 @@ impl Engine {
         let _one = self.changing.lock().await;
         let doomed: Vec<Running> = {
             let mut inner = self.inner.write();
-            let gone = inner.pipelines.keys().filter(|id| plans.sources.iter().all(|plan| plan.id != **id)).copied();
-            let gone: Vec<ObjectId> = gone.collect();
+            let needed = pipelines_of(&plans);
+            let gone: Vec<Sources> =
+                inner.pipelines.keys().filter(|sources| !needed.contains(sources)).cloned().collect();
             inner.views.retain(|id, _| plans.views.iter().any(|plan| plan.id == *id));
-            gone.iter().filter_map(|id| inner.pipelines.remove(id)).collect()
+            gone.iter().filter_map(|sources| inner.pipelines.remove(sources)).collect()
         };
         for running in doomed {
             stop(&running, true).await;
@@ -92,10 +136,9 @@ impl Engine {
             }
         }
         let mut failed = None;
-        for source in &plans.sources {
-            let jobs = self.jobs_of(source, &plans);
-            let declared = jobs.names(&source.name, kind_text(source.kind));
-            let commands = self.inner.write().pipelines.get_mut(&source.id).map(|running| {
+        for sources in pipelines_of(&plans) {
+            let jobs = self.jobs_of(&sources, &plans);
+            let commands = self.inner.write().pipelines.get_mut(&sources).map(|running| {
                 let before = std::mem::replace(&mut running.jobs, jobs.clone());
                 (running.commands.clone(), jobs.alters(&before))
             });
@@ -109,48 +152,65 @@ impl Engine {
                     }
                 }
                 None => {
-                    if let Err(error) = self.start(source, jobs) {
-                        tracing::error!(stream = source.name, error = error.chain(), "the stream cannot be started");
+                    if let Err(error) = self.start(&sources, &plans, jobs) {
+                        tracing::error!(?sources, error = error.chain(), "the stream cannot be started");
                         failed.get_or_insert(error);
                     }
                 }
             }
-            if let Some(running) = self.inner.read().pipelines.get(&source.id) {
-                running.runtime.status.declare(&source.name, &declared);
+            if let Some(running) = self.inner.read().pipelines.get(&sources) {
+                let (name, kind) = (&running.runtime.plan.name, running.runtime.kind());
+                running.runtime.status.declare(name, &running.jobs.names(name, kind));
             }
         }
         failed.map_or(Ok(()), Err)
     }
 
-    fn jobs_of(&self, source: &SourcePlan, plans: &Plans) -> JobSet {
+    fn jobs_of(&self, sources: &Sources, plans: &Plans) -> JobSet {
         let inner = self.inner.read();
-        let own: Vec<&Arc<ViewPlan>> = plans.views.iter().filter(|view| view.sources == [source.id]).collect();
-        let belongs = |from: ObjectId| from == source.id || own.iter().any(|view| view.id == from);
+        let own: Vec<&Arc<ViewPlan>> = plans.views.iter().filter(|view| view.sources == *sources).collect();
+        let alone = |from: ObjectId| *sources == [from];
+        let belongs = |from: ObjectId| alone(from) || own.iter().any(|view| view.id == from);
+        let members = || plans.sources.iter().filter(|source| sources.contains(&source.id));
         let views = own.iter().map(|view| (Arc::clone(view), Arc::clone(&inner.views[&view.id].1)));
-        let table = match source.kind {
-            SourceKind::Stream => None,
-            SourceKind::Table => {
-                Some(match inner.pipelines.get(&source.id).and_then(|running| running.jobs.table.clone()) {
-                    Some(table) => table,
-                    None => Arc::new(ViewStore::new(Arc::clone(&source.schema))),
-                })
+        let table = members().find(|source| alone(source.id) && source.kind == SourceKind::Table).map(|source| {
+            match inner.pipelines.get(sources).and_then(|running| running.jobs.table.clone()) {
+                Some(table) => table,
+                None => Arc::new(ViewStore::new(Arc::clone(&source.schema))),
             }
-        };
+        });
+        // Where one of them is paused, nothing is joined with it.
+        let run = members().fold(Run::default(), |run, source| Run {
+            paused: run.paused || source.run.paused,
+            resumes: run.resumes + source.run.resumes,
+        });
         JobSet {
-            run: source.run,
+            run,
             table,
             views: views.collect(),
             sinks: plans.sinks.iter().filter(|sink| belongs(sink.from)).cloned().collect(),
         }
     }
 
-    fn start(&self, source: &Arc<SourcePlan>, jobs: JobSet) -> Result<()> {
+    fn start(&self, sources: &Sources, plans: &Plans, jobs: JobSet) -> Result<()> {
         let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
-        let runtime = Arc::new(SourceRuntime::new(Arc::clone(source), Arc::clone(&self.connectors), config, clock)?);
-        let checkpoints = CheckpointStore::new(Arc::clone(&self.store), source.id.0, &source.name);
+        let mut members: Vec<Arc<SourcePlan>> =
+            plans.sources.iter().filter(|source| sources.contains(&source.id)).cloned().collect();
+        members.sort_by_key(|source| source.id);
+        let connectors = Arc::clone(&self.connectors);
+        let (folder, runtime) = match members.as_slice() {
+            [one] => (one.id.to_string(), SourceRuntime::new(Arc::clone(one), connectors, config, clock)?),
+            _ => {
+                let ids: Vec<String> = members.iter().map(|source| source.id.to_string()).collect();
+                let plan = Arc::new(together(&members));
+                (ids.join("-"), SourceRuntime::group(plan, members, connectors, config, clock)?)
+            }
+        };
+        let runtime = Arc::new(runtime);
+        let checkpoints = CheckpointStore::new(Arc::clone(&self.store), &folder, &runtime.plan.name);
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let running = Running { runtime: Arc::clone(&runtime), commands: commands.clone(), jobs: jobs.clone() };
-        self.inner.write().pipelines.insert(source.id, running);
+        self.inner.write().pipelines.insert(sources.clone(), running);
         let pipeline = supervise(runtime, checkpoints, jobs, (commands, inbox));
         match &self.threads {
             Some(threads) => threads.spawn(pipeline),
@@ -169,7 +229,7 @@ impl Engine {
             Some((stream, part @ ("late" | "dlq"))) => (stream, Some(part)),
             _ => (name, None),
         };
-        let running = inner.pipelines.values().find(|running| running.runtime.plan.name == stream)?;
+        let running = inner.pipelines.values().find(|running| running.is(stream))?;
         let runtime = Arc::clone(&running.runtime);
         Some(match (part, &running.jobs.table) {
             (None, Some(store)) => Arc::new(ViewTable { store: Arc::clone(store) }),
@@ -185,13 +245,14 @@ impl Engine {
     pub fn stream_columns(&self, name: &str) -> Option<SchemaRef> {
         let stream = name.strip_suffix("$late").unwrap_or(name);
         let inner = self.inner.read();
-        let plan = &inner.pipelines.values().find(|running| running.runtime.plan.name == stream)?.runtime.plan;
+        let plan = &inner.pipelines.values().find(|running| running.is(stream))?.runtime.plan;
         (plan.kind == SourceKind::Stream).then(|| Arc::clone(&plan.schema))
     }
 
     pub fn relation_names(&self) -> Vec<String> {
         let inner = self.inner.read();
-        let sources = inner.pipelines.values().map(|running| running.runtime.plan.name.clone());
+        let alone = inner.pipelines.values().filter(|running| running.runtime.members.is_empty());
+        let sources = alone.map(|running| running.runtime.plan.name.clone());
         sources.chain(inner.views.values().map(|(name, _)| name.clone())).collect()
     }
 
@@ -225,12 +286,13 @@ impl Engine {
         let scratch = ViewJob::view(source, view, store, &self.config)?;
         let (info, sinks) = {
             let inner = self.inner.read();
-            let running = inner.pipelines.get(&source.id).ok_or(Error::ShuttingDown)?;
+            let running = inner.pipelines.get(&view.sources).ok_or(Error::ShuttingDown)?;
             let sinks = running.jobs.sinks.iter().filter(|sink| sink.from == view.id).map(|sink| sink.name.clone());
             (running.runtime.status.get(), sinks.collect::<Vec<_>>())
         };
+        let read = info.jobs.first().map(|job| job.name.clone()).unwrap_or_default();
         let own = info.jobs.iter().find(|job| job.name == view.name).cloned().unwrap_or_default();
-        let stream = info.jobs.iter().find(|job| job.name == source.name).cloned().unwrap_or_default();
+        let stream = info.jobs.iter().find(|job| job.name == read).cloned().unwrap_or_default();
         let mut text = scratch.describe(Some((&own.figures, &stream.figures)));
         let bytes =
             |bytes: Option<usize>| bytes.map_or("not measured yet".to_owned(), |bytes| format!("{bytes} bytes"));
@@ -256,7 +318,7 @@ impl Engine {
     /// Records the stream has read: those that a view of it created now has to read before it can join.
     pub fn records_behind(&self, stream: ObjectId) -> u64 {
         let inner = self.inner.read();
-        let Some(running) = inner.pipelines.get(&stream) else { return 0 };
+        let Some(running) = inner.pipelines.get(&vec![stream]) else { return 0 };
         let own = running.runtime.status.get().jobs.into_iter().next();
         own.map_or(0, |own| own.accounting.0.values().map(|counts| counts.consumed).sum())
     }

@@ -18,6 +18,7 @@ use ebap_sql::SourcePlan;
 use crate::{
     Result,
     late_log::LateLog,
+    pipeline::group::member_of,
     rows::{physical, record_batch},
 };
 
@@ -62,6 +63,36 @@ pub(crate) struct RowPreparer {
     /// Those of the plan, where NULL is allowed in what nobody wants.
     schema: SchemaRef,
     full_schema: SchemaRef,
+}
+
+/// Of one stream, or of each of a group.
+#[derive(Debug)]
+pub(crate) enum Preparers {
+    One(Box<RowPreparer>),
+    Group(Vec<RowPreparer>),
+}
+
+impl Preparers {
+    /// See [`RowPreparer::prepare`].
+    pub(crate) fn prepare(
+        &self,
+        records: &Records,
+        decoded: Decoded,
+        lateness: Lateness<'_>,
+        now_us: i64,
+    ) -> Result<(SplitBatch, Vec<DeadLetter>)> {
+        match self {
+            Self::One(one) => one.prepare(records, decoded, lateness, now_us),
+            Self::Group(members) => {
+                let member = &members[member_of(&records.split).0];
+                let (mut split, letters) = member.prepare(records, decoded, lateness, now_us)?;
+                // The watermark of a group has no delay of its own.
+                let delay_us = member.plan.watermark.map_or(0, |watermark| watermark.delay_us);
+                split.newest = split.newest.map(|newest| EventTime(newest.0.saturating_sub(delay_us)));
+                Ok((split, letters))
+            }
+        }
+    }
 }
 
 impl RowPreparer {

@@ -46,8 +46,8 @@ pub(crate) struct Recovered {
 }
 
 impl CheckpointStore {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, id: u64, name: &str) -> Self {
-        Self { store, prefix: Path::from("pipelines").join(id.to_string()), name: name.to_owned(), writer: 0 }
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, folder: &str, name: &str) -> Self {
+        Self { store, prefix: Path::from("pipelines").join(folder), name: name.to_owned(), writer: 0 }
     }
 
     /// For another start of the pipeline. A request of an older start, or of another instance, may arrive

@@ -14,7 +14,7 @@ use super::SourceRuntime;
 use crate::{
     Error, Result,
     checkpoint::apart,
-    prepare::{Lateness, RowPreparer, SplitBatch},
+    prepare::{Lateness, Preparers, SplitBatch},
 };
 
 /// Fewer records than this are not worth a lane.
@@ -22,7 +22,7 @@ const ROWS_MIN: usize = if cfg!(test) { 16 } else { 4_096 };
 
 pub(super) struct Lanes {
     decoders: Vec<Box<dyn Decoder>>,
-    preparer: Arc<RowPreparer>,
+    preparer: Arc<Preparers>,
 }
 
 /// Records of a split and what became of them.
@@ -97,7 +97,7 @@ impl Lanes {
 
 fn lane(
     decoder: &mut dyn Decoder,
-    preparer: &RowPreparer,
+    preparer: &Preparers,
     part: Part,
     watermark: EventTime,
     now_us: i64,

@@ -6,6 +6,7 @@
 //! - What a manifest says is below its position is in the state it names, once.
 
 mod flush;
+pub(crate) mod group;
 mod jobs;
 mod lanes;
 mod pause;
@@ -204,7 +205,7 @@ pub(crate) async fn supervise(
     mut jobs: JobSet,
     (commands, mut inbox): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
 ) {
-    let (name, kind) = (runtime.plan.name.clone(), kind_text(runtime.plan.kind));
+    let (name, kind) = (runtime.plan.name.clone(), runtime.kind());
     let mut backoff = Backoff::new(runtime.config.backoff_first, runtime.config.backoff_max);
     // Starts in a row that another instance was faster than.
     let mut outrun = 0;
@@ -395,7 +396,9 @@ impl Pipeline {
             let start = self.runtime.source.start(&split, found_while_running).await?;
             self.runtime.start.write().set(split.clone(), start);
             self.position.set(split.clone(), start);
-            self.watermarks.add(&split, self.runtime.clock.now_us());
+            if self.runtime.has_event_time(&split) {
+                self.watermarks.add(&split, self.runtime.clock.now_us());
+            }
             self.reader.assign(split, start).await?;
             self.dirty = true;
         }

@@ -117,7 +117,9 @@ impl Pipeline {
         *self.runtime.start.write() = manifest.start.clone();
         for (split, offset) in &manifest.position.0 {
             self.position.set(split.clone(), *offset);
-            self.watermarks.add(split, now_us);
+            if self.runtime.has_event_time(split) {
+                self.watermarks.add(split, now_us);
+            }
             self.reader.assign(split.clone(), *offset).await?;
         }
         if let Some(store) = &jobs.table

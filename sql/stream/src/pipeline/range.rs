@@ -7,14 +7,14 @@ use ebap_connector::{Decoder, Epoch, Offset, Position, Records, SourceReader, Sp
 use crate::{
     Result,
     pipeline::runtime::SourceRuntime,
-    prepare::{Lateness, RowPreparer, StepBatch},
+    prepare::{Lateness, Preparers, StepBatch},
 };
 
 pub(crate) struct RangeReader {
     runtime: Arc<SourceRuntime>,
     reader: Box<dyn SourceReader>,
     decoder: Box<dyn Decoder>,
-    preparer: RowPreparer,
+    preparer: Preparers,
     position: Position,
     to: BTreeMap<SplitId, Offset>,
 }

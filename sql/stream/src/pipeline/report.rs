@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ebap_connector::{SplitId, SplitState};
 
-use super::{Pipeline, ViewSlot, ViewState, kind_text};
+use super::{Pipeline, ViewSlot, ViewState};
 use crate::status::{JobInfo, SinkInfo, SplitInfo};
 
 /// How often the tables of schema `ebap` are brought up to date.
@@ -92,7 +92,7 @@ impl Pipeline {
     fn own_info(&self, lag: u64) -> JobInfo {
         JobInfo {
             name: self.name().to_owned(),
-            kind: kind_text(self.runtime.plan.kind),
+            kind: self.runtime.kind(),
             state: if self.paused { "paused" } else { "running" }.to_owned(),
             lag: Some(lag),
             watermark: Some(self.watermarks.current().0),

@@ -4,16 +4,25 @@ use std::{collections::VecDeque, sync::Arc};
 
 use ebap_connector::{
     ConnectorRegistry, DeadLetter, DeadLetterWriter, DecodeSpec, Decoder, Options, Position, Source, SourceContext,
-    Wanted, time::Clock,
+    SplitId, Wanted, time::Clock,
 };
-use ebap_sql::SourcePlan;
+use ebap_sql::{SourceKind, SourcePlan};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::{EngineConfig, Result, late_log::LateLog, prepare::RowPreparer, status::Status};
+use super::group::{GroupDecoder, GroupSource, Member, member_of};
+use crate::{
+    EngineConfig, Result,
+    late_log::LateLog,
+    prepare::{Preparers, RowPreparer},
+    status::Status,
+};
 
 pub(crate) struct SourceRuntime {
+    /// Of a group a plan that stands for it, without columns.
     pub(crate) plan: Arc<SourcePlan>,
+    /// Streams and tables of a group; empty where there is one.
+    pub(crate) members: Vec<Arc<SourcePlan>>,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) connectors: Arc<dyn ConnectorRegistry>,
     pub(crate) context: SourceContext,
@@ -36,15 +45,39 @@ impl SourceRuntime {
         config: EngineConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let context = SourceContext {
-            name: plan.name.clone(),
-            connector: plan.connector.clone(),
-            schema: Arc::clone(&plan.decoded),
-            options: Options(plan.options.clone()),
-        };
+        let context = context_of(&plan);
         let source = connectors.source(&context)?;
-        Ok(Self {
+        Ok(Self::over(plan, Vec::new(), source, context, (connectors, config, clock)))
+    }
+
+    /// Several read as one.
+    pub(crate) fn group(
+        plan: Arc<SourcePlan>,
+        members: Vec<Arc<SourcePlan>>,
+        connectors: Arc<dyn ConnectorRegistry>,
+        config: EngineConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let member = |plan: &Arc<SourcePlan>| -> Result<Member> {
+            let source = connectors.source(&context_of(plan))?;
+            Ok(Member { source, is_table: plan.kind == SourceKind::Table })
+        };
+        let sources = members.iter().map(member).collect::<Result<Vec<_>>>()?;
+        let context = context_of(&plan);
+        let source = Arc::new(GroupSource(Arc::new(sources)));
+        Ok(Self::over(plan, members, source, context, (connectors, config, clock)))
+    }
+
+    fn over(
+        plan: Arc<SourcePlan>,
+        members: Vec<Arc<SourcePlan>>,
+        source: Arc<dyn Source>,
+        context: SourceContext,
+        (connectors, config, clock): (Arc<dyn ConnectorRegistry>, EngineConfig, Arc<dyn Clock>),
+    ) -> Self {
+        Self {
             plan,
+            members,
             source,
             connectors,
             context,
@@ -55,24 +88,46 @@ impl SourceRuntime {
             published: watch::Sender::new(Position::default()),
             dead_letters: Mutex::default(),
             status: Status::default(),
-        })
+        }
+    }
+
+    /// As `ebap.jobs` calls it.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.members.is_empty() { super::kind_text(self.plan.kind) } else { "join" }
+    }
+
+    /// Whether the split moves the watermark, and holds it back.
+    pub(crate) fn has_event_time(&self, split: &SplitId) -> bool {
+        self.members.is_empty() || self.members[member_of(split).0].watermark.is_some()
     }
 
     /// Makes the columns that are wanted; checks all of them.
     pub(crate) fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
-        let format = self.context.options.get("format").unwrap_or("json").to_owned();
-        let (schema, options) = (Arc::clone(&self.plan.decoded), self.context.options.clone());
-        let spec = DecodeSpec { format, schema, options, wanted: wanted.clone() };
-        Ok(self.connectors.decoder(&spec)?)
+        let one = |plan: &SourcePlan, wanted: &Wanted| {
+            let options = Options(plan.options.clone());
+            let format = options.get("format").unwrap_or("json").to_owned();
+            let schema = Arc::clone(&plan.decoded);
+            self.connectors.decoder(&DecodeSpec { format, schema, options, wanted: wanted.clone() })
+        };
+        if self.members.is_empty() {
+            return Ok(one(&self.plan, wanted)?);
+        }
+        let each = self.members.iter().map(|plan| one(plan, &Wanted::All));
+        Ok(Box::new(GroupDecoder(each.collect::<Result<_, ebap_connector::Error>>()?)))
     }
 
     /// For what such a decoder gives.
-    pub(crate) fn preparer(&self, wanted: &Wanted) -> Result<RowPreparer> {
-        RowPreparer::new(Arc::clone(&self.plan), wanted)
+    pub(crate) fn preparer(&self, wanted: &Wanted) -> Result<Preparers> {
+        if self.members.is_empty() {
+            return Ok(Preparers::One(Box::new(RowPreparer::new(Arc::clone(&self.plan), wanted)?)));
+        }
+        let each = self.members.iter().map(|plan| RowPreparer::new(Arc::clone(plan), &Wanted::All));
+        Ok(Preparers::Group(each.collect::<Result<_>>()?))
     }
 
     pub(crate) fn dead_letter_writer(&self) -> Result<Option<Box<dyn DeadLetterWriter>>> {
-        Ok(self.connectors.dead_letters(&self.context)?)
+        // The pipeline of each member has written them.
+        Ok(if self.members.is_empty() { self.connectors.dead_letters(&self.context)? } else { None })
     }
 
     /// Where reading all of the stream again starts: its start, or what the source still holds.
@@ -98,5 +153,14 @@ impl SourceRuntime {
             end.set(split, bounds.end);
         }
         Ok(end)
+    }
+}
+
+fn context_of(plan: &SourcePlan) -> SourceContext {
+    SourceContext {
+        name: plan.name.clone(),
+        connector: plan.connector.clone(),
+        schema: Arc::clone(&plan.decoded),
+        options: Options(plan.options.clone()),
     }
 }

@@ -305,3 +305,115 @@ async fn windows_that_close_come_out_once_and_state_ends() {
         sorted(&rig.query(&sessions).await)
     );
 }
+
+const USERS: &str = "CREATE TABLE users (user_id TEXT PRIMARY KEY, tier TEXT) WITH (connector = 'test', splits = 'u');";
+const CLICKS: &str = "CREATE STREAM clicks (
+    id BIGINT NOT NULL, user_id TEXT, timestamp TIMESTAMPTZ NOT NULL, WATERMARK FOR timestamp AS timestamp - INTERVAL '10 seconds'
+) WITH (connector = 'test', splits = 'c', idle_timeout = '1 hour');";
+
+fn user(at: i64, tier: &str) -> String {
+    format!(r#"{{"user_id":"user-{at}","tier":"{tier}"}}"#)
+}
+
+#[tokio::test]
+async fn a_stream_meets_a_table_as_it_is_and_keeps_what_it_met() {
+    let mut rig = Rig::new();
+    rig.declare(EVENTS);
+    rig.declare(USERS);
+    rig.declare(
+        "CREATE MATERIALIZED VIEW met AS SELECT e.id, e.user_id, u.tier FROM events e LEFT JOIN users u ON u.user_id = e.user_id;
+         CREATE MATERIALIZED VIEW tiers AS SELECT u.tier, count(*) AS n FROM events e JOIN users u ON u.user_id = e.user_id GROUP BY u.tier;
+         CREATE MATERIALIZED VIEW activity AS SELECT e.kind, u.tier, count(*) AS n, count(DISTINCT e.user_id) AS users
+         FROM events e LEFT JOIN users u ON u.user_id = e.user_id GROUP BY e.kind, u.tier
+         WINDOW TUMBLE (e.timestamp, INTERVAL '10 seconds', INTERVAL '1 minute');
+         CREATE MATERIALIZED VIEW names AS SELECT tier, count(*) AS n FROM users GROUP BY tier;",
+    );
+    rig.outside.produce("u0", (0..8).map(|at| user(at, "free")));
+    rig.outside.produce("0", (0..200).map(event));
+    rig.start().await;
+    rig.flush().await;
+    rig.kill();
+    rig.start().await;
+    rig.outside.produce("u0", (0..4).map(|at| user(at, "paid")));
+    rig.flush().await;
+    rig.outside.produce("0", (200..400).map(event));
+    rig.flush().await;
+    let met = |columns: &str| {
+        format!(
+            "SELECT {columns} FROM (SELECT *, CASE WHEN user_id IN ('user-0', 'user-1', 'user-2', 'user-3') AND id >= 200 THEN 'paid'
+             WHEN user_id IN ('user-0', 'user-1', 'user-2', 'user-3', 'user-4', 'user-5', 'user-6', 'user-7') THEN 'free' END AS tier FROM events)"
+        )
+    };
+    let tiers = format!("{} WHERE tier IS NOT NULL GROUP BY tier", met("tier, count(*) AS n"));
+    let activity = |seconds: i64| {
+        let start = format!("date_bin(INTERVAL '{seconds} seconds', timestamp)");
+        let columns = format!(
+            "{start} AS window_start, {start} + INTERVAL '{seconds} seconds' AS window_end, INTERVAL '{seconds} seconds' AS window_size,
+             kind, tier, count(*) AS n, count(DISTINCT user_id) AS users"
+        );
+        format!("{} WHERE {PANE} GROUP BY {start}, kind, tier", met(&columns))
+    };
+    for killed in [false, true] {
+        if killed {
+            rig.kill();
+            rig.start().await;
+            rig.flush().await;
+        }
+        assert_eq!(sorted(&rig.query("SELECT * FROM met").await), sorted(&rig.query(&met("id, user_id, tier")).await));
+        assert_eq!(sorted(&rig.query("SELECT * FROM tiers").await), sorted(&rig.query(&tiers).await));
+        let both = format!("{} UNION ALL {}", activity(10), activity(60));
+        assert_eq!(sorted(&rig.query("SELECT * FROM activity").await), sorted(&rig.query(&both).await));
+        let names = "SELECT tier, count(*) AS n FROM users GROUP BY tier";
+        assert_eq!(sorted(&rig.query("SELECT * FROM names").await), sorted(&rig.query(names).await));
+    }
+}
+
+#[tokio::test]
+async fn two_streams_meet_within_their_bound_and_state_ends() {
+    let mut rig = Rig::new();
+    rig.declare(EVENTS);
+    rig.declare(CLICKS);
+    let on = "e.user_id = c.user_id AND c.timestamp BETWEEN e.timestamp - INTERVAL '2 seconds' AND e.timestamp + INTERVAL '6 seconds'";
+    let kinds = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"];
+    for (at, kind) in kinds.iter().enumerate() {
+        rig.declare(&format!(
+            "CREATE MATERIALIZED VIEW j{at} AS SELECT e.id, c.id AS click FROM events e {kind} clicks c ON {on};"
+        ));
+    }
+    rig.start().await;
+    let click = |at: i64| {
+        let second = at / 4 + at * 5 % 7;
+        format!(
+            r#"{{"id":{at},"user_id":"user-{}","timestamp":"2026-01-01T00:{:02}:{:02}Z"}}"#,
+            at * 3 % 11,
+            second / 60 % 60,
+            second % 60
+        )
+    };
+    for round in 0..6 {
+        rig.outside.produce("0", (round * 100..(round + 1) * 100).map(event));
+        rig.outside.produce("c0", (round * 100..(round + 1) * 100).map(click));
+        rig.flush().await;
+        if round % 2 == 1 {
+            rig.kill();
+            rig.start().await;
+        }
+    }
+    rig.flush().await;
+    // Every 37th event is a minute behind: whether it is late is decided where it is joined.
+    for (at, kind) in kinds.iter().enumerate() {
+        let batch = format!(
+            "SELECT e.id, c.id AS click FROM (SELECT * FROM events WHERE id % 37 <> 0) e {kind} clicks c ON {on}"
+        );
+        let live = format!("SELECT id, click FROM j{at} WHERE id % 37 <> 0 OR id IS NULL");
+        let (live, batch) = (sorted(&rig.query(&live).await), sorted(&rig.query(&batch).await));
+        assert!(live.len() > 200, "{kind}: {}", live.len());
+        let only = |a: &[String], b: &[String]| a.iter().filter(|row| !b.contains(row)).cloned().collect::<Vec<_>>();
+        let (more, less) = (only(&live, &batch), only(&batch, &live));
+        // A click that met only an event that came far too late stands alone in neither.
+        assert!(more.is_empty() && less.iter().all(|row| row.starts_with("||")), "{kind}: {more:?} {less:?}");
+    }
+    let held = rig.query("SELECT max(groups) FROM jobs WHERE kind = 'materialized view'").await;
+    let held: i64 = sorted(&held)[0].trim_matches('|').parse().expect("a number");
+    assert!(held < 300, "{held} rows are held of 1,200");
+}

@@ -1,6 +1,6 @@
 //! A view whose query is a tree of operators.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},
@@ -9,7 +9,7 @@ use arrow::{
 };
 use ebap_catalog::ObjectId;
 use ebap_connector::{ChangeBatch, time::instant};
-use ebap_sql::{Flow, Late};
+use ebap_sql::{Flow, Late, Node};
 
 use super::{Kind, ViewJob, store::ViewStore};
 use crate::{
@@ -25,6 +25,8 @@ pub(crate) struct FlowState {
     root: Operator,
     output: Output,
     scans: Vec<(ObjectId, Late)>,
+    /// Of each stream its event time, where it has one.
+    times: HashMap<ObjectId, usize>,
     follows_clock: bool,
     text: String,
     /// What was restored has let nothing go yet.
@@ -39,8 +41,14 @@ impl FlowState {
         let times = flow.times();
         let time = times.iter().position(|time| time.slack_us().is_some());
         let follows_clock = root.follows_clock();
+        let mut event_times = HashMap::new();
+        flow.each(&mut |flow| {
+            if let Node::Scan { relation, time: Some(time), .. } = &flow.node {
+                event_times.insert(*relation, *time);
+            }
+        });
         let output = Output::new(schema, time)?;
-        Ok(Self { root, output, scans, follows_clock, text: flow.to_string(), restored: false })
+        Ok(Self { root, output, scans, times: event_times, follows_clock, text: flow.to_string(), restored: false })
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -107,7 +115,7 @@ impl ViewJob {
             rows += split.batch.num_rows();
             let mut late = split.batch.num_rows();
             for (relation, rule) in flow.scans.iter().filter(|(relation, _)| *relation == split.source) {
-                let batch = on_time(split, *rule, self.time_column, self.watermark_column)?;
+                let batch = on_time(split, *rule, flow.times.get(relation).copied())?;
                 late = late.min(split.batch.num_rows() - batch.num_rows());
                 changes.push((*relation, *rule, Delta::came(batch)));
             }
@@ -166,11 +174,11 @@ impl ViewJob {
 }
 
 /// The rows that do not come too late for the operators above.
-fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>, watermark: usize) -> Result<RecordBatch> {
+fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>) -> Result<RecordBatch> {
     let (Some(time), true) = (time, split.late > 0) else { return Ok(split.batch.clone()) };
     let times = split.batch.column(time).as_primitive::<TimestampMicrosecondType>();
-    // Null for rows on time.
-    let marks = split.batch.column(watermark).as_primitive::<TimestampMicrosecondType>();
+    // `_watermark` is the last column, and null for rows on time.
+    let marks = split.batch.column(split.batch.num_columns() - 1).as_primitive::<TimestampMicrosecondType>();
     let takes = |row: usize| match rule {
         Late::Never => true,
         Late::Strict => marks.is_null(row),

@@ -154,7 +154,7 @@ impl ViewJob {
             emit: Emit::Update,
             retention_us: None,
             time_column: source.watermark.map(|watermark| watermark.column),
-            watermark_column: source.full_schema.fields().len() - 1,
+            watermark_column: source.full_schema.fields().len().saturating_sub(1),
             store,
             delta: Vec::new(),
             watermark: i64::MIN,
