@@ -64,6 +64,8 @@ pub struct Session {
 
 #[derive(Clone, Debug)]
 pub enum Node {
+    /// One row without columns, there from the beginning.
+    One,
     /// Rows of a stream, or what changes in a table; all columns that a query sees.
     /// `key`: of a table.
     Scan {
@@ -283,7 +285,7 @@ impl Flow {
                 lists.iter().for_each(|at| times[*at] = Time::Unknown);
                 times
             }
-            Node::Recent { .. } => vec![Time::Unknown; self.schema.fields().len()],
+            Node::One | Node::Recent { .. } => vec![Time::Unknown; self.schema.fields().len()],
         }
     }
 
@@ -296,7 +298,8 @@ impl Flow {
             | Node::SessionWindow { input, .. }
             | Node::Unnest { input, .. } => input.append_only(),
             Node::Aggregate(node) => node.on_close,
-            Node::TopN(_) | Node::Recent { .. } => false,
+            // A table of one row: what joins it looks it up.
+            Node::One | Node::TopN(_) | Node::Recent { .. } => false,
             Node::Join(node) if node.lookup => node.left.append_only(),
             Node::Join(node) => node.kind == JoinType::Inner && node.left.append_only() && node.right.append_only(),
             Node::Union { inputs } => inputs.iter().all(Self::append_only),
@@ -341,7 +344,7 @@ impl Flow {
     /// The nodes directly below.
     pub fn inputs(&self) -> Vec<&Self> {
         match &self.node {
-            Node::Scan { .. } => Vec::new(),
+            Node::Scan { .. } | Node::One => Vec::new(),
             Node::Rows { input, .. }
             | Node::Window { input, .. }
             | Node::SessionWindow { input, .. }
@@ -401,6 +404,7 @@ impl Flow {
                     Late::Strict => format!("{what}: {name}, without late rows"),
                 }]
             }
+            Node::One => vec!["OneRow".to_owned()],
             Node::Rows { ops, .. } => {
                 let line = |op: &RowOp| match op {
                     RowOp::Filter { predicate, .. } => format!("Filter: {predicate}"),

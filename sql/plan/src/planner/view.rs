@@ -71,10 +71,29 @@ pub(crate) fn relation_names(body: &ViewBody) -> Vec<(String, bool)> {
     read.into_iter().map(|name| (name.clone(), names.with.contains(&name))).collect()
 }
 
+/// How often a relation is read, in sub-queries too.
+fn relations_read(body: &ViewBody) -> usize {
+    struct Count(usize);
+    impl Visitor for Count {
+        type Break = ();
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            self.0 += usize::from(matches!(factor, TableFactor::Table { .. }));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut count = Count(0);
+    let _ = Visit::visit(body.query.as_ref(), &mut count);
+    count.0
+}
+
 /// Name of the stream, where there is one and no other.
 fn source_name(body: &ViewBody) -> Result<String> {
     if body.query.with.is_some() {
         return Err(Error::unsupported("WITH", "Use a sub-query."));
+    }
+    if relations_read(body) != 1 {
+        return Err(Error::unsupported("more than one relation", "They are operators of a flow."));
     }
     let select = select(&body.query)?;
     let factor = factor(select)?;

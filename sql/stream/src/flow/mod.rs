@@ -23,7 +23,10 @@ mod windows;
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{ArrayRef, BooleanArray, RecordBatch},
+    datatypes::SchemaRef,
+};
 use ebap_catalog::ObjectId;
 use ebap_sql::{Flow, Frame, Late, Node, SourceKind};
 
@@ -46,16 +49,36 @@ pub(crate) enum Event<'a> {
 
 #[derive(Debug)]
 enum Op {
-    Scan { relation: ObjectId, late: Late },
-    Table { relation: ObjectId, rows: Box<TableOp> },
+    Scan {
+        relation: ObjectId,
+        late: Late,
+    },
+    Table {
+        relation: ObjectId,
+        rows: Box<TableOp>,
+    },
+    /// Whether the row has come, and whether that was written down.
+    One {
+        given: bool,
+        written: bool,
+    },
     Rows(RowOps),
-    Window { time: usize, frames: Vec<Frame> },
-    SessionWindow { time: usize, gap_us: i64 },
+    Window {
+        time: usize,
+        frames: Vec<Frame>,
+    },
+    SessionWindow {
+        time: usize,
+        gap_us: i64,
+    },
     Aggregate(Box<AggregateOp>),
     TopN(Box<TopNOp>),
     Join(Box<JoinOp>),
     Union,
-    Unnest { lists: Vec<usize>, keep_empty: bool },
+    Unnest {
+        lists: Vec<usize>,
+        keep_empty: bool,
+    },
     Recent(Box<RecentOp>),
 }
 
@@ -75,6 +98,7 @@ impl Operator {
                 Op::Table { relation: *relation, rows: Box::new(TableOp::new(&schema, key)?) }
             }
             Node::Scan { relation, late, .. } => Op::Scan { relation: *relation, late: *late },
+            Node::One => Op::One { given: false, written: false },
             Node::Rows { input, ops } => Op::Rows(RowOps::of(ops, &input.schema)?),
             Node::Window { time, frames, .. } => Op::Window { time: *time, frames: frames.clone() },
             Node::SessionWindow { time, gap_us, .. } => Op::SessionWindow { time: *time, gap_us: *gap_us },
@@ -110,6 +134,10 @@ impl Operator {
                     own.map(|(_, _, delta)| delta.clone()).filter(|delta| delta.rows() > 0).collect()
                 }
                 Event::Time { .. } => Vec::new(),
+            },
+            Op::One { given, .. } => match std::mem::replace(given, true) {
+                true => Vec::new(),
+                false => vec![Delta::came(crate::rows::record_batch(schema, Vec::new(), 1)?)],
             },
             Op::Table { relation, rows } => match event {
                 Event::Rows { of, .. } => {
@@ -243,6 +271,14 @@ impl Operator {
             Op::TopN(op) => op.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::Recent(op) => op.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::Table { rows, .. } => rows.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
+            Op::One { given: true, written } => {
+                if !std::mem::replace(written, true) || all {
+                    put(
+                        0,
+                        RecordBatch::try_from_iter([("given", Arc::new(BooleanArray::from(vec![true])) as ArrayRef)])?,
+                    );
+                }
+            }
             Op::Join(op) => {
                 for (part, side) in op.sides().into_iter().enumerate() {
                     side.saved(all)?.into_iter().for_each(|batch| put(part, batch));
@@ -262,6 +298,10 @@ impl Operator {
                 Op::TopN(op) => op.restore(&part.batch),
                 Op::Recent(op) => op.restore(&part.batch),
                 Op::Table { rows, .. } => rows.restore(&part.batch),
+                Op::One { given, written } => {
+                    (*given, *written) = (true, true);
+                    Ok(())
+                }
                 Op::Join(op) => match op.sides().into_iter().nth(part.part) {
                     Some(side) => side.restore(&part.batch),
                     None => Err(arrangement::wrong()),

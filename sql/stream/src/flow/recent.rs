@@ -145,3 +145,68 @@ impl RecentOp {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::TimestampMicrosecondArray,
+        datatypes::{Field, Schema},
+    };
+    use datafusion::{common::DFSchema, logical_expr::col};
+
+    use super::*;
+
+    fn rows(times: &[i64]) -> RecordBatch {
+        let of = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+        let schema = Arc::new(Schema::new(vec![Field::new("at", of, true)]));
+        let times = TimestampMicrosecondArray::from(times.to_vec()).with_timezone("+00:00");
+        RecordBatch::try_new(schema, vec![Arc::new(times)]).expect("one column")
+    }
+
+    fn recent() -> RecentOp {
+        let schema = rows(&[]).schema();
+        let logical = DFSchema::try_from(schema.as_ref().clone()).expect("a schema");
+        RecentOp::new(&col("at"), &logical, 10, false, &schema).expect("an operator")
+    }
+
+    /// Times with their weights.
+    fn told(deltas: &[Delta]) -> Vec<(i64, i64)> {
+        let mut all: Vec<(i64, i64)> = Vec::new();
+        for delta in deltas {
+            let times = delta.batch.column(0).as_primitive::<TimestampMicrosecondType>();
+            all.extend((0..delta.rows()).map(|row| (times.value(row), delta.weight(row))));
+        }
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_row_leaves_when_the_clock_has_passed_it_and_not_before() {
+        let mut recent = recent();
+        let came = recent.apply(vec![Delta::came(rows(&[85, 90, 91, 95, 95, 105]))], 100).expect("rows");
+        assert_eq!(told(&came), [(91, 1), (95, 1), (95, 1), (105, 1)]);
+        assert_eq!(told(&recent.expire(100).expect("nothing")), []);
+        assert_eq!(told(&recent.expire(104).expect("one")), [(91, -1)]);
+        let saved = recent.saved(true).expect("batches");
+        let mut again = super::tests::recent();
+        saved.iter().for_each(|batch| again.restore(batch).expect("restores"));
+        for recent in [&mut recent, &mut again] {
+            assert_eq!(told(&recent.expire(105).expect("two")), [(95, -2)]);
+            assert_eq!(told(&recent.expire(1_000).expect("one")), [(105, -1)]);
+            assert_eq!(recent.size(), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_left_is_written_down() {
+        let mut recent = recent();
+        recent.apply(vec![Delta::came(rows(&[95, 99]))], 100).expect("rows");
+        let base = recent.saved(true).expect("batches");
+        recent.expire(106).expect("one");
+        let delta = recent.saved(false).expect("batches");
+        let mut again = super::tests::recent();
+        base.iter().chain(&delta).for_each(|batch| again.restore(batch).expect("restores"));
+        assert_eq!(told(&again.expire(106).expect("nothing")), [], "its leaving was told before");
+        assert_eq!(again.size().0, 1);
+    }
+}

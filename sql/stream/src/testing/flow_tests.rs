@@ -417,3 +417,31 @@ async fn two_streams_meet_within_their_bound_and_state_ends() {
     let held: i64 = sorted(&held)[0].trim_matches('|').parse().expect("a number");
     assert!(held < 300, "{held} rows are held of 1,200");
 }
+
+#[tokio::test]
+async fn rows_of_the_last_minutes_are_those_by_the_clock() {
+    let mut rig = Rig::new();
+    rig.declare(EVENTS);
+    rig.declare(
+        "CREATE MATERIALIZED VIEW now_active AS SELECT kind, count(*) AS n, count(DISTINCT user_id) AS users FROM events
+         WHERE timestamp > now() - INTERVAL '5 minutes' GROUP BY kind;",
+    );
+    rig.start().await;
+    rig.outside.produce("0", (0..100).map(event));
+    // These do not leave while the test runs.
+    rig.outside.produce("0", (100..160).map(|at| event(at).replace("2026-01", "2126-01")));
+    for killed in [false, true] {
+        if killed {
+            rig.kill();
+            rig.start().await;
+        }
+        rig.flush().await;
+        assert_eq!(
+            sorted(&rig.query("SELECT * FROM now_active").await),
+            sorted(
+                &rig.query("SELECT kind, count(*) AS n, count(DISTINCT user_id) AS users FROM events WHERE id >= 100 GROUP BY kind")
+                    .await
+            )
+        );
+    }
+}

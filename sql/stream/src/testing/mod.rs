@@ -6,6 +6,7 @@ mod connectors;
 mod flow_tests;
 mod format_tests;
 mod loop_tests;
+mod oracle_tests;
 mod rig;
 mod sim;
 mod sink_tests;

@@ -48,8 +48,10 @@ impl Rig {
     /// Applies DDL; `start` runs it.
     pub(super) fn declare(&mut self, text: &str) {
         for parsed in parse(text).expect("the test's SQL parses") {
-            self.catalog =
-                apply(&self.catalog, &parsed.statement, &parsed.text, 0).expect("the test's SQL applies").catalog;
+            self.catalog = match apply(&self.catalog, &parsed.statement, &parsed.text, 0) {
+                Ok(applied) => applied.catalog,
+                Err(error) => panic!("{error:?}\n{}", parsed.text),
+            };
         }
     }
 

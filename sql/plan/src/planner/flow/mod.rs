@@ -52,7 +52,8 @@ pub(super) fn plan(body: &ViewBody, text: &str, plans: &Plans) -> Result<Flow> {
         Some(columns.fields().iter().map(|field| field.name().clone()).collect())
     });
     let logical = optimized(statement, text, plans)?;
-    let planner = Planner { plans, on_close: body.emit == Emit::WindowClose };
+    let within = !super::relation_names(body).is_empty();
+    let planner = Planner { plans, on_close: body.emit == Emit::WindowClose, within };
     let mut flow = planner.flow(&logical)?;
     top::refuse_unbounded(&flow)?;
     late(&mut flow, Late::Never);
@@ -101,6 +102,8 @@ fn of_window_time(error: Error) -> Error {
 struct Planner<'a> {
     plans: &'a Plans,
     on_close: bool,
+    /// A stream, a table or a view is read.
+    within: bool,
 }
 
 impl Planner<'_> {
@@ -124,6 +127,9 @@ impl Planner<'_> {
             LogicalPlan::Unnest(node) => self.unnest(node),
             LogicalPlan::Subquery(_) => Err(refused("this sub-query", "Write it as a join.")),
             LogicalPlan::RecursiveQuery(_) => Err(refused("WITH RECURSIVE", "Use one view per step.")),
+            LogicalPlan::EmptyRelation(node) if node.produce_one_row && self.within => {
+                Ok(Flow { node: Node::One, schema: plain(&node.schema) })
+            }
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
                 Err(refused("a query without a stream", "Select FROM a stream, a table or a view."))
             }
@@ -430,6 +436,7 @@ fn late(flow: &mut Flow, needed: Late) {
     };
     match &mut flow.node {
         Node::Scan { late, time, .. } => *late = if time.is_some() { needed } else { Late::Never },
+        Node::One => {}
         Node::Rows { input, .. } | Node::Unnest { input, .. } | Node::Recent { input, .. } => late(input, needed),
         Node::Window { input, time, frames } => {
             let own = match times[*time] {
