@@ -230,7 +230,8 @@ impl Session {
     /// task ends with the reader.
     async fn execute(&self, planned: Planned, text: &str) -> Result<Output> {
         let failed = |error| from_query(error, text);
-        let frame = self.surroundings.context.execute_logical_plan(planned.plan).await.map_err(failed)?;
+        let plan = self.app.engine.at_one_step(planned.plan).map_err(failed)?;
+        let frame = self.surroundings.context.execute_logical_plan(plan).await.map_err(failed)?;
         let mut stream = frame.execute_stream().await.map_err(failed)?;
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let task = SpawnedTask::spawn(async move {

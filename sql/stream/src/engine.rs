@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use datafusion::catalog::TableProvider;
+use datafusion::{catalog::TableProvider, error::Result as DataFusionResult, logical_expr::LogicalPlan};
 use ebap_catalog::ObjectId;
 use ebap_connector::{ConnectorRegistry, Position, time::Clock};
 use ebap_sql::{Plans, Run, SourceKind, SourcePlan, ViewPlan};
@@ -18,7 +18,7 @@ use crate::{
     EngineConfig, Error, Result,
     checkpoint::CheckpointStore,
     pipeline::{COMMANDS_MAX, Command, JobSet, runtime::SourceRuntime, supervise},
-    scan::{ComputedTable, StreamTable, ViewTable, dead_letter_rows, dead_letter_schema},
+    scan::{ComputedTable, StreamTable, ViewTable, at_one_step, dead_letter_rows, dead_letter_schema},
     system,
     view::{ViewJob, store::ViewStore},
 };
@@ -85,6 +85,8 @@ pub struct Engine {
     connectors: Arc<dyn ConnectorRegistry>,
     clock: Arc<dyn Clock>,
     inner: RwLock<Inner>,
+    /// See `SourceRuntime::gate`.
+    gate: Arc<RwLock<()>>,
     /// One change at a time.
     changing: Mutex<()>,
     /// The loops have threads of their own, so that a long query does not hold them up, nor they it.
@@ -105,8 +107,8 @@ impl Engine {
     ) -> Result<Arc<Self>> {
         let threads = tokio::runtime::Builder::new_multi_thread().thread_name("ebap-engine").enable_all().build();
         let threads = threads.map_err(|error| Error::Internal(format!("no threads for the engine: {error}")))?;
-        let (inner, changing) = (RwLock::default(), Mutex::default());
-        Ok(Arc::new(Self { config, store, connectors, clock, inner, changing, threads: Some(threads) }))
+        let (inner, gate, changing) = (RwLock::default(), Arc::default(), Mutex::default());
+        Ok(Arc::new(Self { config, store, connectors, clock, inner, gate, changing, threads: Some(threads) }))
     }
 
     /// Starts and stops jobs until what runs is what the plans say. Returns when every pipeline knows;
@@ -197,13 +199,13 @@ impl Engine {
         let mut members: Vec<Arc<SourcePlan>> =
             plans.sources.iter().filter(|source| sources.contains(&source.id)).cloned().collect();
         members.sort_by_key(|source| source.id);
-        let connectors = Arc::clone(&self.connectors);
+        let (connectors, gate) = (Arc::clone(&self.connectors), Arc::clone(&self.gate));
         let (folder, runtime) = match members.as_slice() {
-            [one] => (one.id.to_string(), SourceRuntime::new(Arc::clone(one), connectors, config, clock)?),
+            [one] => (one.id.to_string(), SourceRuntime::new(Arc::clone(one), connectors, config, (clock, gate))?),
             _ => {
                 let ids: Vec<String> = members.iter().map(|source| source.id.to_string()).collect();
                 let plan = Arc::new(together(&members));
-                (ids.join("-"), SourceRuntime::group(plan, members, connectors, config, clock)?)
+                (ids.join("-"), SourceRuntime::group(plan, members, connectors, config, (clock, gate))?)
             }
         };
         let runtime = Arc::new(runtime);
@@ -223,7 +225,7 @@ impl Engine {
     pub fn relation(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
         let inner = self.inner.read();
         if let Some((_, store)) = inner.views.values().find(|(view, _)| view == name) {
-            return Some(Arc::new(ViewTable { store: Arc::clone(store) }));
+            return Some(Arc::new(ViewTable { store: Arc::clone(store), pinned: None }));
         }
         let (stream, part) = match name.rsplit_once('$') {
             Some((stream, part @ ("late" | "dlq"))) => (stream, Some(part)),
@@ -232,13 +234,21 @@ impl Engine {
         let running = inner.pipelines.values().find(|running| running.is(stream))?;
         let runtime = Arc::clone(&running.runtime);
         Some(match (part, &running.jobs.table) {
-            (None, Some(store)) => Arc::new(ViewTable { store: Arc::clone(store) }),
+            (None, Some(store)) => Arc::new(ViewTable { store: Arc::clone(store), pinned: None }),
             (Some("dlq"), _) => {
                 let rows = Box::new(move || dead_letter_rows(&runtime));
                 Arc::new(ComputedTable { schema: dead_letter_schema(), rows })
             }
             (part, _) => Arc::new(StreamTable { runtime, late_only: part.is_some() }),
         })
+    }
+
+    /// The same query, where it reads several views with all of them as they are behind one step.
+    ///
+    /// # Errors
+    /// Of DataFusion, where the plan cannot be taken apart.
+    pub fn at_one_step(&self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+        at_one_step(plan, &self.gate)
     }
 
     /// Declared columns of what has virtual ones besides: a stream and its `name$late`.
@@ -370,8 +380,8 @@ impl Engine {
         connectors: Arc<dyn ConnectorRegistry>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let (inner, changing) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { config, store, connectors, clock, inner, changing, threads: None })
+        let (inner, gate, changing) = (RwLock::default(), Arc::default(), Mutex::default());
+        Arc::new(Self { config, store, connectors, clock, inner, gate, changing, threads: None })
     }
 
     /// Ends every loop where it stands and returns when none runs any more.

@@ -11,9 +11,11 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider, memory::MemorySourceConfig},
+    common::tree_node::{Transformed, TreeNodeRecursion},
+    datasource::{provider_as_source, source_as_provider},
     error::{DataFusionError, Result as DataFusionResult},
     execution::{SendableRecordBatchStream, TaskContext},
-    logical_expr::{Expr, TableType},
+    logical_expr::{Expr, LogicalPlan, TableScan, TableType},
     physical_plan::{
         ExecutionPlan,
         stream::RecordBatchReceiverStream,
@@ -21,11 +23,12 @@ use datafusion::{
     },
 };
 use ebap_connector::Position;
+use parking_lot::RwLock;
 
 use crate::{
     Result,
     pipeline::{range::RangeReader, runtime::SourceRuntime},
-    view::store::ViewStore,
+    view::store::{FrozenRows, ViewStore},
 };
 
 /// Batches read ahead of the query, at the most.
@@ -35,6 +38,41 @@ const READ_AHEAD: usize = 2;
 #[derive(Debug)]
 pub(crate) struct ViewTable {
     pub(crate) store: Arc<ViewStore>,
+    /// The rows as they were at a moment; as they are when it is scanned, where there is none.
+    pub(crate) pinned: Option<Arc<FrozenRows>>,
+}
+
+/// Pins all views of the plan at one moment, where there are several.
+pub(crate) fn at_one_step(plan: LogicalPlan, gate: &RwLock<()>) -> DataFusionResult<LogicalPlan> {
+    let view_of = |scan: &TableScan| -> Option<Arc<ViewStore>> {
+        let provider = source_as_provider(&scan.source).ok()?;
+        provider.as_any().downcast_ref::<ViewTable>().map(|table| Arc::clone(&table.store))
+    };
+    let mut stores: Vec<Arc<ViewStore>> = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            stores.extend(view_of(scan));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if stores.len() < 2 {
+        return Ok(plan);
+    }
+    let pinned: Vec<Arc<FrozenRows>> = {
+        let _alone = gate.write();
+        stores.iter().map(|store| Arc::new(store.freeze(i64::MAX))).collect()
+    };
+    let mut next = stores.into_iter().zip(pinned);
+    // In the same order as they were found.
+    let changed = plan.transform_down_with_subqueries(|node| match node {
+        LogicalPlan::TableScan(mut scan) if view_of(&scan).is_some() => {
+            let Some((store, pinned)) = next.next() else { return Ok(Transformed::no(LogicalPlan::TableScan(scan))) };
+            scan.source = provider_as_source(Arc::new(ViewTable { store, pinned: Some(pinned) }));
+            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(changed.data)
 }
 
 #[async_trait]
@@ -58,7 +96,10 @@ impl TableProvider for ViewTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let batches = self.store.snapshot().map_err(external)?;
+        let batches = match &self.pinned {
+            None => self.store.snapshot().map_err(external)?,
+            Some(pinned) => pinned.rows().map_err(external)?.into_iter().map(|(batch, _)| batch).collect(),
+        };
         memory(batches, self.schema(), projection)
     }
 }

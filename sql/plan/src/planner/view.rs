@@ -10,7 +10,7 @@ use datafusion::{
         Visit, Visitor,
     },
 };
-use ebap_catalog::Object;
+use ebap_catalog::{Object, ObjectId};
 
 use super::{
     interval_us, logical,
@@ -193,9 +193,10 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
         let error = Error::new("42701", format!("column \"{}\" specified more than once", twice.name()));
         return Err(error.hint("Give each column of the view its own name with AS."));
     }
-    let sources = match (&query, &flow) {
-        (_, Some(flow)) => flow.relations(),
-        (_, None) => vec![source(&source_name(body)?, plans)?.id],
+    let sources = match flow.as_ref().map(Flow::relations).filter(|relations| !relations.is_empty()) {
+        Some(relations) => relations,
+        // Its rows do not matter, or it is not to be had as a flow.
+        None => sources_of(body, plans),
     };
     Ok(ViewPlan {
         id: object.id,
@@ -228,6 +229,18 @@ fn definition(body: &ViewBody, plans: &Plans) -> u64 {
         }
     }
     hash
+}
+
+/// Streams and tables that the query names, directly or through views.
+fn sources_of(body: &ViewBody, plans: &Plans) -> Vec<ObjectId> {
+    let mut all = Vec::new();
+    for (name, _) in relation_names(body) {
+        all.extend(plans.sources.iter().filter(|source| source.name == name).map(|source| source.id));
+        all.extend(plans.views.iter().filter(|view| view.name == name).flat_map(|view| view.sources.clone()));
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 fn source<'a>(name: &str, plans: &'a Plans) -> Result<&'a SourcePlan> {

@@ -16,6 +16,9 @@ pub(crate) struct Manifest {
     pub(crate) epoch: Epoch,
     /// Rises with every start of the pipeline: what fences sinks of an older one.
     pub(crate) incarnation: u64,
+    /// Who wrote it, at random: two instances may have the same to say, and only one of them has said it.
+    #[serde(default)]
+    pub(crate) writer: u64,
     /// Where each split was read from first.
     pub(crate) start: Position,
     /// The next record of each split.

@@ -69,6 +69,7 @@ mod tests {
             format: FORMAT,
             epoch: Epoch(epoch),
             incarnation: 1,
+            writer: 0,
             start: Position::default(),
             position: Position::default(),
             watermarks: SavedWatermarks::default(),

@@ -56,6 +56,11 @@ impl CheckpointStore {
         Self { writer: RandomState::new().build_hasher().finish(), ..self.clone() }
     }
 
+    /// Of this start alone.
+    pub(crate) fn writer(&self) -> u64 {
+        self.writer
+    }
+
     /// Name of a file of state.
     pub(crate) fn file(&self, epoch: Epoch, what: &str) -> String {
         format!("{:012}-{:016x}-{what}", epoch.0, self.writer)

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(told(&recent.expire(100).expect("nothing")), []);
         assert_eq!(told(&recent.expire(104).expect("one")), [(91, -1)]);
         let saved = recent.saved(true).expect("batches");
-        let mut again = super::tests::recent();
+        let mut again = tests::recent();
         saved.iter().for_each(|batch| again.restore(batch).expect("restores"));
         for recent in [&mut recent, &mut again] {
             assert_eq!(told(&recent.expire(105).expect("two")), [(95, -2)]);
@@ -204,7 +204,7 @@ mod tests {
         let base = recent.saved(true).expect("batches");
         recent.expire(106).expect("one");
         let delta = recent.saved(false).expect("batches");
-        let mut again = super::tests::recent();
+        let mut again = tests::recent();
         base.iter().chain(&delta).for_each(|batch| again.restore(batch).expect("restores"));
         assert_eq!(told(&again.expire(106).expect("nothing")), [], "its leaving was told before");
         assert_eq!(again.size().0, 1);

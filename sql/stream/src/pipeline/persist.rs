@@ -51,7 +51,9 @@ impl Pipeline {
             commands,
             tasks,
             generation,
-            incarnation: manifest.as_ref().map_or(0, |manifest| manifest.incarnation) + 1,
+            // The number of its first epoch, which one writer alone can put: two that start from the same manifest,
+            // of which one has seen the next number torn, would else have the same.
+            incarnation: after.next().0,
             reader: runtime.source.reader().await?,
             lanes: Lanes::new(&runtime, &Wanted::All)?,
             wanted: Wanted::All,
@@ -207,6 +209,7 @@ impl Pipeline {
             format: FORMAT,
             epoch,
             incarnation: self.incarnation,
+            writer: self.checkpoints.writer(),
             start: self.runtime.start.read().clone(),
             position: self.position.clone(),
             watermarks: self.watermarks.save(),

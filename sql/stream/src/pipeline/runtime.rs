@@ -28,6 +28,8 @@ pub(crate) struct SourceRuntime {
     pub(crate) context: SourceContext,
     pub(crate) config: EngineConfig,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Held shared while a step brings views up to date; alone by whoever wants several of them at one step.
+    pub(crate) gate: Arc<RwLock<()>>,
     pub(crate) late_log: RwLock<LateLog>,
     /// Where each split was read from first.
     pub(crate) start: RwLock<Position>,
@@ -43,11 +45,11 @@ impl SourceRuntime {
         plan: Arc<SourcePlan>,
         connectors: Arc<dyn ConnectorRegistry>,
         config: EngineConfig,
-        clock: Arc<dyn Clock>,
+        (clock, gate): (Arc<dyn Clock>, Arc<RwLock<()>>),
     ) -> Result<Self> {
         let context = context_of(&plan);
         let source = connectors.source(&context)?;
-        Ok(Self::over(plan, Vec::new(), source, context, (connectors, config, clock)))
+        Ok(Self::over(plan, Vec::new(), source, context, (connectors, config), (clock, gate)))
     }
 
     /// Several read as one.
@@ -56,7 +58,7 @@ impl SourceRuntime {
         members: Vec<Arc<SourcePlan>>,
         connectors: Arc<dyn ConnectorRegistry>,
         config: EngineConfig,
-        clock: Arc<dyn Clock>,
+        (clock, gate): (Arc<dyn Clock>, Arc<RwLock<()>>),
     ) -> Result<Self> {
         let member = |plan: &Arc<SourcePlan>| -> Result<Member> {
             let source = connectors.source(&context_of(plan))?;
@@ -65,7 +67,7 @@ impl SourceRuntime {
         let sources = members.iter().map(member).collect::<Result<Vec<_>>>()?;
         let context = context_of(&plan);
         let source = Arc::new(GroupSource(Arc::new(sources)));
-        Ok(Self::over(plan, members, source, context, (connectors, config, clock)))
+        Ok(Self::over(plan, members, source, context, (connectors, config), (clock, gate)))
     }
 
     fn over(
@@ -73,7 +75,8 @@ impl SourceRuntime {
         members: Vec<Arc<SourcePlan>>,
         source: Arc<dyn Source>,
         context: SourceContext,
-        (connectors, config, clock): (Arc<dyn ConnectorRegistry>, EngineConfig, Arc<dyn Clock>),
+        (connectors, config): (Arc<dyn ConnectorRegistry>, EngineConfig),
+        (clock, gate): (Arc<dyn Clock>, Arc<RwLock<()>>),
     ) -> Self {
         Self {
             plan,
@@ -83,6 +86,7 @@ impl SourceRuntime {
             context,
             config,
             clock,
+            gate,
             late_log: RwLock::default(),
             start: RwLock::default(),
             published: watch::Sender::new(Position::default()),

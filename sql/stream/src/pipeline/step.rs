@@ -1,5 +1,7 @@
 //! One turn of the loop.
 
+use std::sync::Arc;
+
 use ebap_connector::{DeadLetter, Records};
 
 use super::{Pipeline, ViewState, lanes::Prepared};
@@ -34,7 +36,11 @@ impl Pipeline {
             self.figures.steps += 1;
             self.dirty = true;
             let step = StepBatch { splits, position: self.position.clone() };
-            self.run_jobs(&step);
+            {
+                let gate = Arc::clone(&self.runtime.gate);
+                let _shared = gate.read();
+                self.run_jobs(&step);
+            }
             // Jobs have the step; now readers of the position may rely on it.
             self.runtime.published.send_replace(self.position.clone());
         }
@@ -104,6 +110,8 @@ impl Pipeline {
     }
 
     fn close_windows(&mut self, watermark: i64) {
+        let gate = Arc::clone(&self.runtime.gate);
+        let _shared = gate.read();
         let now_us = self.runtime.clock.now_us();
         for view in self.views.values_mut() {
             let ViewState::Running(job) = &mut view.state else { continue };

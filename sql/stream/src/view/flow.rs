@@ -113,7 +113,8 @@ impl ViewJob {
         let (mut changes, mut rows) = (Vec::new(), 0);
         for split in &step.splits {
             rows += split.batch.num_rows();
-            let mut late = split.batch.num_rows();
+            let read = flow.scans.iter().any(|(relation, _)| *relation == split.source);
+            let mut late = if read { split.batch.num_rows() } else { 0 };
             for (relation, rule) in flow.scans.iter().filter(|(relation, _)| *relation == split.source) {
                 let batch = on_time(split, *rule, flow.times.get(relation).copied())?;
                 late = late.min(split.batch.num_rows() - batch.num_rows());

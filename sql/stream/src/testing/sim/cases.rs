@@ -50,7 +50,7 @@ pub(super) const LATER: Case = Case {
 };
 
 /// From the beginning.
-pub(super) const FIRST: [Case; 5] = [
+pub(super) const FIRST: [Case; 9] = [
     THIN,
     Case {
         name: "fat",
@@ -94,6 +94,51 @@ pub(super) const FIRST: [Case; 5] = [
         compare: &[(
             "SELECT id, region, twice FROM single ORDER BY 1",
             "SELECT id, region, amount * 2 AS twice FROM events WHERE amount > 3 ORDER BY 1",
+        )],
+    },
+    // What follows is run as operators over changelogs.
+    Case {
+        name: "levels",
+        create: "CREATE MATERIALIZED VIEW levels AS SELECT events, count(*) AS n, min(region) AS first, max(ids) AS most
+            FROM (SELECT region, amount, count(*) AS events, sum(id) AS ids FROM events GROUP BY region, amount) GROUP BY events",
+        compare: &[(
+            "SELECT events, n, first, most FROM levels ORDER BY 1",
+            "SELECT events, count(*) AS n, min(region) AS first, max(ids) AS most
+             FROM (SELECT region, amount, count(*) AS events, sum(id) AS ids FROM events GROUP BY region, amount) GROUP BY events ORDER BY 1",
+        )],
+    },
+    Case {
+        name: "firsts",
+        create: "CREATE MATERIALIZED VIEW firsts AS SELECT region, id, n FROM (SELECT region, id,
+            ROW_NUMBER() OVER (PARTITION BY region ORDER BY amount DESC NULLS LAST, id) AS n FROM events) WHERE n <= 2",
+        compare: &[(
+            "SELECT region, id, n FROM firsts ORDER BY 1, 3",
+            "SELECT region, id, n FROM (SELECT region, id,
+             ROW_NUMBER() OVER (PARTITION BY region ORDER BY amount DESC NULLS LAST, id) AS n FROM events) WHERE n <= 2 ORDER BY 1, 3",
+        )],
+    },
+    Case {
+        name: "pairs",
+        create: "CREATE MATERIALIZED VIEW pairs AS SELECT a.id, b.id AS other FROM events a LEFT JOIN events b
+            ON a.region = b.region AND b.timestamp > a.timestamp AND b.timestamp <= a.timestamp + INTERVAL '1 second' AND b.amount < a.amount",
+        compare: &[(
+            "SELECT id, other FROM pairs ORDER BY 1, 2",
+            "SELECT a.id, b.id AS other FROM (SELECT * FROM events WHERE NOT _late) a LEFT JOIN (SELECT * FROM events WHERE NOT _late) b
+             ON a.region = b.region AND b.timestamp > a.timestamp AND b.timestamp <= a.timestamp + INTERVAL '1 second' AND b.amount < a.amount
+             ORDER BY 1, 2",
+        )],
+    },
+    Case {
+        name: "sessions",
+        create: "CREATE MATERIALIZED VIEW sessions AS SELECT region, count(*) AS events, min(amount) AS least, count(DISTINCT amount) AS amounts
+            FROM events GROUP BY region WINDOW SESSION (timestamp, INTERVAL '1 second')",
+        compare: &[(
+            "SELECT region, window_start, window_end, events, least, amounts FROM sessions ORDER BY 1, 2",
+            "SELECT region, min(timestamp) AS window_start, max(timestamp) + INTERVAL '1 second' AS window_end, count(*) AS events,
+                min(amount) AS least, count(DISTINCT amount) AS amounts
+             FROM (SELECT *, sum(f) OVER (PARTITION BY region ORDER BY timestamp, id) AS s FROM (SELECT *, CASE WHEN timestamp
+                - lag(timestamp) OVER (PARTITION BY region ORDER BY timestamp, id) < INTERVAL '1 second' THEN 0 ELSE 1 END AS f
+                FROM events WHERE NOT _late)) GROUP BY region, s ORDER BY 1, 2",
         )],
     },
 ];
