@@ -114,6 +114,9 @@ pub enum Node {
     },
 }
 
+/// Which group columns are NULL in a set, and its `__grouping_id`.
+pub type GroupingSet = (Vec<bool>, u64);
+
 /// Group columns first, then the aggregates.
 #[derive(Clone, Debug)]
 pub struct Aggregation {
@@ -122,7 +125,7 @@ pub struct Aggregation {
     pub groups: Vec<Expr>,
     /// `GROUPING SETS`: for each the groups that are NULL in it, and its value of `__grouping_id`, which follows the
     /// group columns.
-    pub sets: Vec<(Vec<bool>, u64)>,
+    pub sets: Vec<GroupingSet>,
     pub aggregates: Vec<Expr>,
     /// Of the group columns.
     pub expiry: Option<Expiry>,

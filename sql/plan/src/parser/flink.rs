@@ -10,14 +10,16 @@ pub(super) fn plain_windows(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut at = 0;
     while at < tokens.len() {
         let function = word(&tokens, at + 2).is_some_and(|name| WindowKind::of(&name).is_some() || name == "CUMULATE");
-        if word(&tokens, at).as_deref() == Some("TABLE") && is(&tokens, at + 1, &Token::LParen) && function {
+        if word(&tokens, at).as_deref() == Some("TABLE")
+            && is(&tokens, at + 1, &Token::LParen)
+            && function
+            && let Some(end) = closing(&tokens, at + 1)
+        {
+            tokens.remove(end);
+            tokens.drain(at..at + 2);
             if let Some(end) = closing(&tokens, at + 1) {
-                tokens.remove(end);
-                tokens.drain(at..at + 2);
-                if let Some(end) = closing(&tokens, at + 1) {
-                    let inside = arguments(tokens[at + 2..end].to_vec());
-                    tokens.splice(at + 2..end, inside);
-                }
+                let inside = arguments(tokens[at + 2..end].to_vec());
+                tokens.splice(at + 2..end, inside);
             }
         }
         at += 1;

@@ -92,6 +92,10 @@ fn source_name(body: &ViewBody) -> Result<String> {
     if body.query.with.is_some() {
         return Err(Error::unsupported("WITH", "Use a sub-query."));
     }
+    let sampled = |factor: &TableFactor| matches!(factor, TableFactor::Table { sample: Some(_), .. });
+    if !body.query.locks.is_empty() || factor(select(&body.query)?).is_ok_and(sampled) {
+        return Err(Error::unsupported("this query", "It is refused as a flow."));
+    }
     if relations_read(body) != 1 {
         return Err(Error::unsupported("more than one relation", "They are operators of a flow."));
     }
@@ -286,6 +290,7 @@ fn steps(body: &ViewBody, text: &str, plans: &Plans) -> Result<(StepsPlan, Schem
             (parts.input, Some(aggregate), top)
         }
     };
+    super::flow::check::steps_run(&input, aggregate.as_ref())?;
     let schema: SchemaRef = Arc::clone(top.schema().inner());
     let upsert_key = aggregate.as_ref().map(upsert_key).unwrap_or_default();
     Ok((StepsPlan { input, aggregate }, schema, upsert_key))
@@ -504,6 +509,14 @@ fn plan_mentions_window(plan: &LogicalPlan) -> bool {
 }
 
 fn aggregate(node: &Aggregate, above: &[LogicalPlan], window: Option<WindowPlan>) -> Result<AggregatePlan> {
+    // Its state by groups is another one than its state by itself, so partial rows of one do not fit the other.
+    let unfit = |expr: &LogicalExpr| match expr.clone().unalias() {
+        LogicalExpr::AggregateFunction(call) => call.func.name() == "corr",
+        _ => false,
+    };
+    if node.aggr_expr.iter().any(unfit) {
+        return Err(Error::unsupported("corr()", "It is an operator of a flow."));
+    }
     let windowed = window.is_some();
     let (groups_schema, names) = groups_schema(node, windowed);
     let group_exprs = node.group_expr.iter().filter(|expr| !windowed || is_window_column(expr).is_none());

@@ -104,15 +104,11 @@ impl JoinOp {
             matches[*of as usize] += pairs.weights[at] / weight;
             met.push((pairs.others[at].clone(), weight));
         }
-        match self.kind {
-            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
-                if pairs.batch.num_rows() > 0 {
-                    let columns = pairs.batch.columns().to_vec();
-                    let batch = record_batch(&self.schema, columns, pairs.batch.num_rows())?;
-                    out.push(Delta::weighted(batch, pairs.weights.clone()));
-                }
-            }
-            _ => {}
+        let shows_pairs = matches!(self.kind, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
+        if shows_pairs && pairs.batch.num_rows() > 0 {
+            let columns = pairs.batch.columns().to_vec();
+            let batch = record_batch(&self.schema, columns, pairs.batch.num_rows())?;
+            out.push(Delta::weighted(batch, pairs.weights.clone()));
         }
         // The rows of the change themselves.
         let alone = |count: &i64| match (self.kind, is_left) {

@@ -271,13 +271,10 @@ impl Operator {
             Op::TopN(op) => op.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::Recent(op) => op.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::Table { rows, .. } => rows.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
-            Op::One { given: true, written } => {
-                if !std::mem::replace(written, true) || all {
-                    put(
-                        0,
-                        RecordBatch::try_from_iter([("given", Arc::new(BooleanArray::from(vec![true])) as ArrayRef)])?,
-                    );
-                }
+            Op::One { given: true, written } if all || !*written => {
+                *written = true;
+                let given: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+                put(0, RecordBatch::try_from_iter([("given", given)])?);
             }
             Op::Join(op) => {
                 for (part, side) in op.sides().into_iter().enumerate() {

@@ -67,7 +67,7 @@ impl Output {
                 self.bytes = self.bytes.saturating_sub(row.len() + 64);
             }
         }
-        let batch = self.codec.batch(came.iter().map(|row| row.as_ref().as_ref()))?;
+        let batch = self.codec.batch(came.iter().map(|row| row.as_ref()))?;
         let batch = if came.is_empty() { RecordBatch::new_empty(Arc::clone(self.codec.schema())) } else { batch };
         let ids = store.apply(&gone, batch.clone(), self.times(&batch))?;
         for (row, id) in came.into_iter().zip(ids) {
@@ -79,7 +79,7 @@ impl Output {
         }
         let went = match gone_rows.is_empty() {
             true => RecordBatch::new_empty(Arc::clone(self.codec.schema())),
-            false => self.codec.batch(gone_rows.iter().map(|row| row.as_ref().as_ref()))?,
+            false => self.codec.batch(gone_rows.iter().map(|row| row.as_ref()))?,
         };
         Ok(Some(Changes { gone: went, came: batch }))
     }

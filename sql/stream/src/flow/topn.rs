@@ -27,6 +27,9 @@ use crate::{
 /// Rows by what they are ordered by and, among equals, by themselves: so the answer is one, whatever came first.
 type Ordered = BTreeMap<(Bytes, Bytes), i64>;
 
+/// Of a row its partition, its place in the order and itself, and the watermark that ends the partition.
+type Placed = (Bytes, (Bytes, Bytes), i64);
+
 #[derive(Debug)]
 pub(crate) struct TopNOp {
     partition: Vec<Arc<dyn PhysicalExpr>>,
@@ -87,7 +90,7 @@ impl TopNOp {
     }
 
     /// Of each row its partition, its place in the order, itself, and the watermark that ends its partition.
-    fn placed(&self, batch: &RecordBatch) -> Result<Vec<(Bytes, (Bytes, Bytes), i64)>> {
+    fn placed(&self, batch: &RecordBatch) -> Result<Vec<Placed>> {
         let rows = batch.num_rows();
         let evaluate = |exprs: &[Arc<dyn PhysicalExpr>]| -> Result<Vec<ArrayRef>> {
             exprs.iter().map(|expr| Ok(expr.evaluate(batch)?.into_array(rows)?)).collect()

@@ -125,7 +125,16 @@ impl Pipeline {
     /// A view without state: it runs at once where nothing has been read yet, else it reads what it has missed.
     pub(super) fn start_anew(&mut self, id: u64) -> Result<()> {
         let Some(slot) = self.views.get(&id) else { return Ok(()) };
-        let job = self.view_job(slot.plan.as_deref(), &slot.store)?;
+        let job = match self.view_job(slot.plan.as_deref(), &slot.store) {
+            Ok(job) => job,
+            Err(error) => {
+                // The others on the stream go on.
+                if let Some(slot) = self.views.get_mut(&id) {
+                    slot.fail(&error);
+                }
+                return Ok(());
+            }
+        };
         let start = self.runtime.start.read().clone();
         let at_start = self.position == start;
         let Some(slot) = self.views.get_mut(&id) else { return Ok(()) };

@@ -145,7 +145,17 @@ impl Pipeline {
 
     /// A view as its files have it. Where they are not of the manifest's moment it does not run yet.
     async fn recover_view(&mut self, mut slot: ViewSlot, files: &JobFiles, manifest: &Manifest) -> Result<()> {
-        let mut job = self.view_job(slot.plan.as_deref(), &slot.store)?;
+        let mut job = match (self.view_job(slot.plan.as_deref(), &slot.store), &slot.plan) {
+            (Ok(job), _) => job,
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(plan)) => {
+                let id = plan.id.0;
+                slot.fail(&error);
+                slot.files = files.clone();
+                self.views.insert(id, slot);
+                return Ok(());
+            }
+        };
         let now = Held { position: manifest.position.clone(), watermark: manifest.watermarks.current.0 };
         let at = files.held.clone().unwrap_or_else(|| now.clone());
         restore(&self.checkpoints, &mut job, files, at.watermark).await?;

@@ -17,7 +17,8 @@ const AGGREGATES: &str =
     count(DISTINCT host) AS hosts, count(DISTINCT cents) AS amounts, count(DISTINCT seen) AS moments,
     count(DISTINCT load) AS distinct_loads, count(DISTINCT host) FILTER (WHERE on_call) AS hosts_on_call,
     sum(DISTINCT cents) AS distinct_cents, count(*) FILTER (WHERE load > 10) AS high, bool_or(on_call) AS any_on_call,
-    approx_distinct(host) AS about_hosts, stddev(load) AS spread, first_value(id ORDER BY id) AS first_id,
+    median(cents) AS middle, bit_xor(cents) AS bits, var_pop(load) AS variance, covar_samp(load, cents) AS together,
+    regr_slope(load, cents) AS slope, last_value(id ORDER BY id) AS last_id, approx_distinct(host) AS about_hosts, stddev(load) AS spread, first_value(id ORDER BY id) AS first_id,
     array_agg(DISTINCT cents ORDER BY cents) AS all_cents";
 
 /// Values with NULLs, the empty string, and signs, over two hours.

@@ -64,6 +64,7 @@ fn cases() -> Vec<Case> {
         same("SELECT user_id, n FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) WHERE n > (SELECT avg(amount) FROM events)"),
         same("SELECT user_id, count(*) FILTER (WHERE k > 1) AS many FROM (SELECT user_id, kind, count(*) AS k FROM events GROUP BY user_id, kind) GROUP BY user_id"),
         same("SELECT id, part FROM (SELECT id, unnest(string_to_array(kind || ',' || user_id, ',')) AS part FROM events) WHERE id % 10 = 1"),
+        same("SELECT kind, corr(id, amount) AS c FROM events GROUP BY kind"),
         same("SELECT stddev(n) AS spread, median(n) AS middle FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id)"),
         Case {
             view: "SELECT window_start, window_end, kind, count(*) AS n, sum(amount) AS s, count(DISTINCT user_id) AS u

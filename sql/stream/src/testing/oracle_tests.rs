@@ -97,9 +97,9 @@ fn base(random: &mut Random) -> Relation {
 }
 
 /// `GROUP BY`, with or without a window when it is over the stream itself.
-fn grouped(random: &mut Random, input: &Relation) -> Relation {
+fn grouped(random: &mut Random, input: &Relation, least: u64) -> Relation {
     let mut keys = input.names(&[Type::Int, Type::Text]);
-    let count = random.below(3) as usize;
+    let count = (least + random.below(3 - least)) as usize;
     while keys.len() > count {
         let at = random.below(keys.len() as u64) as usize;
         keys.remove(at);
@@ -193,11 +193,12 @@ fn windowed(random: &mut Random) -> Relation {
 }
 
 fn joined(random: &mut Random, depth: u64) -> Option<Relation> {
-    // Both sides change, so that both are kept.
+    // Both sides change, so that both are kept. Neither is one row: DataFusion takes the columns of such a side for
+    // constants behind an outer join too, and numbers rows wrongly by them.
     let input = relation(random, depth);
-    let left = grouped(random, &input);
+    let left = grouped(random, &input, 1);
     let input = relation(random, depth);
-    let right = grouped(random, &input);
+    let right = grouped(random, &input, 1);
     let pairs: Vec<(String, String)> = left
         .columns
         .iter()
@@ -290,7 +291,7 @@ fn relation(random: &mut Random, depth: u64) -> Relation {
     match random.below(8) {
         0 | 1 => {
             let input = relation(random, depth - 1);
-            grouped(random, &input)
+            grouped(random, &input, 0)
         }
         2 => {
             let input = relation(random, depth - 1);
@@ -380,11 +381,13 @@ async fn play(seed: u64) -> (String, u64) {
     let (mut wrong, mut filled) = (String::new(), 0);
     for (at, relation) in relations.iter().enumerate() {
         let live = sorted(&rig.query(&format!("SELECT * FROM v{at}")).await);
-        let batch = sorted(&rig.query(&relation.batch).await);
+        // Some of its rules fail on some of these queries.
+        let Ok(batch) = rig.try_query(&relation.batch).await else { continue };
+        let batch = sorted(&batch);
         filled += u64::from(!batch.is_empty());
         if live != batch {
             let only = |a: &[String], b: &[String]| {
-                a.iter().filter(|row| !b.contains(row)).take(3).cloned().collect::<Vec<_>>().join("\n")
+                a.iter().filter(|row| a.len() < 9 || !b.contains(row)).take(9).cloned().collect::<Vec<_>>().join("\n")
             };
             let (more, less) = (only(&live, &batch), only(&batch, &live));
             let _ = write!(

@@ -92,6 +92,11 @@ impl Rig {
 
     /// The answer as a table of text.
     pub(super) async fn query(&self, text: &str) -> String {
+        self.try_query(text).await.unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    /// The same, where DataFusion may not be able to answer.
+    pub(super) async fn try_query(&self, text: &str) -> Result<String, String> {
         let engine = self.engine.as_ref().expect("running");
         let context = SessionContext::new_with_config(session_config());
         for name in engine.relation_names() {
@@ -105,7 +110,11 @@ impl Rig {
             let table = engine.system_table(name).expect("system table");
             context.register_table(*name, table).expect("register");
         }
-        let rows = context.sql(text).await.expect("the test's query plans").collect().await.expect("the query runs");
-        pretty_format_batches(&rows).expect("prints").to_string()
+        let rows = match context.sql(text).await {
+            Ok(frame) => frame.collect().await,
+            Err(error) => Err(error),
+        };
+        let rows = rows.map_err(|error| error.to_string())?;
+        Ok(pretty_format_batches(&rows).expect("prints").to_string())
     }
 }

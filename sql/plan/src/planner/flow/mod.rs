@@ -1,5 +1,6 @@
 //! From the logical plan of a query to a tree of operators, by one exhaustive match over DataFusion's nodes.
 
+pub(super) mod check;
 mod joins;
 mod recent;
 mod top;
@@ -34,7 +35,7 @@ use super::{
 use crate::{
     Emit, Error, Plans, Result, SourceKind,
     error::from_datafusion,
-    flow::{Aggregation, Expiry, Flow, Late, Node, RowOp, Session, Time, column_of, plain},
+    flow::{Aggregation, Expiry, Flow, GroupingSet as Set, Late, Node, RowOp, Session, Time, column_of, plain},
     parser::ViewBody,
     wildcard::hide_virtual_columns,
 };
@@ -56,9 +57,13 @@ pub(super) fn plan(body: &ViewBody, text: &str, plans: &Plans) -> Result<Flow> {
     let planner = Planner { plans, on_close: body.emit == Emit::WindowClose, within };
     let mut flow = planner.flow(&logical)?;
     top::refuse_unbounded(&flow)?;
+    check::runs(&flow)?;
     late(&mut flow, Late::Never);
     // Columns are named as the query names them.
     flow.schema = plain(logical.schema());
+    if flow.times().iter().any(|time| matches!(time, Time::SessionStart(_) | Time::SessionEnd(_))) {
+        return Err(refused("SESSION without GROUP BY", "Add GROUP BY with window_start and window_end."));
+    }
     Ok(flow)
 }
 
@@ -245,7 +250,7 @@ impl Planner<'_> {
         input: Flow,
         input_schema: &DFSchemaRef,
         groups: Vec<Expr>,
-        sets: Vec<(Vec<bool>, u64)>,
+        sets: Vec<Set>,
         aggregates: Vec<Expr>,
         schema: SchemaRef,
     ) -> Result<Flow> {
@@ -387,7 +392,7 @@ fn is_ordered(expr: &Expr) -> bool {
 }
 
 /// The group columns, and of each set those that are NULL in it with its `__grouping_id`.
-fn grouping(exprs: &[Expr]) -> Result<(Vec<Expr>, Vec<(Vec<bool>, u64)>)> {
+fn grouping(exprs: &[Expr]) -> Result<(Vec<Expr>, Vec<Set>)> {
     use datafusion::logical_expr::{GroupingSet, utils::enumerate_grouping_sets};
     if !exprs.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
         return Ok((exprs.to_vec(), Vec::new()));

@@ -57,6 +57,12 @@ pub(super) fn rewrite(query: &mut Query, clause: Option<&WindowClause>, plans: &
     if let Some(clause) = clause {
         of_clause(query, clause, plans)?;
     }
+    if !query.locks.is_empty() {
+        return Err(Error::unsupported(
+            "FOR UPDATE in a materialized view",
+            "Leave it out: a view is read without locks.",
+        ));
+    }
     let mut rewriter = Rewriter { plans, mentioned: mentioned(query) };
     match VisitMut::visit(query, &mut rewriter) {
         ControlFlow::Break(error) => Err(error),
@@ -99,6 +105,9 @@ impl VisitorMut for Rewriter<'_> {
 
 impl Rewriter<'_> {
     fn of_function(&self, factor: &TableFactor) -> Result<Option<TableFactor>> {
+        if let TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } = factor {
+            return Err(Error::unsupported("TABLESAMPLE in a materialized view", "Filter by a condition on a column."));
+        }
         let TableFactor::Table { name, args: Some(args), alias, .. } = factor else { return Ok(None) };
         let function = last_name(name);
         let Some(kind) = WindowKind::of(&function) else {
@@ -277,14 +286,14 @@ fn windowed(
             TableFactor::Table { name, .. } => Some(last_name(name)),
             _ => None,
         };
-        let stream = name.and_then(|name| {
-            plans.sources.iter().find(|source| source.name == name && source.kind == SourceKind::Stream)
-        });
-        select.projection = match stream {
+        let known = name.and_then(|name| columns(&name, plans));
+        select.projection = match known {
             None => vec![SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())],
-            Some(source) => {
-                let names = source.full_schema.fields().iter().map(|field| field.name());
-                let seen = names.filter(|name| !is_virtual(name) || mentioned.contains(name));
+            Some(names) => {
+                // The window takes the place of one that the relation was grouped by.
+                let seen = names.iter().filter(|name| {
+                    (!is_virtual(name) || mentioned.contains(name)) && !WINDOW_COLUMNS.contains(&name.as_str())
+                });
                 seen.map(|name| SelectItem::UnnamedExpr(Expr::Identifier(Ident::with_quote('"', name)))).collect()
             }
         };
