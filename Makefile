@@ -53,8 +53,9 @@ test: ## everything, fast things first
 	@bash tests/run-all.sh
 
 # As `unit` and `recovery`, with more seeds and more kills.
-test-long: build ## 1,000 simulated seeds, and the real binary killed 200 times
+test-long: build ## 1,000 simulated seeds, 20,000 random queries, and the real binary killed 200 times
 	EBAP_SIM_SEEDS=1000 cargo test --locked --workspace --lib -- --nocapture sim::
+	EBAP_ORACLE_QUERIES=20000 cargo test --locked --workspace --lib -- --nocapture oracle_tests::
 	EBAP_RECOVERY_KILLS=200 EBAP_BIN=$(EBAP) cargo test --locked --workspace --test recovery
 
 # The two programs of every benchmark: the server, and what measures it.
