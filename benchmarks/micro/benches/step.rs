@@ -115,6 +115,67 @@ fn merge(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Views that are run as operators over changelogs: rows of one minute after the other, so that windows close and
+/// bounds pass as they do in a stream.
+fn flows(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("flow");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    let users = "CREATE TABLE users (user_id TEXT PRIMARY KEY, tier TEXT) WITH (connector = 'generator')";
+    for (name, query) in [
+        (
+            "project",
+            "SELECT region, amount FROM (SELECT region, amount, user_id FROM events WHERE amount > 10 UNION ALL SELECT region, amount, user_id FROM events WHERE amount < 0)",
+        ),
+        (
+            "hop 5 by 1 minute",
+            "SELECT region, count(*) AS n, sum(amount) AS s FROM events GROUP BY region WINDOW HOP (at, INTERVAL '1 minute', INTERVAL '5 minutes')",
+        ),
+        (
+            "session",
+            "SELECT user_id, count(*) AS n FROM events GROUP BY user_id WINDOW SESSION (at, INTERVAL '1 second')",
+        ),
+        (
+            "latest per user",
+            "SELECT user_id, key FROM (SELECT user_id, key, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY at DESC) AS n FROM events) WHERE n = 1",
+        ),
+        (
+            "two levels",
+            "SELECT n, count(*) AS users FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) GROUP BY n",
+        ),
+        ("lookup", "SELECT e.region, u.tier, e.amount FROM events e LEFT JOIN users u ON u.user_id = e.user_id"),
+    ] {
+        let text = format!("{STREAM}; {users}; CREATE MATERIALIZED VIEW v WITH (memory_limit = '8 GB') AS {query}");
+        let keys = 1_000_000;
+        let mut view = ViewBench::new(&text).expect("the view plans");
+        let schema = Arc::clone(view.schema());
+        if name == "lookup" {
+            let of = Arc::clone(view.schema_of(1));
+            for from in (0..keys).step_by(FILL) {
+                let ids = from..keys.min(from + FILL);
+                let columns: Vec<ArrayRef> = vec![
+                    Arc::new(StringArray::from_iter_values(ids.clone().map(|at| format!("user-{at:09}")))),
+                    Arc::new(StringArray::from_iter_values(ids.map(|at| format!("tier-{}", at % 4)))),
+                ];
+                view.step_of(1, &RecordBatch::try_new(Arc::clone(&of), columns).expect("columns fit")).expect("a step");
+            }
+        }
+        let count = 4_096;
+        group.throughput(Throughput::Elements(count as u64));
+        let mut turn = 0;
+        group.bench_function(BenchmarkId::new(name, count), |bencher| {
+            bencher.iter_batched(
+                || {
+                    turn += 1;
+                    rows(&schema, count, turn * count, keys)
+                },
+                |batch| view.step(&batch).expect("a step"),
+                criterion::BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
 fn state(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("state");
     group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
@@ -137,5 +198,5 @@ fn state(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, steps, merge, state);
+criterion_group!(benches, steps, merge, flows, state);
 criterion_main!(benches);

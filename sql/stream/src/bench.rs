@@ -18,7 +18,8 @@ use crate::{
 };
 
 pub struct ViewBench {
-    source: Arc<SourcePlan>,
+    /// The first is the one that `step` is of.
+    sources: Vec<Arc<SourcePlan>>,
     view: Arc<ViewPlan>,
     job: ViewJob,
     offset: i64,
@@ -45,14 +46,19 @@ impl ViewBench {
         }
         let plans = plan_catalog(&catalog)?;
         let source = plans.sources.first().cloned().ok_or("no stream")?;
-        let view = plans.views.first().cloned().ok_or("no view")?;
+        let view = plans.views.last().cloned().ok_or("no view")?;
         let job = job(&source, &view)?;
-        Ok(Self { source, view, job, offset: 0 })
+        Ok(Self { sources: plans.sources, view, job, offset: 0 })
     }
 
     /// The declared columns, which a batch of `step` has.
     pub fn schema(&self) -> &SchemaRef {
-        &self.source.schema
+        &self.sources[0].schema
+    }
+
+    /// Those of another stream or table, in the order of their statements.
+    pub fn schema_of(&self, source: usize) -> &SchemaRef {
+        &self.sources[source].schema
     }
 
     /// One turn of the loop behind the decoder: rows are merged and the view brought up to date.
@@ -60,18 +66,27 @@ impl ViewBench {
     /// # Errors
     /// Those of the job.
     pub fn step(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.step_of(0, rows)
+    }
+
+    /// The same with rows of another source.
+    ///
+    /// # Errors
+    /// Those of the job.
+    pub fn step_of(&mut self, source: usize, rows: &RecordBatch) -> Result<()> {
+        let source = Arc::clone(&self.sources[source]);
         let count = rows.num_rows();
         let columns = rows.columns().iter().cloned();
-        let virtual_ones = self.source.full_schema.fields().iter().skip(rows.num_columns());
+        let virtual_ones = source.full_schema.fields().iter().skip(rows.num_columns());
         let columns: Vec<ArrayRef> =
             columns.chain(virtual_ones.map(|field| new_null_array(field.data_type(), count))).collect();
         // Nobody here reads virtual columns, so they may be NULL.
-        let fields = self.source.full_schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let fields = source.full_schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
         let first = self.offset;
         self.offset += count as i64;
         let split = SplitBatch {
-            source: self.source.id,
+            source: source.id,
             split: SplitId::new("0"),
             batch: record_batch(&schema, columns, count)?,
             consumed: count as u64,
@@ -125,7 +140,7 @@ impl ViewBench {
     /// # Errors
     /// Those of the job.
     pub fn restored(&self, snapshot: &Snapshot) -> Result<usize> {
-        let mut job = job(&self.source, &self.view)?;
+        let mut job = job(&self.sources[0], &self.view)?;
         job.restore(Saved { state: snapshot.state.clone(), rows: snapshot.rows.clone() })?;
         job.settle()?;
         Ok(job.state_groups())
