@@ -5,8 +5,8 @@
 //!    Records      Decoded     StepBatch      late rows     views, tables, sinks     manifest
 //! ```
 //!
-//! One [`pipeline`] per stream or table reads once and decodes once, and hands every step to all of
-//! its jobs. Sees connectors through the traits of `ebap-connector` alone.
+//! One [`pipeline`] per stream or table, and one per set of them that a view joins, reads once and decodes once,
+//! and hands every step to all of its jobs. Sees connectors through the traits of `ebap-connector` alone.
 
 mod accounting;
 #[doc(hidden)]

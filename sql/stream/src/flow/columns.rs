@@ -392,14 +392,10 @@ impl Column {
                 ints(&|group| sums[group].2),
             ],
             Kept::Extreme { codec, values, .. } => {
-                vec![self.found_in(codec, each().map(|group| values[group].as_deref()).collect())?]
+                vec![self.found(codec, each().map(|group| values[group].as_deref()).collect())?]
             }
             Kept::Values { .. } => Vec::new(),
         })
-    }
-
-    fn found_in(&self, codec: &Codec, values: Vec<Option<&[u8]>>) -> Result<ArrayRef> {
-        self.found(codec, values)
     }
 
     /// How many columns `state` gives.

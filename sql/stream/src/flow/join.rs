@@ -20,9 +20,12 @@ use super::{
     delta::{Bytes, Delta},
 };
 use crate::{
-    Result,
+    Error, Result,
     rows::{physical, record_batch},
 };
+
+/// Pairs that one change may make: more would not fit into memory, whatever becomes of them.
+const PAIRS_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(crate) struct JoinOp {
@@ -161,6 +164,10 @@ impl JoinOp {
                 of.push(row as u32);
                 weights.push(delta.weight(row) * entry.weight);
                 others.push((key.clone(), entry.row.as_ref()));
+            }
+            if of.len() > PAIRS_MAX {
+                let message = format!("a step joins more than {PAIRS_MAX} pairs of rows");
+                return Err(Error::Memory { job: String::new(), message });
             }
         }
         let own = take_record_batch(&delta.batch, &UInt32Array::from(of.clone()))?;

@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{SchemaRef, TimestampMicrosecondType},
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     arrangement::{unweighted, weighted},
@@ -28,7 +28,7 @@ pub(crate) struct Output {
     time: Option<usize>,
     rows: HashMap<Bytes, Vec<RowId>>,
     bytes: usize,
-    changed: HashMap<Bytes, ()>,
+    changed: HashSet<Bytes>,
 }
 
 /// What came and what went.
@@ -39,7 +39,7 @@ pub(crate) struct Changes {
 
 impl Output {
     pub(crate) fn new(schema: &SchemaRef, time: Option<usize>) -> Result<Self> {
-        Ok(Self { codec: Codec::new(schema)?, time, rows: HashMap::new(), bytes: 0, changed: HashMap::new() })
+        Ok(Self { codec: Codec::new(schema)?, time, rows: HashMap::new(), bytes: 0, changed: HashSet::new() })
     }
 
     /// Brings the rows up to date, in one act.
@@ -50,7 +50,7 @@ impl Output {
         }
         let (mut gone, mut gone_rows, mut came): (Vec<RowId>, Vec<&Bytes>, Vec<&Bytes>) = Default::default();
         for (row, weight) in &changes {
-            self.changed.insert(row.clone(), ());
+            self.changed.insert(row.clone());
             if *weight > 0 {
                 came.extend(std::iter::repeat_n(row, usize::try_from(*weight).unwrap_or(0)));
                 continue;
@@ -100,7 +100,7 @@ impl Output {
             if self.rows.remove(&row).is_some() {
                 self.bytes = self.bytes.saturating_sub(row.len() + 64);
             }
-            self.changed.insert(row, ());
+            self.changed.insert(row);
         }
         Ok(Some(gone))
     }
@@ -119,7 +119,7 @@ impl Output {
         let count = |row: &Bytes| self.rows.get(row).map_or(0, Vec::len) as i64;
         let rows: Vec<(&[u8], i64)> = match all {
             true => self.rows.iter().map(|(row, ids)| (row.as_ref(), ids.len() as i64)).collect(),
-            false => changed.keys().map(|row| (row.as_ref(), count(row))).collect(),
+            false => changed.iter().map(|row| (row.as_ref(), count(row))).collect(),
         };
         for rows in rows.chunks(65_536) {
             into.push(Part { operator: OUTPUT, part: 0, batch: weighted(&self.codec, rows)? });

@@ -13,7 +13,7 @@ use ebap_sql::{Flow, Late, Node};
 
 use super::{Kind, ViewJob, store::ViewStore};
 use crate::{
-    Result,
+    Error, Result,
     accounting::Counts,
     figures::Figures,
     flow::{Delta, Event, Operator, Output, packed, unpacked},
@@ -133,7 +133,7 @@ impl ViewJob {
             return Ok(Vec::new());
         }
         self.figures.steps += 1;
-        let deltas = flow.root.run(&Event::Rows { of: &changes, now_us })?;
+        let deltas = flow.root.run(&Event::Rows { of: &changes, now_us }).map_err(|error| of_job(error, &self.name))?;
         let (count, given) = (rows, deltas.iter().map(Delta::rows).sum());
         let out = self.give(&deltas, wanted);
         self.figures.output.ran(count, given, begun);
@@ -153,7 +153,8 @@ impl ViewJob {
             flow.root.expire_silently(self.watermark)?;
             return Ok(Vec::new());
         }
-        let deltas = flow.root.run(&Event::Time { watermark: self.watermark, now_us })?;
+        let event = Event::Time { watermark: self.watermark, now_us };
+        let deltas = flow.root.run(&event).map_err(|error| of_job(error, &self.name))?;
         let mut out = self.give(&deltas, wanted)?;
         if let (Some(retention), Kind::Flow(flow)) = (self.retention_us.filter(|_| passed), &mut self.kind)
             && let Some(gone) = flow.output.expire(self.watermark.saturating_sub(retention), &self.store)?
@@ -171,6 +172,14 @@ impl ViewJob {
         }
         let batch = |changes: crate::flow::Changes| ChangeBatch { deletes: changes.gone, inserts: changes.came };
         Ok(changes.filter(|_| wanted).map(batch).into_iter().collect())
+    }
+}
+
+/// Operators do not know whose they are.
+fn of_job(error: Error, job: &str) -> Error {
+    match error {
+        Error::Memory { message, .. } => Error::Memory { job: job.to_owned(), message },
+        other => other,
     }
 }
 
