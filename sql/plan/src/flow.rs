@@ -144,10 +144,21 @@ pub struct TopN {
     pub skip: usize,
     /// None: all, which the planner allows only until it has seen the filter above.
     pub fetch: Option<usize>,
-    /// `row_number()` is the last column.
-    pub numbered: bool,
+    /// The number of a row is the last column.
+    pub numbering: Option<Numbering>,
     /// Of the columns of the input, where it is a column of the partition.
     pub expiry: Option<Expiry>,
+}
+
+/// What number a row has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// Its place.
+    Row,
+    /// That of the first row that is equal by the order.
+    Rank,
+    /// How many different places there are up to it.
+    DenseRank,
 }
 
 #[derive(Clone, Debug)]
@@ -347,7 +358,9 @@ impl Flow {
                 let id = usize::from(!node.sets.is_empty());
                 Some((0..node.groups.len() + id).collect())
             }
-            Node::TopN(node) if node.numbered || node.fetch == Some(1) => {
+            // Rows of one rank are as many as there are.
+            Node::TopN(node) if matches!(node.numbering, Some(Numbering::Rank | Numbering::DenseRank)) => None,
+            Node::TopN(node) if node.numbering.is_some() || node.fetch == Some(1) => {
                 let columns = node.partition.iter().map(|expr| column_of(expr, &node.input_schema));
                 let mut key = columns.collect::<Option<Vec<_>>>()?;
                 key.extend((node.fetch != Some(1)).then_some(node.input.schema.fields().len()));
@@ -448,7 +461,12 @@ impl Flow {
                 let order: Vec<String> = node.order.iter().map(ToString::to_string).collect();
                 let fetch = node.fetch.map_or("all".to_owned(), |fetch| fetch.to_string());
                 let (partition, until) = (list(&node.partition), until(node.expiry, &node.input.schema));
-                vec![format!("TopN: {fetch} by [{}] of each [{partition}]{until}", order.join(", "))]
+                let by = match node.numbering {
+                    Some(Numbering::Rank) => ", by rank",
+                    Some(Numbering::DenseRank) => ", by dense rank",
+                    Some(Numbering::Row) | None => "",
+                };
+                vec![format!("TopN: {fetch} by [{}] of each [{partition}]{by}{until}", order.join(", "))]
             }
             Node::Join(node) => {
                 let on: Vec<String> = node.on.iter().map(|(left, right)| format!("{left} = {right}")).collect();

@@ -17,6 +17,7 @@ mod groups;
 mod join;
 mod output;
 mod ranked;
+mod ranks;
 mod recent;
 mod saved;
 mod sessions;

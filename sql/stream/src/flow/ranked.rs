@@ -22,6 +22,10 @@ impl Place {
         Self { bytes: bytes.into(), row: by.len() as u32 }
     }
 
+    pub(crate) fn by(&self) -> &[u8] {
+        &self.bytes[..self.row as usize]
+    }
+
     pub(crate) fn row(&self) -> &[u8] {
         &self.bytes[self.row as usize..]
     }

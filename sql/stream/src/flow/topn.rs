@@ -12,13 +12,14 @@ use arrow::{
     row::{RowConverter, Rows, SortField},
 };
 use datafusion::physical_expr::PhysicalExpr;
-use ebap_sql::{Expiry, TopN};
+use ebap_sql::{Expiry, Numbering, TopN};
 use hashbrown::HashMap;
 
 use super::{
     arrangement::{unweighted, weighted},
     delta::{Codec, Delta},
     ranked::{Place, Ranked},
+    ranks,
     slots::{Ends, Seen, Slots},
 };
 use crate::{
@@ -37,7 +38,7 @@ pub(crate) struct TopNOp {
     skip: usize,
     /// Rows that are shown or skipped.
     first: usize,
-    numbered: bool,
+    numbering: Option<Numbering>,
     append_only: bool,
     expiry: Option<Expiry>,
     slots: Slots,
@@ -97,7 +98,7 @@ impl TopNOp {
             schema: Arc::clone(schema),
             skip: plan.skip,
             first: plan.skip.saturating_add(plan.fetch.unwrap_or(usize::MAX)),
-            numbered: plan.numbered,
+            numbering: plan.numbering,
             append_only: plan.input.append_only(),
             expiry: plan.expiry,
             slots: Slots::default(),
@@ -143,7 +144,7 @@ impl TopNOp {
                     continue;
                 }
                 if self.seen.first(slot) {
-                    before.push((slot, self.partitions[slot as usize].rows.first(self.first)));
+                    before.push((slot, self.shown(slot)));
                 }
                 let place = Place::new(by, row);
                 let weight = self.partitions[slot as usize].rows.get(&place) + delta.weight(at);
@@ -155,7 +156,7 @@ impl TopNOp {
         }
         let (mut gone, mut came): (Vec<(Place, u64)>, Vec<(Place, u64)>) = (Vec::new(), Vec::new());
         for (slot, old) in before {
-            let new = self.partitions[slot as usize].rows.first(self.first);
+            let new = self.shown(slot);
             self.difference(old, new, &mut gone, &mut came);
             if self.partitions[slot as usize].rows.len() == 0 {
                 self.slots.remove(slot);
@@ -165,7 +166,7 @@ impl TopNOp {
         for (rows, weight) in [(gone, -1), (came, 1)] {
             if !rows.is_empty() {
                 let mut columns = self.rows.columns(rows.iter().map(|(place, _)| place.row()))?;
-                if self.numbered {
+                if self.numbering.is_some() {
                     columns.push(Arc::new(rows.iter().map(|(_, number)| *number).collect::<UInt64Array>()));
                 }
                 let batch = record_batch(&self.schema, columns, rows.len())?;
@@ -183,15 +184,19 @@ impl TopNOp {
         gone: &mut Vec<(Place, u64)>,
         came: &mut Vec<(Place, u64)>,
     ) {
-        let numbered = |rows: Vec<Place>| rows.into_iter().enumerate().skip(self.skip).map(|(at, row)| (row, at as u64 + 1));
+        let is_numbered = self.numbering.is_some();
+        let numbered = |rows: Vec<Place>| {
+            let numbers = ranks::numbers(self.numbering, &rows);
+            rows.into_iter().zip(numbers).skip(self.skip)
+        };
         let (mut old, mut new) = (numbered(old).peekable(), numbered(new).peekable());
         loop {
             let order = match (old.peek(), new.peek()) {
                 (None, None) => return,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some((_, a)), Some((_, b))) if self.numbered && a != b => a.cmp(b),
-                (Some((a, _)), Some((b, _))) if self.numbered && a != b => {
+                (Some((_, a)), Some((_, b))) if is_numbered && a != b => a.cmp(b),
+                (Some((a, _)), Some((b, _))) if self.numbering == Some(Numbering::Row) && a != b => {
                     gone.extend(old.next());
                     came.extend(new.next());
                     continue;
@@ -209,8 +214,20 @@ impl TopNOp {
         }
     }
 
+    /// Rows in front, each as often as it is there.
+    fn shown(&self, slot: u32) -> Vec<Place> {
+        let rows = &self.partitions[slot as usize].rows;
+        match self.numbering {
+            Some(Numbering::Rank | Numbering::DenseRank) => ranks::within(self.numbering, rows, self.first),
+            Some(Numbering::Row) | None => rows.first(self.first),
+        }
+    }
+
     /// Whether as many as are shown come before it.
     fn is_behind(&self, slot: u32, by: &[u8], row: &[u8]) -> bool {
+        if let Some(Numbering::Rank | Numbering::DenseRank) = self.numbering {
+            return false;
+        }
         let rows = &self.partitions[slot as usize].rows;
         // Each is there at least once.
         rows.len() >= self.first && rows.last().is_some_and(|(last, _)| last.is_before(by, row))
@@ -232,6 +249,12 @@ impl TopNOp {
     /// Lets go what cannot come to the front any more.
     fn cut(&mut self, slot: u32) {
         let rows = &self.partitions[slot as usize].rows;
+        if let Some(Numbering::Rank | Numbering::DenseRank) = self.numbering {
+            for place in ranks::behind(self.numbering, rows, self.first) {
+                self.set(slot, place, 0);
+            }
+            return;
+        }
         if rows.len() < self.first {
             return;
         }

@@ -47,6 +47,17 @@ fn cases() -> Vec<Case> {
         same("SELECT user_id, id, n FROM (SELECT user_id, id, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY amount DESC NULLS LAST, id) AS n
               FROM events) WHERE n <= 2"),
         same("SELECT user_id, id, kind FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY id DESC) AS n FROM events) WHERE n = 1"),
+        same("SELECT user_id, id, n FROM (SELECT user_id, id, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY amount, id) AS n
+              FROM events) WHERE n BETWEEN 2 AND 3"),
+        same("SELECT user_id, id, r FROM (SELECT user_id, id, RANK() OVER (PARTITION BY user_id ORDER BY amount DESC NULLS LAST) AS r
+              FROM events) WHERE r <= 2"),
+        same("SELECT kind, id, r FROM (SELECT kind, id, DENSE_RANK() OVER (PARTITION BY kind ORDER BY price DESC) AS r FROM events) WHERE r IN (1, 2)"),
+        same("SELECT user_id, n, r FROM (SELECT user_id, n, RANK() OVER (ORDER BY n DESC) AS r
+              FROM (SELECT user_id, count(*) AS n FROM events WHERE id % 4 > 0 GROUP BY user_id)) WHERE r <= 3"),
+        same("SELECT bin, user_id, r FROM (SELECT bin, user_id, DENSE_RANK() OVER (PARTITION BY bin ORDER BY n) AS r
+              FROM (SELECT user_id, count(*) AS n, count(*) % 3 AS bin FROM events GROUP BY user_id)) WHERE r < 3"),
+        same("SELECT user_id, id, n, m FROM (SELECT user_id, id, n, ROW_NUMBER() OVER (PARTITION BY n ORDER BY amount DESC NULLS LAST, id) AS m
+              FROM (SELECT user_id, id, amount, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY price, id) AS n FROM events) WHERE n <= 4) WHERE m <= 2"),
         same("SELECT DISTINCT ON (user_id) user_id, id, amount FROM events ORDER BY user_id, amount, id"),
         same("SELECT user_id, kind, count(*) AS n, sum(price) AS p FROM events GROUP BY ROLLUP (user_id, kind)"),
         same("SELECT kind, user_id, grouping(kind) AS g, max(amount) AS m FROM events GROUP BY GROUPING SETS ((kind), (user_id), ())"),

@@ -247,7 +247,7 @@ fn top(random: &mut Random, input: &Relation) -> Relation {
     let mut order = exact.clone();
     let turn = random.below(order.len() as u64) as usize;
     order.rotate_left(turn);
-    let order: Vec<String> = order
+    let mut order: Vec<String> = order
         .iter()
         .map(|name| format!("{name} {} NULLS {}", random.of(&["ASC", "DESC"]), random.of(&["FIRST", "LAST"])))
         .collect();
@@ -262,8 +262,13 @@ fn top(random: &mut Random, input: &Relation) -> Relation {
     let partition = random.of(&exact).clone();
     let columns = input.columns.clone();
     let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+    let function = *random.of(&["ROW_NUMBER", "ROW_NUMBER", "RANK", "DENSE_RANK"]);
+    if function != "ROW_NUMBER" {
+        // So that there are equal rows.
+        order.truncate(1);
+    }
     let text = format!(
-        "SELECT {} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY {partition} ORDER BY {}) AS rn FROM {{}}) WHERE rn <= {count}",
+        "SELECT {} FROM (SELECT *, {function}() OVER (PARTITION BY {partition} ORDER BY {}) AS rn FROM {{}}) WHERE rn <= {count}",
         names.join(", "),
         order.join(", ")
     );

@@ -1,4 +1,4 @@
-//! The first rows of an order: `ORDER BY … LIMIT`, `ROW_NUMBER() … <= n`, `DISTINCT ON`.
+//! The first rows of an order: `ORDER BY … LIMIT`, `ROW_NUMBER() … <= n` and ranks, `DISTINCT ON`.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use datafusion::{
 
 use super::{Planner, project, refuse_volatile, refused};
 use crate::{
-    Error, Result,
+    Result,
     error::from_datafusion,
-    flow::{Expiry, Flow, Node, RowOp, Time, TopN, column_of, plain},
+    flow::{Expiry, Flow, Node, Numbering, RowOp, Time, TopN, column_of, plain},
 };
 
 impl Planner<'_> {
@@ -51,12 +51,13 @@ impl Planner<'_> {
     fn sorted(&self, node: &Sort, skip: usize, fetch: usize) -> Result<Flow> {
         let input = self.flow(&node.input)?;
         let schema = Arc::clone(&input.schema);
-        top(input, node.input.schema(), Vec::new(), node.expr.clone(), (skip, Some(fetch)), false, schema)
+        top(input, node.input.schema(), Vec::new(), node.expr.clone(), (skip, Some(fetch)), None, schema)
     }
 
     pub(super) fn row_number(&self, node: &Window) -> Result<Flow> {
-        let [expr] = node.window_expr.as_slice() else {
-            return Err(refused("more than one window function", "Use one ROW_NUMBER() per SELECT."));
+        let hint = "Number rows in a sub-query of its own, bounded by a filter, and those that are left in one around it.";
+        let ([expr], false) = (node.window_expr.as_slice(), matches!(*node.input, LogicalPlan::Window(_))) else {
+            return Err(refused("more than one window function in one SELECT", hint));
         };
         let Expr::WindowFunction(call) = expr.clone().unalias() else {
             return Err(refused("this window function", "Use ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...)."));
@@ -65,18 +66,24 @@ impl Planner<'_> {
             WindowFunctionDefinition::WindowUDF(function) => function.name().to_owned(),
             WindowFunctionDefinition::AggregateUDF(function) => function.name().to_owned(),
         };
-        if name != "row_number" {
-            return Err(refused(
-                &format!("{name}() OVER"),
-                "Use ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) <= n, or GROUP BY with a window.",
-            ));
-        }
+        let numbering = match name.as_str() {
+            "row_number" => Numbering::Row,
+            "rank" => Numbering::Rank,
+            "dense_rank" => Numbering::DenseRank,
+            _ => {
+                return Err(refused(
+                    &format!("{name}() OVER"),
+                    "Use ROW_NUMBER(), RANK() or DENSE_RANK() OVER (PARTITION BY ... ORDER BY ...) <= n, or GROUP BY with a window.",
+                ));
+            }
+        };
         if call.params.order_by.is_empty() {
-            return Err(refused("ROW_NUMBER() without ORDER BY", "Say in OVER by what the rows are ordered."));
+            let what = format!("{}() without ORDER BY", name.to_uppercase());
+            return Err(refused(&what, "Say in OVER by what the rows are ordered."));
         }
         let input = self.flow(&node.input)?;
         let (partition, order) = (call.params.partition_by.clone(), call.params.order_by.clone());
-        top(input, node.input.schema(), partition, order, (0, None), true, plain(&node.schema))
+        top(input, node.input.schema(), partition, order, (0, None), Some(numbering), plain(&node.schema))
     }
 
     pub(super) fn distinct_on(&self, node: &DistinctOn) -> Result<Flow> {
@@ -85,7 +92,7 @@ impl Planner<'_> {
             return Err(refused("DISTINCT ON without ORDER BY", "Say by ORDER BY which row of each is kept."));
         };
         let (schema, input_schema) = (Arc::clone(&input.schema), node.input.schema());
-        let flow = top(input, input_schema, node.on_expr.clone(), order.clone(), (0, Some(1)), false, schema)?;
+        let flow = top(input, input_schema, node.on_expr.clone(), order.clone(), (0, Some(1)), None, schema)?;
         node.select_expr.iter().try_for_each(refuse_volatile)?;
         Ok(project(flow, node.select_expr.clone(), input_schema, plain(&node.schema)))
     }
@@ -97,7 +104,7 @@ fn top(
     partition: Vec<Expr>,
     order: Vec<SortExpr>,
     (skip, fetch): (usize, Option<usize>),
-    numbered: bool,
+    numbering: Option<Numbering>,
     schema: arrow::datatypes::SchemaRef,
 ) -> Result<Flow> {
     partition.iter().chain(order.iter().map(|order| &order.expr)).try_for_each(refuse_volatile)?;
@@ -111,27 +118,42 @@ fn top(
     };
     let expiry = partition.iter().filter_map(of_window).min_by_key(|expiry| expiry.slack_us);
     let input_schema = Arc::clone(input_schema);
-    let node = TopN { input, input_schema, partition, order, skip, fetch, numbered, expiry };
+    let node = TopN { input, input_schema, partition, order, skip, fetch, numbering, expiry };
     Ok(Flow { node: Node::TopN(Box::new(node)), schema })
 }
 
-/// A condition such as `n <= 3` on the number of `ROW_NUMBER()` below bounds how many rows are kept.
+/// A condition such as `n <= 3` on the number of `ROW_NUMBER()` or a rank below bounds how many rows are kept.
 pub(super) fn limit_numbers(flow: &mut Flow, condition: &Expr, schema: &DFSchemaRef) {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return };
+    let within = |expr: &Expr, list: &mut dyn Iterator<Item = &Expr>| {
+        let numbers = list.map(literal).collect::<Option<Vec<usize>>>()?;
+        Some((column_of(uncast(expr), schema)?, numbers.into_iter().max()?))
+    };
+    let found = match condition {
+        Expr::Between(node) if !node.negated => within(&node.expr, &mut std::iter::once(node.high.as_ref())),
+        Expr::InList(node) if !node.negated => within(&node.expr, &mut node.list.iter()),
+        Expr::BinaryExpr(node) => compared(node, schema),
+        _ => None,
+    };
+    let Some((column, most)) = found else { return };
+    if let Some(node) = numbers(flow, column) {
+        node.fetch = Some(node.fetch.map_or(most, |fetch| fetch.min(most)));
+    }
+}
+
+/// The column, and how much it is at the most.
+fn compared(condition: &BinaryExpr, schema: &DFSchemaRef) -> Option<(usize, usize)> {
+    let BinaryExpr { left, op, right } = condition;
     let (column, op, number) = match (column_of(uncast(left), schema), literal(right)) {
         (Some(column), Some(number)) => (column, *op, number),
         _ => match (column_of(uncast(right), schema), literal(left), op.swap()) {
             (Some(column), Some(number), Some(op)) => (column, op, number),
-            _ => return,
+            _ => return None,
         },
     };
-    let most = match op {
-        Operator::LtEq | Operator::Eq => number,
-        Operator::Lt => number.saturating_sub(1),
-        _ => return,
-    };
-    if let Some(node) = numbers(flow, column) {
-        node.fetch = Some(node.fetch.map_or(most, |fetch| fetch.min(most)));
+    match op {
+        Operator::LtEq | Operator::Eq => Some((column, number)),
+        Operator::Lt => Some((column, number.saturating_sub(1))),
+        _ => None,
     }
 }
 
@@ -147,7 +169,7 @@ fn numbers(flow: &mut Flow, column: usize) -> Option<&mut TopN> {
             }
             numbers(input, column)
         }
-        Node::TopN(node) if node.numbered && column == node.input.schema.fields().len() => Some(node),
+        Node::TopN(node) if node.numbering.is_some() && column == node.input.schema.fields().len() => Some(node),
         _ => None,
     }
 }
@@ -175,13 +197,19 @@ fn literal(expr: &Expr) -> Option<usize> {
 
 /// Numbers of all rows change with every row that comes first.
 pub(super) fn refuse_unbounded(flow: &Flow) -> Result<()> {
-    let mut found = false;
-    flow.each(&mut |flow| found |= matches!(&flow.node, Node::TopN(node) if node.fetch.is_none()));
-    match found {
-        true => Err(Error::unsupported(
-            "ROW_NUMBER() without a bound in a materialized view",
-            "Filter by it in an outer SELECT: WHERE n <= 10.",
-        )),
-        false => Ok(()),
-    }
+    let mut found = None;
+    flow.each(&mut |flow| {
+        if let Node::TopN(node) = &flow.node
+            && node.fetch.is_none()
+        {
+            found = node.numbering;
+        }
+    });
+    let name = match found {
+        None => return Ok(()),
+        Some(Numbering::Row) => "ROW_NUMBER",
+        Some(Numbering::Rank) => "RANK",
+        Some(Numbering::DenseRank) => "DENSE_RANK",
+    };
+    Err(refused(&format!("{name}() without a bound"), "Filter by it in an outer SELECT: WHERE n <= 10."))
 }
