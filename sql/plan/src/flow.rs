@@ -21,6 +21,9 @@ pub struct Flow {
     pub schema: SchemaRef,
 }
 
+/// What a version of a table's row has beside the columns of the table.
+pub const VERSION_COLUMNS: [&str; 2] = ["__valid_from", "__valid_until"];
+
 /// Which rows of a stream an operator above cannot take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
@@ -75,6 +78,14 @@ pub enum Node {
         time: Option<usize>,
         key: Vec<usize>,
         late: Late,
+    },
+    /// Every row that a table had, with two columns more: from when and until when it was the row of its key.
+    /// `time`: the column that says from when; without it the time of the record does.
+    Versions {
+        relation: ObjectId,
+        name: String,
+        time: Option<usize>,
+        key: Vec<usize>,
     },
     Rows {
         input: Box<Flow>,
@@ -222,9 +233,18 @@ impl Flow {
     /// Of every column what is known of its times.
     pub fn times(&self) -> Vec<Time> {
         match &self.node {
-            Node::Scan { time, .. } => {
-                let is = |at| if Some(at) == *time { Time::Event(0) } else { Time::Unknown };
+            Node::Scan { time, kind, .. } => {
+                // A row of a table goes long after its time, when a newer one of its key comes.
+                let time = time.filter(|_| *kind == SourceKind::Stream);
+                let is = |at| if Some(at) == time { Time::Event(0) } else { Time::Unknown };
                 (0..self.schema.fields().len()).map(is).collect()
+            }
+            Node::Versions { .. } => {
+                // Where versions meet moves behind the watermark only, whatever comes late.
+                let (columns, mut times) = (self.schema.fields().len(), Vec::new());
+                times.resize(columns - VERSION_COLUMNS.len(), Time::Unknown);
+                times.resize(columns, Time::Event(0));
+                times
             }
             Node::Rows { input, ops } => ops.iter().fold(input.times(), |times, op| match op {
                 RowOp::Filter { .. } => times,
@@ -319,7 +339,7 @@ impl Flow {
             | Node::Unnest { input, .. } => input.append_only(),
             Node::Aggregate(node) => node.on_close,
             // A table of one row: what joins it looks it up.
-            Node::One | Node::TopN(_) | Node::Recent { .. } => false,
+            Node::One | Node::Versions { .. } | Node::TopN(_) | Node::Recent { .. } => false,
             Node::Join(node) if node.lookup => node.left.append_only(),
             Node::Join(node) => node.kind == JoinType::Inner && node.left.append_only() && node.right.append_only(),
             Node::Union { inputs } => inputs.iter().all(Self::append_only),
@@ -375,7 +395,7 @@ impl Flow {
     /// The nodes directly below.
     pub fn inputs(&self) -> Vec<&Self> {
         match &self.node {
-            Node::Scan { .. } | Node::One => Vec::new(),
+            Node::Scan { .. } | Node::Versions { .. } | Node::One => Vec::new(),
             Node::Rows { input, .. }
             | Node::Window { input, .. }
             | Node::SessionWindow { input, .. }
@@ -392,7 +412,7 @@ impl Flow {
     pub fn relations(&self) -> Vec<ObjectId> {
         let mut found = Vec::new();
         self.each(&mut |flow| {
-            if let Node::Scan { relation, .. } = &flow.node {
+            if let Node::Scan { relation, .. } | Node::Versions { relation, .. } = &flow.node {
                 found.push(*relation);
             }
         });
@@ -434,6 +454,10 @@ impl Flow {
                     Late::Pane(pane_us) => format!("{what}: {name}, without rows late for {}s", *pane_us as f64 / 1e6),
                     Late::Strict => format!("{what}: {name}, without late rows"),
                 }]
+            }
+            Node::Versions { name, time, .. } => {
+                let from = time.map_or("_ingested_at", |at| self.schema.field(at).name().as_str());
+                vec![format!("TableVersions: {name}, each from its {from}")]
             }
             Node::One => vec!["OneRow".to_owned()],
             Node::Rows { ops, .. } => {

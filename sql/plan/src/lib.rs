@@ -22,6 +22,7 @@ pub use check::{CheckError, check};
 pub use error::{Error, Result, from_datafusion};
 pub use flow::{
     Aggregation, Expiry, Flow, Frame, GroupingSet, Join, Late, Node, Numbering, RowOp, Session, Time, TopN,
+    VERSION_COLUMNS,
 };
 pub use macros::expand_functions;
 pub use names::quoted;

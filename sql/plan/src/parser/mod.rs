@@ -1,6 +1,7 @@
 //! Text to statements. What is PostgreSQL's own goes to sqlparser; what is EBAP's is read here, token
 //! by token, with expressions and queries handed to sqlparser again.
 
+mod as_of;
 mod cursor;
 mod flink;
 mod function;

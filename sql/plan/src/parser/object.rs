@@ -8,7 +8,7 @@ use ebap_catalog::ObjectKind;
 
 use super::{
     AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
-    WindowClause, WindowKind, cursor::Cursor, flink, function, types,
+    WindowClause, WindowKind, as_of, cursor::Cursor, flink, function, types,
 };
 use crate::{Emit, Error, Result, SourceKind, planner::interval_us};
 
@@ -261,7 +261,9 @@ fn view(cursor: &mut Cursor<'_>) -> Result<ViewBody> {
     let emit = take_emit(cursor)?;
     let window = take_window(cursor)?;
     cursor.replace(flink::plain_windows);
-    let query = cursor.query()?;
+    cursor.replace(as_of::as_function);
+    let mut query = cursor.query()?;
+    as_of::as_version(&mut query);
     Ok(ViewBody { options: list, query, window, emit })
 }
 

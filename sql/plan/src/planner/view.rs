@@ -92,7 +92,9 @@ fn source_name(body: &ViewBody) -> Result<String> {
     if body.query.with.is_some() {
         return Err(Error::unsupported("WITH", "Use a sub-query."));
     }
-    let sampled = |factor: &TableFactor| matches!(factor, TableFactor::Table { sample: Some(_), .. });
+    let sampled = |factor: &TableFactor| {
+        matches!(factor, TableFactor::Table { sample: Some(_), .. } | TableFactor::Table { version: Some(_), .. })
+    };
     if !body.query.locks.is_empty() || factor(select(&body.query)?).is_ok_and(sampled) {
         return Err(Error::unsupported("this query", "It is refused as a flow."));
     }

@@ -24,6 +24,7 @@ mod sessions;
 mod slots;
 mod table;
 mod topn;
+mod versions;
 mod windows;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use ebap_sql::{Flow, Frame, Late, Node, SourceKind};
 
 use self::{
     aggregate::AggregateOp, join::JoinOp, recent::RecentOp, sessions::SessionOp, table::TableOp, topn::TopNOp,
+    versions::VersionsOp,
 };
 pub(crate) use self::{
     delta::Delta,
@@ -63,6 +65,10 @@ enum Op {
     Table {
         relation: ObjectId,
         rows: Box<TableOp>,
+    },
+    Versions {
+        relation: ObjectId,
+        rows: Box<VersionsOp>,
     },
     /// Whether the row has come, and whether that was written down.
     One {
@@ -106,6 +112,9 @@ impl Operator {
                 Op::Table { relation: *relation, rows: Box::new(TableOp::new(&schema, key)?) }
             }
             Node::Scan { relation, late, .. } => Op::Scan { relation: *relation, late: *late },
+            Node::Versions { relation, time, key, .. } => {
+                Op::Versions { relation: *relation, rows: Box::new(VersionsOp::new(&schema, key, *time)?) }
+            }
             Node::One => Op::One { given: false, written: false },
             Node::Rows { input, ops } => Op::Rows(RowOps::of(ops, &input.schema)?),
             Node::Window { time, frames, .. } => Op::Window { time: *time, frames: frames.clone() },
@@ -156,6 +165,15 @@ impl Operator {
                     rows.apply(own)?
                 }
                 Event::Time { .. } => Vec::new(),
+            },
+            Op::Versions { relation, rows } => match event {
+                Event::Rows { of, .. } => {
+                    rows.apply(of.iter().filter(|(id, ..)| id == relation).map(|(_, _, delta)| delta))?
+                }
+                Event::Time { watermark, .. } => {
+                    rows.expire(*watermark);
+                    Vec::new()
+                }
             },
             Op::Rows(ops) => {
                 let mut out = Vec::with_capacity(first.len());
@@ -231,7 +249,7 @@ impl Operator {
     pub(crate) fn scans(&self, into: &mut Vec<(ObjectId, Late)>) {
         let own = match &self.op {
             Op::Scan { relation, late } => Some((*relation, *late)),
-            Op::Table { relation, .. } => Some((*relation, Late::Never)),
+            Op::Table { relation, .. } | Op::Versions { relation, .. } => Some((*relation, Late::Never)),
             _ => None,
         };
         into.extend(own.filter(|own| !into.contains(own)));
@@ -252,6 +270,7 @@ impl Operator {
             }
             Op::TopN(op) => op.expire(watermark),
             Op::Join(op) => op.expire(watermark),
+            Op::Versions { rows, .. } => rows.expire(watermark),
             _ => {}
         }
         Ok(())
@@ -266,6 +285,7 @@ impl Operator {
             Op::Join(op) => op.size(),
             Op::Recent(op) => op.size(),
             Op::Table { rows, .. } => rows.size(),
+            Op::Versions { rows, .. } => rows.size(),
             _ => (0, 0),
         };
         self.inputs.iter().map(Self::size).fold(own, |(rows, bytes), (more, and)| (rows + more, bytes + and))
@@ -279,6 +299,7 @@ impl Operator {
             Op::Join(op) => op.sides().into_iter().for_each(arrangement::Arrangement::forget_changes),
             Op::Recent(op) => op.forget_changes(),
             Op::Table { rows, .. } => rows.forget_changes(),
+            Op::Versions { rows, .. } => rows.forget_changes(),
             _ => {}
         }
         self.inputs.iter_mut().for_each(Self::forget_changes);
@@ -295,6 +316,7 @@ impl Operator {
             Op::TopN(op) => op.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::Recent(op) => op.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::Table { rows, .. } => rows.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
+            Op::Versions { rows, .. } => rows.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::One { given: true, written } if all || !*written => {
                 *written = true;
                 let given: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
@@ -320,6 +342,7 @@ impl Operator {
                 Op::TopN(op) => op.restore(&part.batch),
                 Op::Recent(op) => op.restore(&part.batch),
                 Op::Table { rows, .. } => rows.restore(&part.batch),
+                Op::Versions { rows, .. } => rows.restore(&part.batch),
                 Op::One { given, written } => {
                     (*given, *written) = (true, true);
                     Ok(())

@@ -3,13 +3,13 @@
 
 use super::rig::Rig;
 
-const EVENTS: &str = "CREATE STREAM events (
+pub(super) const EVENTS: &str = "CREATE STREAM events (
     id BIGINT NOT NULL, user_id TEXT, kind TEXT, amount BIGINT, price DOUBLE, timestamp TIMESTAMPTZ NOT NULL,
     WATERMARK FOR timestamp AS timestamp - INTERVAL '10 seconds'
 ) WITH (connector = 'test', idle_timeout = '1 hour');";
 
 /// Over ten minutes, mostly in order; some far behind; NULLs and equal times among them.
-fn event(at: i64) -> String {
+pub(super) fn event(at: i64) -> String {
     let second = (at / 4 + if at % 37 == 0 { -60 } else { at * 7 % 9 }).max(0);
     let user = if at % 23 == 0 { "null".to_owned() } else { format!("\"user-{}\"", at * at % 11) };
     let kind = ["view", "cart", "buy"][(at % 3) as usize];
@@ -141,7 +141,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-fn sorted(table: &str) -> Vec<String> {
+pub(super) fn sorted(table: &str) -> Vec<String> {
     let cell = |cell: &str| match cell.trim().parse::<f64>() {
         Ok(number) if cell.trim().len() > 14 => format!("{number:.9}"),
         _ => cell.trim().to_owned(),

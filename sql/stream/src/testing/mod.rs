@@ -2,6 +2,7 @@
 
 mod aggregate_tests;
 mod alter_tests;
+mod as_of_tests;
 mod connectors;
 mod flow_tests;
 mod format_tests;

@@ -51,6 +51,7 @@ fn node_runs(flow: &Flow) -> Result<()> {
         Node::Recent { time, schema, .. } => evaluates(time, schema),
         Node::One
         | Node::Scan { .. }
+        | Node::Versions { .. }
         | Node::Window { .. }
         | Node::SessionWindow { .. }
         | Node::Union { .. }

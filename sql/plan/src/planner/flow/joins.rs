@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | rows of a stream | a table, a view that changes | lookup: the row meets what is there when it comes |
 //! | rows of a stream | rows of a stream | both are kept as long as the condition on their times lets them meet, or `state_ttl` says |
+//! | rows of a stream | versions of a table, as of a time | both are kept until the watermark has passed them |
 //! | grouped by a window | grouped by the same window | both are kept until the window closes |
 //! | changes | changes | both are kept: they are tables |
 
@@ -14,7 +15,7 @@ use datafusion::{
     logical_expr::{BinaryExpr, Expr, Join as LogicalJoin, Operator, utils::split_conjunction},
 };
 
-use super::{Planner, project, recent::length, refuse_volatile, refused};
+use super::{Planner, as_of, project, recent::length, refuse_volatile, refused};
 use crate::{
     Error, Result,
     flow::{Expiry, Flow, Join, Node, Time, column_of, plain},
@@ -30,6 +31,9 @@ impl Planner<'_> {
         let (left, right) = (self.flow(&node.left)?, self.flow(&node.right)?);
         let schemas = (node.left.schema(), node.right.schema());
         let bounds = bounds(node, (&left, &right));
+        if (as_of::is_versions(&left) && bounds.1.is_none()) || (as_of::is_versions(&right) && bounds.0.is_none()) {
+            return Err(as_of::no_time());
+        }
         let rows_of_streams = (left.append_only(), right.append_only());
         let bounded = bounds.0.is_some() && bounds.1.is_some();
         let lookup = !bounded && rows_of_streams.0 != rows_of_streams.1;

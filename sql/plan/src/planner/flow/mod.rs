@@ -1,5 +1,6 @@
 //! From the logical plan of a query to a tree of operators, by one exhaustive match over DataFusion's nodes.
 
+mod as_of;
 pub(super) mod check;
 mod joins;
 mod recent;
@@ -44,11 +45,15 @@ use windows::Spec;
 /// The view as a tree of operators.
 pub(super) fn plan(body: &ViewBody, text: &str, plans: &Plans, state_ttl_us: Option<i64>) -> Result<Flow> {
     let mut query = body.query.as_ref().clone();
+    as_of::rewrite(&mut query, plans)?;
     windows::rewrite(&mut query, body.window.as_ref(), plans)?;
     let mut statement = ast::Statement::Query(Box::new(query));
     hide_virtual_columns(&mut statement, &|relation| {
         let name = last_name(relation);
-        let is_meant = |source: &&Arc<crate::SourcePlan>| source.kind == SourceKind::Stream && source.name == name;
+        let is_meant = |source: &&Arc<crate::SourcePlan>| match source.kind {
+            SourceKind::Stream => source.name == name,
+            SourceKind::Table => as_of::versions_of(&source.name) == name,
+        };
         let columns = &plans.sources.iter().find(is_meant)?.schema;
         Some(columns.fields().iter().map(|field| field.name().clone()).collect())
     });
@@ -72,7 +77,7 @@ pub(super) fn plan(body: &ViewBody, text: &str, plans: &Plans, state_ttl_us: Opt
 fn optimized(statement: ast::Statement, text: &str, plans: &Plans) -> Result<LogicalPlan> {
     let sources = plans.sources.iter().map(|source| (source.name.clone(), visible(source)));
     let views = plans.views.iter().map(|view| (view.name.clone(), Arc::clone(&view.schema)));
-    let mut state = planning_state(sources.chain(views))?;
+    let mut state = planning_state(sources.chain(views).chain(as_of::tables(plans)))?;
     for function in windows::functions() {
         use datafusion::execution::FunctionRegistry;
         state.register_udf(Arc::new(function)).map_err(|error| from_datafusion(error, text))?;
@@ -159,6 +164,8 @@ impl Planner<'_> {
             let (relation, kind, key): (ObjectId, SourceKind, Vec<usize>) =
                 (source.id, source.kind, source.primary_key.clone());
             Flow { node: Node::Scan { relation, name: name.to_owned(), kind, time, key, late: Late::Never }, schema }
+        } else if let Some(versions) = as_of::scan(name, self.plans) {
+            versions
         } else {
             let view = self.plans.views.iter().find(|view| view.name == name);
             let view = view.ok_or_else(|| Error::unknown_relation(name))?;
@@ -442,8 +449,10 @@ fn late(flow: &mut Flow, needed: Late) {
         (Late::Never, other) | (other, Late::Never) => other,
     };
     match &mut flow.node {
-        Node::Scan { late, time, .. } => *late = if time.is_some() { needed } else { Late::Never },
-        Node::One => {}
+        Node::Scan { late, time, kind, .. } => {
+            *late = if time.is_some() && *kind == SourceKind::Stream { needed } else { Late::Never };
+        }
+        Node::One | Node::Versions { .. } => {}
         Node::Rows { input, .. } | Node::Unnest { input, .. } | Node::Recent { input, .. } => late(input, needed),
         Node::Window { input, time, frames } => {
             let own = match times[*time] {
