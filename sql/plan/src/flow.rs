@@ -506,9 +506,10 @@ impl Flow {
                 vec![format!("{what}: {} on [{}]{filter}{left}{right}{left_ttl}{right_ttl}", node.kind, on.join(", "))]
             }
             Node::Union { .. } => vec!["Union".to_owned()],
-            Node::Unnest { lists, .. } => {
+            Node::Unnest { lists, keep_empty, .. } => {
                 let names: Vec<&str> = lists.iter().map(|at| self.schema.field(*at).name().as_str()).collect();
-                vec![format!("Unnest: {}", names.join(", "))]
+                let empty = if *keep_empty { ", a row where there is none" } else { "" };
+                vec![format!("Unnest: {}{empty}", names.join(", "))]
             }
             Node::Recent { time, span_us, .. } => vec![format!("Recent: {time} within {}s", *span_us as f64 / 1e6)],
         }

@@ -6,6 +6,7 @@ mod apply;
 mod check;
 mod error;
 mod flow;
+mod laterals;
 mod macros;
 mod names;
 mod parser;

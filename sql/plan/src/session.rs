@@ -7,6 +7,8 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
+use crate::laterals::ApplyLaterals;
+
 /// Settings that must be as they are, each for its reason.
 pub fn session_config() -> SessionConfig {
     let mut config = SessionConfig::new()
@@ -29,8 +31,8 @@ pub fn session_config() -> SessionConfig {
 }
 
 pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
-    let mut state =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+    let mut state = builder.with_analyzer_rule(Arc::new(ApplyLaterals)).build();
     if let Err(error) = datafusion_functions_json::register_all(&mut state) {
         tracing::error!(%error, "JSON functions are missing");
     }

@@ -318,11 +318,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return explain(cursor);
     }
     let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(cursor.rest().to_vec());
-    let parsed = parser.parse_statement().map_err(|error| from_parser(&error, cursor.text()))?;
+    let mut parsed = parser.parse_statement().map_err(|error| from_parser(&error, cursor.text()))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(cursor.near(&next));
     }
+    crate::laterals::named(&mut parsed);
     Ok(Statement::Query(Box::new(parsed)))
 }
 

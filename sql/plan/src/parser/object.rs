@@ -10,7 +10,7 @@ use super::{
     AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
     WindowClause, WindowKind, as_of, cursor::Cursor, flink, function, types,
 };
-use crate::{Emit, Error, Result, SourceKind, planner::interval_us};
+use crate::{Emit, Error, Result, SourceKind, laterals, planner::interval_us};
 
 const KINDS: [(&[&str], ObjectKind); 7] = [
     (&["SECRET"], ObjectKind::Secret),
@@ -264,6 +264,7 @@ fn view(cursor: &mut Cursor<'_>) -> Result<ViewBody> {
     cursor.replace(as_of::as_function);
     let mut query = cursor.query()?;
     as_of::as_version(&mut query);
+    laterals::named(query.as_mut());
     Ok(ViewBody { options: list, query, window, emit })
 }
 

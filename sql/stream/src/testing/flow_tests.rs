@@ -75,6 +75,22 @@ fn cases() -> Vec<Case> {
         same("SELECT user_id, n FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) WHERE n > (SELECT avg(amount) FROM events)"),
         same("SELECT user_id, count(*) FILTER (WHERE k > 1) AS many FROM (SELECT user_id, kind, count(*) AS k FROM events GROUP BY user_id, kind) GROUP BY user_id"),
         same("SELECT id, part FROM (SELECT id, unnest(string_to_array(kind || ',' || user_id, ',')) AS part FROM events) WHERE id % 10 = 1"),
+        Case {
+            view: "SELECT e.id, t.part, upper(e.kind) AS kind FROM events e, unnest(string_to_array(e.kind || ',' || e.user_id, ',')) AS t(part)
+                   WHERE e.id % 10 = 1 AND t.part <> 'buy'",
+            batch: "SELECT id, part, upper(kind) AS kind FROM (SELECT id, kind, unnest(string_to_array(kind || ',' || user_id, ',')) AS part FROM events)
+                    WHERE id % 10 = 1 AND part <> 'buy'",
+        },
+        Case {
+            view: "SELECT id, one, two FROM events CROSS JOIN LATERAL unnest(array_remove(string_to_array(kind, ','), 'buy')) AS one
+                   CROSS JOIN UNNEST(string_to_array(user_id, '-')) AS t(two)",
+            batch: "SELECT id, kind AS one, unnest(string_to_array(user_id, '-')) AS two FROM events WHERE kind <> 'buy'",
+        },
+        Case {
+            view: "SELECT e.id, part FROM events e LEFT JOIN LATERAL unnest(array_remove(string_to_array(kind || ',' || user_id, ','), 'view')) AS part ON true",
+            batch: "SELECT id, unnest(array_remove(string_to_array(kind || ',' || coalesce(user_id, 'view'), ','), 'view')) AS part FROM events WHERE user_id IS NOT NULL
+                    UNION ALL SELECT id, NULL FROM events WHERE user_id IS NULL",
+        },
         same("SELECT kind, corr(id, amount) AS c FROM events GROUP BY kind"),
         same("SELECT stddev(n) AS spread, median(n) AS middle FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id)"),
         Case {
