@@ -129,7 +129,7 @@ fn map(error: &DataFusionError, text: &str) -> Error {
         DataFusionError::SQL(parser, _) => from_parser(parser, text),
         DataFusionError::SchemaError(schema, _) => from_schema(schema, text),
         DataFusionError::Plan(message) => from_plan_message(message, text),
-        DataFusionError::NotImplemented(message) => Error::new("0A000", lower_first(message)),
+        DataFusionError::NotImplemented(message) => not_implemented(message),
         DataFusionError::ArrowError(arrow, _) => from_arrow(arrow, text),
         DataFusionError::ResourcesExhausted(message) => Error::new("53200", "out of memory")
             .detail(message.clone())
@@ -227,6 +227,13 @@ fn from_plan_message(message: &str, text: &str) -> Error {
     if let Some(mapped) = from_call(message, text) {
         return mapped;
     }
+    if message.starts_with("Projections require unique expression names")
+        && let Some(expr) = message.split('"').nth(1)
+    {
+        let name = expr.rsplit('.').next().unwrap_or(expr);
+        let error = Error::new("42701", format!("column \"{name}\" specified more than once"));
+        return error.hint("Give each column its own name with AS.");
+    }
     let lower = message.to_lowercase();
     let code = if lower.contains("must appear in the group by")
         || lower.contains("could not be resolved from available columns")
@@ -245,6 +252,15 @@ fn from_plan_message(message: &str, text: &str) -> Error {
         "42601"
     };
     Error::new(code, lower_first(message))
+}
+
+/// What DataFusion cannot do, without the names of its nodes.
+fn not_implemented(message: &str) -> Error {
+    let nodes = ["ast node", "logical expression", "JOIN operator"];
+    match nodes.iter().any(|node| message.contains(node)) {
+        true => Error::unsupported("this form of a query", "Write it as a join of relations that have names."),
+        false => Error::new("0A000", lower_first(message)),
+    }
 }
 
 /// A call with arguments that the function does not take.

@@ -49,6 +49,18 @@ pub(crate) fn check<T: AsRef<str>>(table: &[(T, &str, &str, &str)], run: impl Fn
 #[test]
 fn the_parser_says_where() {
     let table = [
+        (
+            "SELECT count(*) FROM TUMBLE (s, at, INTERVAL '1 minute')",
+            "0A000",
+            "TUMBLE",
+            "TUMBLE outside of a materialized view is not supported",
+        ),
+        (
+            "SELECT s.id FROM s JOIN v FOR SYSTEM_TIME AS OF s.at ON true",
+            "0A000",
+            "FOR",
+            "FOR SYSTEM_TIME AS OF outside of a materialized view is not supported",
+        ),
         ("SELEC 1", "42601", "SELEC", "syntax error at or near \"SELEC\""),
         ("SELECT 'open", "42601", "'open", "unterminated string literal"),
         ("CREATE STREAM", "42601", "$", "syntax error at end of input"),
@@ -166,8 +178,69 @@ fn what_cannot_be_planned_is_refused_with_a_code_and_a_place() {
             "SELECT id, rank() OVER (ORDER BY id) AS r FROM s",
             "0A000",
             "-",
-            "rank() OVER in a materialized view is not supported",
+            "RANK() without a bound in a materialized view is not supported",
         ),
+        (
+            "SELECT id, lag(id) OVER (ORDER BY id) AS r FROM s",
+            "0A000",
+            "-",
+            "lag() OVER in a materialized view is not supported",
+        ),
+        (
+            "SELECT id, n, m FROM (SELECT id, RANK() OVER (ORDER BY id) AS n, RANK() OVER (ORDER BY region) AS m FROM s) WHERE n = 1 AND m = 1",
+            "0A000",
+            "-",
+            "more than one window function in one SELECT in a materialized view is not supported",
+        ),
+        (
+            "SELECT id FROM s WHERE id > 1 OR EXISTS (SELECT 1 FROM users WHERE users.id = s.id)",
+            "0A000",
+            "-",
+            "EXISTS or IN as a part of an OR or a value in a materialized view is not supported",
+        ),
+        (
+            "SELECT id FROM users WHERE id IN (SELECT id FROM s)",
+            "0A000",
+            "-",
+            "EXISTS or IN of rows of a table in a stream in a materialized view is not supported",
+        ),
+        (
+            "SELECT id FROM s WHERE at < now() - INTERVAL '5 minutes'",
+            "0A000",
+            "-",
+            "the condition s.\"at\" < now() - INTERVAL '5 MINS' of the clock in a materialized view is not supported",
+        ),
+        (
+            "SELECT s.id FROM s JOIN users FOR SYSTEM_TIME AS OF s.at + INTERVAL '1 hour' AS p ON p.id = s.id",
+            "0A000",
+            "-",
+            "FOR SYSTEM_TIME AS OF s.at + INTERVAL '1 hour' is not supported",
+        ),
+        (
+            "SELECT s.id FROM s RIGHT JOIN users FOR SYSTEM_TIME AS OF s.at AS p ON p.id = s.id",
+            "0A000",
+            "-",
+            "FOR SYSTEM_TIME AS OF here is not supported",
+        ),
+        (
+            "SELECT s.id FROM users FOR SYSTEM_TIME AS OF s.at AS p JOIN s ON p.id = s.id",
+            "0A000",
+            "-",
+            "FOR SYSTEM_TIME AS OF here is not supported",
+        ),
+        (
+            "SELECT s.id FROM s JOIN s FOR SYSTEM_TIME AS OF s.at AS p ON p.id = s.id",
+            "0A000",
+            "-",
+            "FOR SYSTEM_TIME AS OF of \"s\" is not supported",
+        ),
+        (
+            "SELECT t.id FROM timeless t JOIN users FOR SYSTEM_TIME AS OF t.at AS p ON p.id = t.id",
+            "42P17",
+            "-",
+            "the time of FOR SYSTEM_TIME AS OF has no watermark, so versions would be kept for ever",
+        ),
+        ("SELECT s.id, s.id FROM s", "42701", "-", "column \"id\" specified more than once"),
         (
             "SELECT a.id FROM s a JOIN s b ON a.id = b.id",
             "0A000",

@@ -8,8 +8,10 @@ mod function;
 mod object;
 mod types;
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::{
-    ast::{self, Expr, Query},
+    ast::{self, Expr, Query, TableFactor, Visit, Visitor},
     dialect::PostgreSqlDialect,
     parser::Parser,
     tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError},
@@ -317,6 +319,17 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if cursor.at(&["EXPLAIN"]) {
         return explain(cursor);
     }
+    query(cursor)
+}
+
+fn query(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    if let Some(ahead) = as_of::find(cursor.rest()) {
+        cursor.skip(ahead);
+        let what = "FOR SYSTEM_TIME AS OF outside of a materialized view";
+        let hint = "Use it in CREATE MATERIALIZED VIEW: a query sees the newest row of each key.";
+        return Err(Error::unsupported(what, hint).at(cursor.position()));
+    }
+    cursor.replace(flink::plain_windows);
     let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(cursor.rest().to_vec());
     let mut parsed = parser.parse_statement().map_err(|error| from_parser(&error, cursor.text()))?;
     let next = parser.peek_token();
@@ -324,7 +337,43 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return Err(cursor.near(&next));
     }
     crate::laterals::named(&mut parsed);
-    Ok(Statement::Query(Box::new(parsed)))
+    match windowed(&parsed) {
+        Some(function) => {
+            let what = format!("{} outside of a materialized view", function.to_uppercase());
+            let hint = "Use date_bin(INTERVAL '1 minute', time) in a query, or CREATE MATERIALIZED VIEW.";
+            let error = Error::unsupported(what, hint);
+            Err(match crate::error::find_word(cursor.text(), &function) {
+                Some(position) => error.at(position),
+                None => error,
+            })
+        }
+        None => Ok(Statement::Query(Box::new(parsed))),
+    }
+}
+
+/// The first function in `FROM` that is a window of a view.
+fn windowed(statement: &ast::Statement) -> Option<String> {
+    struct Windows;
+    impl Visitor for Windows {
+        type Break = String;
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
+            match factor {
+                TableFactor::Table { name, args: Some(_), .. } => {
+                    let name = name.to_string();
+                    match WindowKind::of(&name).is_some() || name.eq_ignore_ascii_case("cumulate") {
+                        true => ControlFlow::Break(name),
+                        false => ControlFlow::Continue(()),
+                    }
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match Visit::visit(statement, &mut Windows) {
+        ControlFlow::Break(name) => Some(name),
+        ControlFlow::Continue(()) => None,
+    }
 }
 
 fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {

@@ -214,7 +214,7 @@ fn joined(random: &mut Random, depth: u64) -> Option<Relation> {
         (true, Some(x), Some(y)) => format!(" AND l.{x} <= r.{y}"),
         _ => String::new(),
     };
-    let kind = random.below(6);
+    let kind = random.below(7);
     let (text, columns): (String, Vec<(String, Type)>) = if kind < 4 {
         let word = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"][kind as usize];
         let mut select = Vec::new();
@@ -228,6 +228,14 @@ fn joined(random: &mut Random, depth: u64) -> Option<Relation> {
             columns.push((format!("r{at}"), *of));
         }
         (format!("SELECT {} FROM {{}} l {word} {{r}} r ON l.{a} = r.{b}{extra}", select.join(", ")), columns)
+    } else if kind == 6 {
+        let live = format!("SELECT * FROM ({}) l WHERE l.{a} NOT IN (SELECT r.{b} FROM ({}) r)", left.live, right.live);
+        // What it means, as some rules of DataFusion do not see the NULLs.
+        let batch = format!(
+            "SELECT * FROM ({}) l WHERE NOT EXISTS (SELECT 1 FROM ({}) r WHERE l.{a} = r.{b} OR l.{a} IS NULL OR r.{b} IS NULL)",
+            left.batch, right.batch
+        );
+        return Some(Relation { live, batch, columns: left.columns });
     } else {
         let word = if kind == 4 { "EXISTS" } else { "NOT EXISTS" };
         (

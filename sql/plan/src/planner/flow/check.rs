@@ -97,5 +97,5 @@ fn aggregates(expr: &Expr, schema: &DFSchema) -> Result<()> {
 fn refused(expr: &Expr, error: &DataFusionError) -> Error {
     let error = error.find_root().to_string();
     let hint = "Write it otherwise, or compute it in the SELECT that reads the view.";
-    super::refused(&format!("the expression {expr}"), hint).detail(error)
+    super::refused(&format!("the expression {}", super::shown(expr)), hint).detail(error)
 }

@@ -26,7 +26,11 @@ impl Planner<'_> {
         let exprs = node.on.iter().flat_map(|(left, right)| [left, right]).chain(&node.filter);
         exprs.into_iter().try_for_each(refuse_volatile)?;
         if node.null_aware {
-            return Err(refused("NOT IN with a sub-query", "Use NOT EXISTS."));
+            return self.not_in(node);
+        }
+        let kind = node.join_type;
+        if matches!(kind, JoinType::RightSemi | JoinType::RightAnti | JoinType::LeftMark | JoinType::RightMark) {
+            return Err(refused(words(kind), "Use EXISTS or IN as a condition of its own, joined to others by AND."));
         }
         let (left, right) = (self.flow(&node.left)?, self.flow(&node.right)?);
         let schemas = (node.left.schema(), node.right.schema());
@@ -45,7 +49,7 @@ impl Planner<'_> {
             && !matches!(node.join_type, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti)
         {
             return Err(refused(
-                &format!("{} JOIN of a stream with a table", node.join_type.to_string().to_uppercase()),
+                &format!("{} of a stream with a table", words(node.join_type)),
                 "Use INNER or LEFT JOIN with the stream on the left.",
             ));
         }
@@ -54,10 +58,6 @@ impl Planner<'_> {
                 "a join of two streams that would keep their rows for ever",
                 "Bound their times: AND a.time BETWEEN b.time - INTERVAL '10 minutes' AND b.time, join on the same window, or say how long rows are kept: CREATE MATERIALIZED VIEW ... WITH (state_ttl = '1 hour').",
             ));
-        }
-        let kind = node.join_type;
-        if matches!(kind, JoinType::RightSemi | JoinType::RightAnti | JoinType::LeftMark | JoinType::RightMark) {
-            return Err(refused(&format!("a {kind} join"), "Use EXISTS or IN as a condition of its own."));
         }
         // A side that ends beside one that does not would take rows away from answers.
         // Rows that only come leave what they made behind.
@@ -89,9 +89,15 @@ impl Planner<'_> {
         let kind = match node.join_type {
             JoinType::Inner => JoinType::Inner,
             JoinType::Right => JoinType::Left,
+            JoinType::LeftSemi | JoinType::LeftAnti => {
+                return Err(refused(
+                    &format!("{} of rows of a table in a stream", words(node.join_type)),
+                    "Select the DISTINCT columns that are compared in the sub-query, so that it has a row per value.",
+                ));
+            }
             other => {
                 return Err(refused(
-                    &format!("{} JOIN of a table with a stream", other.to_string().to_uppercase()),
+                    &format!("{} of a table with a stream", words(other)),
                     "Use INNER or LEFT JOIN with the stream on the left.",
                 ));
             }
@@ -131,6 +137,19 @@ impl Planner<'_> {
         let exprs = node.schema.columns().into_iter().map(Expr::Column).collect();
         let flow = Flow { node: Node::Join(Box::new(join)), schema };
         Ok(project(flow, exprs, &exchanged.schema, plain(&node.schema)))
+    }
+}
+
+/// The join as the user writes it.
+fn words(kind: JoinType) -> &'static str {
+    match kind {
+        JoinType::Inner => "JOIN",
+        JoinType::Left => "LEFT JOIN",
+        JoinType::Right => "RIGHT JOIN",
+        JoinType::Full => "FULL JOIN",
+        JoinType::LeftSemi | JoinType::RightSemi => "EXISTS or IN",
+        JoinType::LeftAnti | JoinType::RightAnti => "NOT EXISTS or NOT IN",
+        JoinType::LeftMark | JoinType::RightMark => "EXISTS or IN as a part of an OR or a value",
     }
 }
 

@@ -3,6 +3,7 @@
 mod as_of;
 pub(super) mod check;
 mod joins;
+mod not_in;
 mod recent;
 mod top;
 pub(super) mod windows;
@@ -192,7 +193,8 @@ impl Planner<'_> {
             return Ok(project(input, node.expr.clone(), node.input.schema(), plain(&node.schema)));
         };
         let Some(time) = column_of(time, node.input.schema()) else {
-            return Err(Error::unsupported(format!("the window time {time}"), "Name a column of the stream."));
+            let what = format!("the window time {}", shown(time));
+            return Err(Error::unsupported(what, "Name a column of the stream."));
         };
         match input.times()[time] {
             Time::Event(_) | Time::Window(_) => {}
@@ -302,7 +304,8 @@ impl Planner<'_> {
             }
         }
         if let Some(ordered) = aggregates.iter().find(|expr| is_ordered(expr)).filter(|_| !input.append_only()) {
-            return Err(refused(&format!("{ordered} over rows that change"), "Give it an ORDER BY inside."));
+            let what = format!("{} over rows that change", shown(ordered));
+            return Err(refused(&what, "Give it an ORDER BY inside."));
         }
         let on_close = self.on_close && (expiry.is_some() || session.is_some());
         let input_schema = Arc::clone(input_schema);
@@ -339,6 +342,19 @@ impl Planner<'_> {
 
 fn refused(construct: &str, nearest: &str) -> Error {
     Error::unsupported(format!("{construct} in a materialized view"), nearest)
+}
+
+/// The expression as SQL, without the casts that nobody wrote.
+fn shown(expr: &Expr) -> String {
+    use datafusion::{common::tree_node::Transformed, sql::unparser::Unparser};
+    let uncast = expr.clone().transform(|expr| {
+        Ok(match expr {
+            Expr::Cast(cast) => Transformed::yes(*cast.expr),
+            other => Transformed::no(other),
+        })
+    });
+    let sql = uncast.and_then(|expr| Unparser::default().with_pretty(true).expr_to_sql(&expr.data));
+    sql.map_or_else(|_| expr.to_string(), |sql| sql.to_string())
 }
 
 fn no_event_time(column: &str) -> Error {

@@ -28,7 +28,7 @@ pub(super) fn span(condition: &Expr) -> Result<Option<Span>> {
     }
     let wrong = || {
         Error::unsupported(
-            format!("the condition {condition} of the clock in a materialized view"),
+            format!("the condition {} of the clock in a materialized view", super::shown(condition)),
             "Write column > now() - INTERVAL '5 minutes'.",
         )
     };
@@ -55,7 +55,7 @@ pub(super) fn within(input: Flow, span: Span, schema: &DFSchemaRef) -> Result<Fl
         Ok(DataType::Timestamp(..)) => {}
         _ => {
             return Err(refused(
-                &format!("the clock beside {time}"),
+                &format!("the clock beside {}", super::shown(&time)),
                 "Compare a column of type TIMESTAMPTZ with now().",
             ));
         }
