@@ -108,9 +108,10 @@ fn apply(join: &Join) -> Result<Option<LogicalPlan>> {
     let named = columns.map(|(at, column)| Expr::Column(column).alias_qualified(Some(OTHER), format!("c{at}")));
     let base = LogicalPlanBuilder::from(join.left.as_ref().clone()).project(named.collect::<Vec<_>>())?.build()?;
     let Some(made) = on_top(&join.right, &Side { base, schema, outer })? else { return Ok(None) };
-    let restored = schema.iter().enumerate().map(|(at, (qualifier, field))| {
-        Expr::Column(other(at)).alias_qualified(qualifier.cloned(), field.name())
-    });
+    let restored = schema
+        .iter()
+        .enumerate()
+        .map(|(at, (qualifier, field))| Expr::Column(other(at)).alias_qualified(qualifier.cloned(), field.name()));
     let own = join.right.schema().columns().into_iter().map(Expr::Column);
     let mut plan = LogicalPlanBuilder::from(made).project(restored.chain(own).collect::<Vec<_>>())?;
     for (left, right) in &join.on {
@@ -127,9 +128,10 @@ fn is_of_a_row(plan: &LogicalPlan, inside: bool) -> bool {
     match plan {
         LogicalPlan::EmptyRelation(node) => inside && node.produce_one_row,
         LogicalPlan::Subquery(node) => is_of_a_row(&node.subquery, true),
-        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::Unnest(_) | LogicalPlan::SubqueryAlias(_) => {
-            plan.inputs().into_iter().all(|input| is_of_a_row(input, inside))
-        }
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Unnest(_)
+        | LogicalPlan::SubqueryAlias(_) => plan.inputs().into_iter().all(|input| is_of_a_row(input, inside)),
         _ => false,
     }
 }

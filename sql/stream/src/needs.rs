@@ -94,7 +94,8 @@ fn over_scans<'a>(flow: &'a Flow, into: &mut Vec<&'a Expr>) -> bool {
         }
         return false;
     }
-    !matches!(flow.node, Node::Scan { .. } | Node::Versions { .. }) && flow.inputs().into_iter().all(|input| over_scans(input, into))
+    !matches!(flow.node, Node::Scan { .. } | Node::Versions { .. })
+        && flow.inputs().into_iter().all(|input| over_scans(input, into))
 }
 
 /// Adds the columns of an expression, and of a struct only the field that is taken from it. False where

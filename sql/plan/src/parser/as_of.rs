@@ -39,7 +39,8 @@ fn call(tokens: &[TokenWithSpan], at: usize) -> Option<(usize, usize, Vec<TokenW
     let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(tokens[time..].to_vec());
     parser.parse_expr().ok()?;
     let to = time + parser.index();
-    let is_as = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case("as"));
+    let is_as =
+        |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case("as"));
     let aliased = at >= 3 && is_as(&tokens[at - 2]);
     let end = if aliased { at - 2 } else { at };
     let mut from = end.checked_sub(1)?;

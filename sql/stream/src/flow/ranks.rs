@@ -14,7 +14,8 @@ pub(crate) fn numbers(numbering: Option<Numbering>, rows: &[Place]) -> Vec<u64> 
 pub(crate) fn within(numbering: Option<Numbering>, rows: &Ranked, most: usize) -> Vec<Place> {
     let mut counter = Counter::new(numbering);
     let there = rows.each().map(|(place, weight)| (place, usize::try_from(weight).unwrap_or(0)));
-    let within = there.filter(|(_, count)| *count > 0).take_while(|(place, count)| counter.next(place, *count) <= most as u64);
+    let within =
+        there.filter(|(_, count)| *count > 0).take_while(|(place, count)| counter.next(place, *count) <= most as u64);
     within.flat_map(|(place, count)| std::iter::repeat_n(place, count)).cloned().collect()
 }
 
@@ -22,7 +23,10 @@ pub(crate) fn within(numbering: Option<Numbering>, rows: &Ranked, most: usize) -
 pub(crate) fn behind(numbering: Option<Numbering>, rows: &Ranked, most: usize) -> Vec<Place> {
     let mut counter = Counter::new(numbering);
     let there = rows.each().map(|(place, weight)| (place, usize::try_from(weight).unwrap_or(0)));
-    there.skip_while(|(place, count)| counter.next(place, *count) <= most as u64).map(|(place, _)| place.clone()).collect()
+    there
+        .skip_while(|(place, count)| counter.next(place, *count) <= most as u64)
+        .map(|(place, _)| place.clone())
+        .collect()
 }
 
 struct Counter<'a> {

@@ -177,13 +177,7 @@ impl TopNOp {
     }
 
     /// What is no longer shown, and what is now; a number is a part of the row.
-    fn difference(
-        &self,
-        old: Vec<Place>,
-        new: Vec<Place>,
-        gone: &mut Vec<(Place, u64)>,
-        came: &mut Vec<(Place, u64)>,
-    ) {
+    fn difference(&self, old: Vec<Place>, new: Vec<Place>, gone: &mut Vec<(Place, u64)>, came: &mut Vec<(Place, u64)>) {
         let is_numbered = self.numbering.is_some();
         let numbered = |rows: Vec<Place>| {
             let numbers = ranks::numbers(self.numbering, &rows);

@@ -205,10 +205,8 @@ mod tests {
     }
 
     fn rows(rows: &[(i64, i64)]) -> Delta {
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("k", DataType::Int64, false),
-            Field::new("at", time(), false),
-        ]));
+        let schema =
+            Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false), Field::new("at", time(), false)]));
         let keys: Int64Array = rows.iter().map(|(key, _)| *key).collect();
         let times = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|(_, at)| *at));
         let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(times.with_timezone("+00:00"))];
@@ -221,7 +219,8 @@ mod tests {
         let mut all = Vec::new();
         for delta in deltas {
             let keys = delta.batch.column(0).as_primitive::<Int64Type>().clone();
-            let at = |column: usize, row| delta.batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
+            let at =
+                |column: usize, row| delta.batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
             all.extend((0..delta.rows()).map(|row| (keys.value(row), at(2, row), at(3, row), delta.weight(row))));
         }
         all

@@ -39,7 +39,10 @@ fn answers() -> [(&'static str, String); 4] {
         ("SELECT id, rate FROM rated", format!("SELECT id, rate FROM {} WHERE rate % 2 = 0", met("INNER"))),
         (
             "SELECT window_start, kind, n, s FROM sums",
-            format!("SELECT {window} AS window_start, kind, count(*) AS n, sum(rate) AS s FROM {} GROUP BY 1, 2", met("LEFT")),
+            format!(
+                "SELECT {window} AS window_start, kind, count(*) AS n, sum(rate) AS s FROM {} GROUP BY 1, 2",
+                met("LEFT")
+            ),
         ),
         ("SELECT id, rate, other FROM twice", format!("SELECT id, rate, rate + 1 AS other FROM {}", met("LEFT"))),
     ]
@@ -69,7 +72,8 @@ async fn created() -> Rig {
 async fn compare(rig: &Rig, moment: &str) {
     for (live, batch) in answers() {
         let (found, expected) = (sorted(&rig.query(live).await), sorted(&rig.query(&batch).await));
-        let only = |a: &[String], b: &[String]| a.iter().filter(|row| !b.contains(row)).take(5).cloned().collect::<Vec<_>>();
+        let only =
+            |a: &[String], b: &[String]| a.iter().filter(|row| !b.contains(row)).take(5).cloned().collect::<Vec<_>>();
         let (more, less) = (only(&found, &expected), only(&expected, &found));
         assert!(found == expected && !found.is_empty(), "{moment}: {live}\nonly live {more:?}\nonly batch {less:?}");
     }

@@ -58,6 +58,15 @@ fn cases() -> Vec<Case> {
               FROM (SELECT user_id, count(*) AS n, count(*) % 3 AS bin FROM events GROUP BY user_id)) WHERE r < 3"),
         same("SELECT user_id, id, n, m FROM (SELECT user_id, id, n, ROW_NUMBER() OVER (PARTITION BY n ORDER BY amount DESC NULLS LAST, id) AS m
               FROM (SELECT user_id, id, amount, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY price, id) AS n FROM events) WHERE n <= 4) WHERE m <= 2"),
+        same("SELECT id, user_id, n, m FROM (SELECT id, user_id, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY amount DESC NULLS LAST, id) AS n,
+              ROW_NUMBER() OVER (PARTITION BY kind ORDER BY price, id) AS m FROM events) WHERE n <= 9 AND m <= 40"),
+        same("SELECT id, r, d FROM (SELECT id, RANK() OVER (ORDER BY price) AS r, DENSE_RANK() OVER (ORDER BY price) AS d FROM events)
+              WHERE r <= 100 AND d BETWEEN 1 AND 2"),
+        same("SELECT user_id, kind, n, m FROM (SELECT user_id, kind, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY kind) AS n,
+              DENSE_RANK() OVER (ORDER BY user_id NULLS LAST) AS m FROM events) WHERE n <= 5 AND m <= 4"),
+        same("SELECT user_id, n, a, b, c FROM (SELECT user_id, n, ROW_NUMBER() OVER (ORDER BY n DESC, user_id) AS a,
+              ROW_NUMBER() OVER (PARTITION BY n % 2 ORDER BY user_id) AS b, RANK() OVER (ORDER BY n) AS c
+              FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id)) WHERE a <= 9 AND b <= 5 AND c < 12"),
         same("SELECT DISTINCT ON (user_id) user_id, id, amount FROM events ORDER BY user_id, amount, id"),
         same("SELECT user_id, kind, count(*) AS n, sum(price) AS p FROM events GROUP BY ROLLUP (user_id, kind)"),
         same("SELECT kind, user_id, grouping(kind) AS g, max(amount) AS m FROM events GROUP BY GROUPING SETS ((kind), (user_id), ())"),

@@ -187,7 +187,11 @@ fn is_clock(time: &Expr) -> bool {
     match time {
         Expr::Function(call) => {
             let names = ["proctime", "now", "current_timestamp"];
-            call.name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| names.contains(&folded(name).as_str()))
+            call.name
+                .0
+                .last()
+                .and_then(|part| part.as_ident())
+                .is_some_and(|name| names.contains(&folded(name).as_str()))
         }
         _ => false,
     }

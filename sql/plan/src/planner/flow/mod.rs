@@ -4,6 +4,7 @@ mod as_of;
 pub(super) mod check;
 mod joins;
 mod not_in;
+mod numbers;
 mod recent;
 mod top;
 pub(super) mod windows;
@@ -134,7 +135,7 @@ impl Planner<'_> {
             LogicalPlan::Distinct(Distinct::On(node)) => self.distinct_on(node),
             LogicalPlan::Sort(_) => Err(refused("ORDER BY without LIMIT", "Order in the SELECT that reads the view.")),
             LogicalPlan::Limit(node) => self.limit(node),
-            LogicalPlan::Window(node) => self.row_number(node),
+            LogicalPlan::Window(node) => self.numbered(node),
             LogicalPlan::Join(node) => self.join(node),
             LogicalPlan::Union(node) => self.union(node),
             LogicalPlan::Unnest(node) => self.unnest(node),

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::{DFSchemaRef, ScalarValue},
+    common::{DFSchemaRef, JoinType, ScalarValue},
     logical_expr::{
-        BinaryExpr, DistinctOn, Expr, FetchType, Limit, LogicalPlan, Operator, SkipType, Sort, SortExpr, Window,
+        BinaryExpr, DistinctOn, Expr, FetchType, Limit, LogicalPlan, Operator, SkipType, Sort, SortExpr,
         WindowFunctionDefinition,
     },
 };
@@ -16,6 +17,9 @@ use crate::{
     error::from_datafusion,
     flow::{Expiry, Flow, Node, Numbering, RowOp, Time, TopN, column_of, plain},
 };
+
+/// The bound of numbers that need none, as there is one below.
+pub(super) const ALL: usize = usize::MAX;
 
 impl Planner<'_> {
     pub(super) fn limit(&self, node: &Limit) -> Result<Flow> {
@@ -54,11 +58,8 @@ impl Planner<'_> {
         top(input, node.input.schema(), Vec::new(), node.expr.clone(), (skip, Some(fetch)), None, schema)
     }
 
-    pub(super) fn row_number(&self, node: &Window) -> Result<Flow> {
-        let hint = "Number rows in a sub-query of its own, bounded by a filter, and those that are left in one around it.";
-        let ([expr], false) = (node.window_expr.as_slice(), matches!(*node.input, LogicalPlan::Window(_))) else {
-            return Err(refused("more than one window function in one SELECT", hint));
-        };
+    /// The rows of the input with one number each.
+    pub(super) fn number(&self, expr: &Expr, input: &LogicalPlan, schema: SchemaRef) -> Result<Flow> {
         let Expr::WindowFunction(call) = expr.clone().unalias() else {
             return Err(refused("this window function", "Use ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...)."));
         };
@@ -81,9 +82,8 @@ impl Planner<'_> {
             let what = format!("{}() without ORDER BY", name.to_uppercase());
             return Err(refused(&what, "Say in OVER by what the rows are ordered."));
         }
-        let input = self.flow(&node.input)?;
         let (partition, order) = (call.params.partition_by.clone(), call.params.order_by.clone());
-        top(input, node.input.schema(), partition, order, (0, None), Some(numbering), plain(&node.schema))
+        top(self.flow(input)?, input.schema(), partition, order, (0, None), Some(numbering), schema)
     }
 
     pub(super) fn distinct_on(&self, node: &DistinctOn) -> Result<Flow> {
@@ -98,14 +98,14 @@ impl Planner<'_> {
     }
 }
 
-fn top(
+pub(super) fn top(
     input: Flow,
     input_schema: &DFSchemaRef,
     partition: Vec<Expr>,
     order: Vec<SortExpr>,
     (skip, fetch): (usize, Option<usize>),
     numbering: Option<Numbering>,
-    schema: arrow::datatypes::SchemaRef,
+    schema: SchemaRef,
 ) -> Result<Flow> {
     partition.iter().chain(order.iter().map(|order| &order.expr)).try_for_each(refuse_volatile)?;
     let times = input.times();
@@ -169,7 +169,22 @@ fn numbers(flow: &mut Flow, column: usize) -> Option<&mut TopN> {
             }
             numbers(input, column)
         }
-        Node::TopN(node) if node.numbering.is_some() && column == node.input.schema.fields().len() => Some(node),
+        Node::Join(node) if node.kind == JoinType::Inner => {
+            let left = node.left.schema.fields().len();
+            match column.checked_sub(left) {
+                None => numbers(&mut node.left, column),
+                Some(column) => numbers(&mut node.right, column),
+            }
+        }
+        Node::TopN(node) => {
+            let node = node.as_mut();
+            let is_own = node.numbering.is_some() && column == node.input.schema.fields().len();
+            match node.fetch {
+                // Its rows are in the order of the number below, so the last ones alone are missing.
+                Some(ALL) => numbers(&mut node.input, column),
+                _ => is_own.then_some(node),
+            }
+        }
         _ => None,
     }
 }
