@@ -22,7 +22,7 @@ pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
 pub use error::{Error, Result, from_datafusion};
 pub use flow::{
-    Aggregation, Expiry, Flow, Frame, GroupingSet, Join, Late, Node, Numbering, RowOp, Session, Time, TopN,
+    Aggregation, Expiry, Flow, Frame, GroupingSet, Join, Late, Node, Numbering, Panes, RowOp, Session, Time, TopN,
     VERSION_COLUMNS,
 };
 pub use macros::expand_functions;

@@ -32,9 +32,20 @@ fn met(kind: &str) -> String {
 }
 
 /// What each view holds, and what it is to hold.
-fn answers() -> [(&'static str, String); 4] {
+fn answers() -> [(&'static str, String); 5] {
     let window = "date_bin(INTERVAL '10 seconds', timestamp)";
+    let of_size = |size: &str| {
+        let start = format!("date_bin(INTERVAL '{size}', timestamp)");
+        format!(
+            "SELECT {start} AS window_start, INTERVAL '{size}' AS window_size, count(DISTINCT rate) AS n FROM {} GROUP BY 1",
+            met("LEFT")
+        )
+    };
     [
+        (
+            "SELECT window_start, window_size, n FROM sizes",
+            format!("{} UNION ALL {}", of_size("10 seconds"), of_size("1 minute")),
+        ),
         ("SELECT id, rate FROM with_rate WHERE id % 37 <> 0", format!("SELECT id, rate FROM {}", met("LEFT"))),
         ("SELECT id, rate FROM rated", format!("SELECT id, rate FROM {} WHERE rate % 2 = 0", met("INNER"))),
         (
@@ -61,6 +72,9 @@ async fn created() -> Rig {
          CREATE MATERIALIZED VIEW sums AS SELECT e.kind, count(*) AS n, sum(r.rate) AS s FROM (SELECT * FROM events WHERE id % 37 <> 0) e
          LEFT JOIN rates FOR SYSTEM_TIME AS OF e.timestamp r ON r.user_id = e.user_id GROUP BY e.kind
          WINDOW TUMBLE (e.timestamp, INTERVAL '10 seconds');
+         CREATE MATERIALIZED VIEW sizes AS SELECT count(DISTINCT r.rate) AS n FROM (SELECT * FROM events WHERE id % 37 <> 0) e
+         LEFT JOIN rates FOR SYSTEM_TIME AS OF e.timestamp r ON r.user_id = e.user_id
+         WINDOW TUMBLE (e.timestamp, INTERVAL '10 seconds', INTERVAL '1 minute');
          CREATE MATERIALIZED VIEW twice AS SELECT e.id, r.rate, o.rate + 1 AS other FROM (SELECT * FROM events WHERE id % 37 <> 0) e
          LEFT JOIN rates FOR SYSTEM_TIME AS OF e.timestamp AS r ON r.user_id = e.user_id
          LEFT JOIN rates FOR SYSTEM_TIME AS OF e.timestamp AS o ON o.user_id = e.user_id;",
