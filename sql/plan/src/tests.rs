@@ -235,6 +235,12 @@ fn what_cannot_be_planned_is_refused_with_a_code_and_a_place() {
             "FOR SYSTEM_TIME AS OF of \"s\" is not supported",
         ),
         (
+            "WITH q AS (SELECT id FROM users) SELECT s.id FROM s JOIN q FOR SYSTEM_TIME AS OF s.at AS p ON p.id = s.id",
+            "0A000",
+            "-",
+            "FOR SYSTEM_TIME AS OF of \"q\" is not supported",
+        ),
+        (
             "SELECT t.id FROM timeless t JOIN users FOR SYSTEM_TIME AS OF t.at AS p ON p.id = t.id",
             "42P17",
             "-",

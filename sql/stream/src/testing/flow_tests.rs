@@ -552,6 +552,32 @@ async fn a_join_without_a_bound_keeps_its_rows_for_the_time_it_says() {
 }
 
 #[tokio::test]
+async fn what_nothing_has_met_is_shown_until_something_comes() {
+    let mut rig = Rig::new();
+    rig.declare(EVENTS);
+    rig.declare(CLICKS);
+    let clicked = "SELECT 1 FROM clicks c WHERE c.user_id = e.user_id AND c.timestamp BETWEEN e.timestamp AND e.timestamp + INTERVAL '1 minute'";
+    rig.declare(&format!(
+        "CREATE MATERIALIZED VIEW waiting AS SELECT e.id FROM events e WHERE NOT EXISTS ({clicked});
+         CREATE MATERIALIZED VIEW done AS SELECT e.id FROM events e WHERE EXISTS ({clicked});"
+    ));
+    let event = |id: i64| format!(r#"{{"id":{id},"user_id":"user-{id}","timestamp":"2026-01-01T00:00:{id:02}Z"}}"#);
+    let click = |id: i64| format!(r#"{{"id":{id},"user_id":"user-{id}","timestamp":"2026-01-01T00:00:30Z"}}"#);
+    rig.start().await;
+    rig.outside.produce("0", (1..4).map(event));
+    rig.flush().await;
+    assert_eq!(sorted(&rig.query("SELECT id FROM waiting").await), ["|1|", "|2|", "|3|"]);
+    assert!(sorted(&rig.query("SELECT id FROM done").await).is_empty());
+    rig.kill();
+    rig.start().await;
+    // Two of one user: it is there once, whatever meets it.
+    rig.outside.produce("c0", [click(2), click(2)]);
+    rig.flush().await;
+    assert_eq!(sorted(&rig.query("SELECT id FROM waiting").await), ["|1|", "|3|"]);
+    assert_eq!(sorted(&rig.query("SELECT id FROM done").await), ["|2|"]);
+}
+
+#[tokio::test]
 async fn rows_of_the_last_minutes_are_those_by_the_clock() {
     let mut rig = Rig::new();
     rig.declare(EVENTS);

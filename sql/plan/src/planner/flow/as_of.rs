@@ -137,17 +137,12 @@ impl Rewriter<'_> {
             return Err(Error::unsupported(what, "Name the watermark column of the stream."));
         }
         let table = last_name(name);
-        match self.plans.sources.iter().find(|source| source.name == table) {
-            Some(source) if source.kind == SourceKind::Table => {}
-            None if !self.plans.views.iter().any(|view| view.name == table) => {
-                return Err(Error::unknown_relation(&table));
-            }
-            _ => {
-                return Err(Error::unsupported(
-                    format!("FOR SYSTEM_TIME AS OF of \"{table}\""),
-                    "Name a table (CREATE TABLE): a stream has no newest row of a key, and of a view no older one is kept.",
-                ));
-            }
+        let is_table = |source: &Arc<SourcePlan>| source.kind == SourceKind::Table && source.name == table;
+        if !self.plans.sources.iter().any(is_table) {
+            return Err(Error::unsupported(
+                format!("FOR SYSTEM_TIME AS OF of \"{table}\""),
+                "Name a table (CREATE TABLE): a stream has no newest row of a key, and of a view or a query no older one is kept.",
+            ));
         }
         let alias = alias.get_or_insert_with(|| TableAlias {
             explicit: true,
