@@ -163,6 +163,9 @@ pub struct Join {
     pub null_equals_null: bool,
     pub left_expiry: Option<Expiry>,
     pub right_expiry: Option<Expiry>,
+    /// A side that no bound ends: a row goes when the watermark is this far past the one it came under.
+    pub left_ttl_us: Option<i64>,
+    pub right_ttl_us: Option<i64>,
     /// Rows of the left side meet the right one as it is when they come; the left side is not kept.
     pub lookup: bool,
 }
@@ -262,19 +265,22 @@ impl Flow {
             }
             Node::Join(node) => {
                 // A row of one side may still meet one of the other until it is let go.
-                let side = |flow: &Flow, expiry: Option<Expiry>| -> Vec<Time> {
+                let side = |flow: &Flow, expiry: Option<Expiry>, ttl_us: Option<i64>| -> Vec<Time> {
                     let times = flow.times();
                     match expiry {
                         _ if node.lookup => times,
                         Some(expiry) => times.into_iter().map(|time| time.later(expiry.slack_us)).collect(),
-                        None => vec![Time::Unknown; times.len()],
+                        None => match ttl_us {
+                            Some(ttl_us) => times.into_iter().map(|time| time.later(ttl_us)).collect(),
+                            None => vec![Time::Unknown; times.len()],
+                        },
                     }
                 };
-                let mut times = side(&node.left, node.left_expiry);
+                let mut times = side(&node.left, node.left_expiry, node.left_ttl_us);
                 match node.kind {
                     JoinType::LeftSemi | JoinType::LeftAnti => {}
                     _ if node.lookup => times.resize(self.schema.fields().len(), Time::Unknown),
-                    _ => times.extend(side(&node.right, node.right_expiry)),
+                    _ => times.extend(side(&node.right, node.right_expiry, node.right_ttl_us)),
                 }
                 times
             }
@@ -307,6 +313,15 @@ impl Flow {
             Node::Join(node) => node.kind == JoinType::Inner && node.left.append_only() && node.right.append_only(),
             Node::Union { inputs } => inputs.iter().all(Self::append_only),
         }
+    }
+
+    /// A join in it keeps rows for as long as `state_ttl` says.
+    pub fn has_ttl(&self) -> bool {
+        let mut found = false;
+        self.each(&mut |flow| {
+            found |= matches!(&flow.node, Node::Join(node) if node.left_ttl_us.is_some() || node.right_ttl_us.is_some());
+        });
+        found
     }
 
     pub fn emits_on_close(&self) -> bool {
@@ -441,7 +456,12 @@ impl Flow {
                 let what = if node.lookup { "LookupJoin" } else { "Join" };
                 let left = until(node.left_expiry, &node.left.schema);
                 let right = until(node.right_expiry, &node.right.schema);
-                vec![format!("{what}: {} on [{}]{filter}{left}{right}", node.kind, on.join(", "))]
+                let ttl = |side: &str, ttl_us: Option<i64>| match ttl_us {
+                    Some(us) => format!(", {side} rows kept for {}s", us as f64 / 1e6),
+                    None => String::new(),
+                };
+                let (left_ttl, right_ttl) = (ttl("left", node.left_ttl_us), ttl("right", node.right_ttl_us));
+                vec![format!("{what}: {} on [{}]{filter}{left}{right}{left_ttl}{right_ttl}", node.kind, on.join(", "))]
             }
             Node::Union { .. } => vec!["Union".to_owned()],
             Node::Unnest { lists, .. } => {

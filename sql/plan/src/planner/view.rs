@@ -166,9 +166,13 @@ pub(super) fn last_name(name: &ast::ObjectName) -> String {
 }
 
 pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) -> Result<ViewPlan> {
-    let ViewOptions { retention_us, memory_limit } = options(body)?;
+    let ViewOptions { retention_us, memory_limit, state_ttl_us } = options(body)?;
     let steps = steps(body, text, plans);
-    let flow = super::flow::plan(body, text, plans);
+    let flow = super::flow::plan(body, text, plans, state_ttl_us);
+    if state_ttl_us.is_some() && !flow.as_ref().map_or(true, Flow::has_ttl) {
+        return Err(Error::option("state_ttl", "has nothing to end here")
+            .hint("It is for joins of streams without a bound in time; state of windows ends by the watermark."));
+    }
     let (query, schema, upsert_key, flow) = match (steps, flow) {
         (Ok((steps, schema, key)), flow) => (ViewQuery::Steps(Box::new(steps)), schema, key, flow.ok()),
         // What cannot be done in that form may be done in the other.
@@ -300,6 +304,7 @@ fn steps(body: &ViewBody, text: &str, plans: &Plans) -> Result<(StepsPlan, Schem
 struct ViewOptions {
     retention_us: Option<i64>,
     memory_limit: Option<usize>,
+    state_ttl_us: Option<i64>,
 }
 
 fn options(body: &ViewBody) -> Result<ViewOptions> {
@@ -308,13 +313,17 @@ fn options(body: &ViewBody) -> Result<ViewOptions> {
         let wrong = |what: &str| Error::option(&option.name, format!("\"{}\" is not a {what}", option.value));
         match option.name.as_str() {
             "retention" => found.retention_us = Some(duration_us(&option.value).ok_or_else(|| wrong("duration"))?),
+            "state_ttl" => {
+                let ttl = duration_us(&option.value).filter(|us| *us > 0);
+                found.state_ttl_us = Some(ttl.ok_or_else(|| wrong("duration"))?);
+            }
             "memory_limit" => {
                 let bytes = size_bytes(&option.value).filter(|bytes| *bytes > 0);
                 found.memory_limit = Some(bytes.ok_or_else(|| wrong("size such as '512 MB'"))?);
             }
             other => {
                 return Err(Error::option(other, "is not known here")
-                    .hint("A materialized view has the options retention and memory_limit."));
+                    .hint("A materialized view has the options retention, memory_limit and state_ttl."));
             }
         }
     }

@@ -1,27 +1,51 @@
 //! Rows by key, each with how often it is there: what a join keeps of a side.
+//!
+//! Keys and rows have numbers. The rows of a key are a list through `Entry::next`, so that a key costs no
+//! allocation beside its bytes, and a row is found by its bytes however many its key has.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
+    row::Rows,
 };
 use datafusion::physical_expr::PhysicalExpr;
 use ebap_sql::Expiry;
-use hashbrown::{HashMap, HashSet};
 
-use super::delta::{Bytes, Codec, Delta};
+use super::{
+    delta::{Bytes, Codec, Delta},
+    slots::{Ends, Slots},
+};
 use crate::{Result, rows::record_batch};
 
 pub(crate) const WEIGHT: &str = "__weight";
 const SAVED_ROWS: usize = 65_536;
+/// No row.
+const NONE: u32 = u32::MAX;
 
-#[derive(Debug)]
+/// Until when rows are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keep {
+    Always,
+    /// Until the watermark is past a column.
+    Until(Expiry),
+    /// Until it is so far past the one under which they came.
+    For(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    pub(crate) row: Bytes,
     pub(crate) weight: i64,
     /// Rows of the other side it meets, each as often as it is there.
     pub(crate) matches: i64,
+    /// The watermark that lets it go; `i64::MAX`: none.
+    end: i64,
+    key: u32,
+    next: u32,
+    before: u32,
+    /// Changed since it was last written down.
+    changed: bool,
 }
 
 #[derive(Debug)]
@@ -29,18 +53,36 @@ pub(crate) struct Arrangement {
     pub(crate) codec: Codec,
     keys: Codec,
     exprs: Vec<Arc<dyn PhysicalExpr>>,
-    expiry: Option<Expiry>,
-    buckets: HashMap<Bytes, Vec<Entry>>,
-    /// Keys of rows that are let go when the watermark is past this.
-    ends: BTreeMap<i64, HashSet<Bytes>>,
-    rows: usize,
-    bytes: usize,
-    /// Rows that changed since they were last written down, with their keys.
-    changed: HashMap<Bytes, Bytes>,
+    keep: Keep,
+    watermark: i64,
+    by_key: Slots,
+    /// Of each key its first row.
+    first: Vec<u32>,
+    by_row: Slots,
+    entries: Vec<Entry>,
+    ends: Ends,
+    changed: Vec<u32>,
+    /// Those that went since, otherwise than by the watermark.
+    went: Vec<Bytes>,
+}
+
+/// The keys of a batch.
+pub(crate) struct Keys {
+    /// `None`: a key without columns.
+    rows: Option<Rows>,
+    count: usize,
+    /// Of each whether a column of it is NULL.
+    pub(crate) null: Vec<bool>,
+}
+
+impl Keys {
+    pub(crate) fn each(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.count).map(|at| self.rows.as_ref().map_or(&[][..], |rows| rows.row(at).data()))
+    }
 }
 
 impl Arrangement {
-    pub(crate) fn new(schema: &SchemaRef, exprs: Vec<Arc<dyn PhysicalExpr>>, expiry: Option<Expiry>) -> Result<Self> {
+    pub(crate) fn new(schema: &SchemaRef, exprs: Vec<Arc<dyn PhysicalExpr>>, keep: Keep) -> Result<Self> {
         let key = |(at, expr): (usize, &Arc<dyn PhysicalExpr>)| {
             Ok(Field::new(format!("k{at}"), expr.data_type(schema)?, true))
         };
@@ -49,173 +91,238 @@ impl Arrangement {
             codec: Codec::new(schema)?,
             keys: Codec::new(&Arc::new(Schema::new(fields?)))?,
             exprs,
-            expiry,
-            buckets: HashMap::new(),
-            ends: BTreeMap::new(),
-            rows: 0,
-            bytes: 0,
-            changed: HashMap::new(),
+            keep,
+            watermark: i64::MIN,
+            by_key: Slots::default(),
+            first: Vec::new(),
+            by_row: Slots::default(),
+            entries: Vec::new(),
+            ends: Ends::of_rows(),
+            changed: Vec::new(),
+            went: Vec::new(),
         })
     }
 
-    /// The key of every row, and whether one of its columns is NULL.
-    pub(crate) fn keys(&self, batch: &RecordBatch) -> Result<(Vec<Bytes>, Vec<bool>)> {
-        let rows = batch.num_rows();
+    pub(crate) fn keys(&self, batch: &RecordBatch) -> Result<Keys> {
+        let count = batch.num_rows();
         let columns: Vec<ArrayRef> =
-            self.exprs.iter().map(|expr| Ok(expr.evaluate(batch)?.into_array(rows)?)).collect::<Result<_>>()?;
-        let null = (0..rows).map(|row| columns.iter().any(|column| column.is_null(row))).collect();
-        Ok((self.keys.encode(&columns, rows)?, null))
+            self.exprs.iter().map(|expr| Ok(expr.evaluate(batch)?.into_array(count)?)).collect::<Result<_>>()?;
+        let null = (0..count).map(|row| columns.iter().any(|column| column.is_null(row))).collect();
+        Ok(Keys { rows: self.keys.rows(&columns)?, count, null })
     }
 
     /// The watermark behind which each row is let go.
-    fn ends_of(&self, batch: &RecordBatch) -> Option<Vec<i64>> {
-        let Expiry { column, slack_us } = self.expiry?;
-        let times = batch.column(column).as_primitive_opt::<TimestampMicrosecondType>()?;
+    fn ends_of(&self, batch: &RecordBatch) -> Vec<i64> {
         use arrow::array::Array;
-        let end = |row| if times.is_null(row) { i64::MAX } else { times.value(row).saturating_add(slack_us) };
-        Some((0..times.len()).map(end).collect())
+        let rows = batch.num_rows();
+        match self.keep {
+            Keep::Until(Expiry { column, slack_us }) => {
+                let Some(times) = batch.column(column).as_primitive_opt::<TimestampMicrosecondType>() else {
+                    return vec![i64::MAX; rows];
+                };
+                let end = |row| if times.is_null(row) { i64::MAX } else { times.value(row).saturating_add(slack_us) };
+                (0..rows).map(end).collect()
+            }
+            // Under no watermark yet: see `expire`.
+            Keep::For(_) if self.watermark == i64::MIN => vec![i64::MAX; rows],
+            Keep::For(ttl_us) => vec![self.watermark.saturating_add(ttl_us); rows],
+            Keep::Always => vec![i64::MAX; rows],
+        }
     }
 
-    pub(crate) fn bucket(&self, key: &[u8]) -> &[Entry] {
-        self.buckets.get(key).map_or(&[], Vec::as_slice)
+    /// Numbers of the rows of this key.
+    pub(crate) fn of_key(&self, key: &[u8]) -> impl Iterator<Item = u32> + '_ {
+        let first = self.by_key.find(key).map_or(NONE, |key| self.first[key as usize]);
+        let some = |at: u32| (at != NONE).then_some(at);
+        std::iter::successors(some(first), move |at| some(self.entries[*at as usize].next))
     }
 
-    pub(crate) fn bucket_mut(&mut self, key: &[u8]) -> &mut [Entry] {
-        self.buckets.get_mut(key).map_or(&mut [], Vec::as_mut_slice)
+    pub(crate) fn entry(&self, row: u32) -> &Entry {
+        &self.entries[row as usize]
+    }
+
+    pub(crate) fn entry_mut(&mut self, row: u32) -> &mut Entry {
+        &mut self.entries[row as usize]
+    }
+
+    pub(crate) fn row(&self, row: u32) -> &[u8] {
+        self.by_row.key(row)
     }
 
     /// Adds the rows; `matches` is what each meets on the other side, where that is counted.
-    pub(crate) fn add(&mut self, delta: &Delta, keys: &[Bytes], matches: Option<&[i64]>) -> Result<()> {
-        let rows = self.codec.encode(delta.batch.columns(), delta.rows())?;
+    pub(crate) fn add(&mut self, delta: &Delta, keys: &Keys, matches: Option<&[i64]>) -> Result<()> {
         let ends = self.ends_of(&delta.batch);
-        for (at, row) in rows.into_iter().enumerate() {
-            let end = ends.as_ref().map(|ends| ends[at]);
+        let rows = self.codec.rows(delta.batch.columns())?;
+        for (at, key) in keys.each().enumerate() {
+            let row = rows.as_ref().map_or(&[][..], |rows| rows.row(at).data());
             let met = matches.map_or(0, |matches| matches[at]);
-            self.put(&keys[at], row, |weight| weight + delta.weight(at), met, end);
+            self.put(key, row, |weight| weight + delta.weight(at), met, ends[at]);
         }
         Ok(())
     }
 
-    fn put(&mut self, key: &Bytes, row: Bytes, weight: impl FnOnce(i64) -> i64, matches: i64, end: Option<i64>) {
-        self.changed.insert(row.clone(), key.clone());
-        let bucket = self.buckets.entry_ref(key.as_ref()).or_insert_with(Vec::new);
-        let size = size_of_entry(key, &row);
-        match bucket.iter().position(|entry| entry.row == row) {
-            Some(at) => {
-                bucket[at].weight = weight(bucket[at].weight);
-                if bucket[at].weight == 0 {
-                    bucket.swap_remove(at);
-                    self.rows -= 1;
-                    self.bytes = self.bytes.saturating_sub(size);
-                    if bucket.is_empty() {
-                        self.buckets.remove(key.as_ref());
-                    }
-                }
+    fn put(&mut self, key: &[u8], row: &[u8], weight: impl FnOnce(i64) -> i64, matches: i64, end: i64) {
+        let known = self.by_row.find(row);
+        let before = known.map_or(0, |row| self.entries[row as usize].weight);
+        let now = weight(before);
+        let Some(number) = known else {
+            // A row that has been let go may still be taken back.
+            if now > 0 || (now < 0 && end >= self.watermark) {
+                self.insert(key, row, Entry { weight: now, matches, end, key: 0, next: NONE, before: NONE, changed: true });
             }
-            None => {
-                let weight = weight(0);
-                if weight == 0 {
-                    if bucket.is_empty() {
-                        self.buckets.remove(key.as_ref());
-                    }
-                    return;
-                }
-                bucket.push(Entry { row, weight, matches });
-                self.rows += 1;
-                self.bytes += size;
-                if let Some(end) = end.filter(|end| *end != i64::MAX) {
-                    self.ends.entry(end).or_default().insert(key.clone());
-                }
-            }
-        }
-    }
-
-    /// Lets go what the watermark has passed.
-    pub(crate) fn expire(&mut self, watermark: i64) -> Result<()> {
-        let open = self.ends.split_off(&watermark);
-        let gone = std::mem::replace(&mut self.ends, open);
-        let mut keys: HashSet<Bytes> = HashSet::new();
-        gone.into_values().for_each(|of| keys.extend(of));
-        if keys.is_empty() {
-            return Ok(());
-        }
-        for key in &keys {
-            let Some(bucket) = self.buckets.remove(key) else { continue };
-            let batch = self.codec.batch(bucket.iter().map(|entry| entry.row.as_ref()))?;
-            let ends = self.ends_of(&batch).unwrap_or_else(|| vec![i64::MAX; bucket.len()]);
-            let mut kept = Vec::new();
-            for (entry, end) in bucket.into_iter().zip(ends) {
-                if end >= watermark {
-                    kept.push(entry);
-                } else {
-                    self.rows -= 1;
-                    self.bytes = self.bytes.saturating_sub(size_of_entry(key, &entry.row));
-                }
-            }
-            if !kept.is_empty() {
-                self.buckets.insert(key.clone(), kept);
-            }
-        }
-        // What the watermark lets go it lets go again after a restart: nothing is to be written of it.
-        let buckets = &self.buckets;
-        let there = |row: &Bytes, key: &Bytes| {
-            buckets.get(key).is_some_and(|bucket| bucket.iter().any(|entry| entry.row == *row))
+            return;
         };
-        self.changed.retain(|row, key| !keys.contains(key) || there(row, key));
-        Ok(())
+        if now == 0 {
+            if let Some(row) = self.remove(number) {
+                self.went.push(row);
+            }
+            return;
+        }
+        let entry = &mut self.entries[number as usize];
+        entry.weight = now;
+        if !std::mem::replace(&mut entry.changed, true) {
+            self.changed.push(number);
+        }
+    }
+
+    fn insert(&mut self, key: &[u8], row: &[u8], entry: Entry) {
+        let ((number, _), (key, is_new)) = (self.by_row.take(row), self.by_key.take(key));
+        self.first.resize(self.by_key.end(), NONE);
+        let next = if is_new { NONE } else { self.first[key as usize] };
+        if next != NONE {
+            self.entries[next as usize].before = number;
+        }
+        self.first[key as usize] = number;
+        let entry = Entry { key, next, ..entry };
+        match self.entries.get_mut(number as usize) {
+            Some(place) => *place = entry,
+            None => self.entries.push(entry),
+        }
+        self.changed.push(number);
+        self.ends.push(entry.end, number);
+    }
+
+    fn remove(&mut self, number: u32) -> Option<Bytes> {
+        let Entry { key, next, before, .. } = self.entries[number as usize];
+        if next != NONE {
+            self.entries[next as usize].before = before;
+        }
+        match before {
+            NONE => self.first[key as usize] = next,
+            before => self.entries[before as usize].next = next,
+        }
+        if self.first[key as usize] == NONE {
+            self.by_key.remove(key);
+        }
+        self.entries[number as usize].changed = false;
+        self.by_row.remove(number)
+    }
+
+    /// Lets go what the watermark has passed: it lets the same go after a restart, so nothing is written of it.
+    pub(crate) fn expire(&mut self, watermark: i64) {
+        if watermark <= self.watermark {
+            return;
+        }
+        if let (Keep::For(ttl_us), i64::MIN) = (self.keep, self.watermark) {
+            // The first one: what has come so far came under it.
+            for number in self.by_row.live().collect::<Vec<_>>() {
+                let entry = &mut self.entries[number as usize];
+                if entry.end == i64::MAX {
+                    entry.end = watermark.saturating_add(ttl_us);
+                    self.ends.push(entry.end, number);
+                    if !std::mem::replace(&mut entry.changed, true) {
+                        self.changed.push(number);
+                    }
+                }
+            }
+        }
+        self.watermark = watermark;
+        let (rows, entries) = (&self.by_row, &self.entries);
+        let end_of = |number: u32| rows.holds(number).then(|| entries[number as usize].end);
+        for number in self.ends.due(watermark.saturating_sub(1), end_of) {
+            self.remove(number);
+        }
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.rows
+        self.by_row.len()
     }
 
     /// Bytes held, about.
     pub(crate) fn size(&self) -> usize {
-        self.bytes + self.buckets.capacity() * 48
+        let entries = self.entries.capacity() * size_of::<Entry>();
+        self.by_row.size() + self.by_key.size() + entries + self.first.capacity() * 4
     }
 
-    pub(crate) fn each(&self, mut take: impl FnMut(&Bytes, &Entry)) {
-        for (key, bucket) in &self.buckets {
-            bucket.iter().for_each(|entry| take(key, entry));
-        }
+    /// Numbers of all rows.
+    pub(crate) fn live(&self) -> Vec<u32> {
+        self.by_row.live().collect()
     }
 
     pub(crate) fn forget_changes(&mut self) {
-        self.changed.clear();
+        for number in std::mem::take(&mut self.changed) {
+            self.entries[number as usize].changed = false;
+        }
+        self.went.clear();
     }
 
     /// Rows with their weights: all, or those that changed since the last call.
     pub(crate) fn saved(&mut self, all: bool) -> Result<Vec<RecordBatch>> {
-        let changed = std::mem::take(&mut self.changed);
-        let mut rows: Vec<(&[u8], i64)> = Vec::new();
+        let went = std::mem::take(&mut self.went);
+        let changed: Vec<u32> = std::mem::take(&mut self.changed);
+        // One that went and whose number another row has now stands there twice.
+        let changed: Vec<u32> = changed
+            .into_iter()
+            .filter(|number| std::mem::replace(&mut self.entries[*number as usize].changed, false))
+            .collect();
+        let (mut rows, mut ends): (Vec<(&[u8], i64)>, Vec<i64>) = (Vec::new(), Vec::new());
+        let of = |number: &u32| (self.by_row.key(*number), self.entries[*number as usize].weight);
+        let end = |number: &u32| self.entries[*number as usize].end;
         if all {
-            for bucket in self.buckets.values() {
-                rows.extend(bucket.iter().map(|entry| (entry.row.as_ref(), entry.weight)));
-            }
+            rows.extend(self.by_row.live().map(|number| of(&number)));
+            ends.extend(self.by_row.live().map(|number| end(&number)));
         } else {
-            for (row, key) in &changed {
-                let entry = self.buckets.get(key).and_then(|bucket| bucket.iter().find(|entry| entry.row == *row));
-                rows.push((row.as_ref(), entry.map_or(0, |entry| entry.weight)));
-            }
+            // Before those that came: one may have come again.
+            rows.extend(went.iter().map(|row| (row.as_ref(), 0)));
+            ends.resize(rows.len(), i64::MAX);
+            rows.extend(changed.iter().map(of));
+            ends.extend(changed.iter().map(end));
         }
-        rows.chunks(SAVED_ROWS).map(|rows| weighted(&self.codec, rows)).collect()
+        let with_ends = matches!(self.keep, Keep::For(_));
+        let each = rows.chunks(SAVED_ROWS).zip(ends.chunks(SAVED_ROWS));
+        each.map(|(rows, ends)| {
+            let batch = weighted(&self.codec, rows)?;
+            if with_ends { with_last(&batch, ends) } else { Ok(batch) }
+        })
+        .collect()
     }
 
     /// Takes what was saved back; each row is there as often as the batch says.
     pub(crate) fn restore(&mut self, batch: &RecordBatch) -> Result<()> {
-        let (batch, weights) = unweighted(&self.codec, batch)?;
-        let (keys, _) = self.keys(&batch)?;
-        let ends = self.ends_of(&batch);
+        let mut batch = batch.clone();
+        let saved_ends = match self.keep {
+            Keep::For(_) => {
+                let last = batch.num_columns().checked_sub(1).ok_or_else(wrong)?;
+                Some(batch.remove_column(last).as_primitive_opt::<Int64Type>().ok_or_else(wrong)?.clone())
+            }
+            _ => None,
+        };
+        let (batch, weights) = unweighted(&self.codec, &batch)?;
+        let keys = self.keys(&batch)?;
+        let ends = match &saved_ends {
+            Some(ends) => ends.values().to_vec(),
+            None => self.ends_of(&batch),
+        };
         let rows = self.codec.encode(batch.columns(), batch.num_rows())?;
-        for (at, row) in rows.into_iter().enumerate() {
-            self.put(&keys[at], row, |_| weights.value(at), 0, ends.as_ref().map(|ends| ends[at]));
+        for ((at, row), key) in rows.iter().enumerate().zip(keys.each()) {
+            self.put(key, row, |_| weights.value(at), 0, ends[at]);
+            if let (Some(ends), Some(number)) = (&saved_ends, self.by_row.find(row)) {
+                self.entries[number as usize].end = ends.value(at);
+                self.ends.push(ends.value(at), number);
+            }
         }
         Ok(())
     }
-}
-
-fn size_of_entry(key: &Bytes, row: &Bytes) -> usize {
-    row.len() + key.len() + size_of::<Entry>() + 32
 }
 
 /// Rows with a last column that says how often each is there.
@@ -226,6 +333,14 @@ pub(crate) fn weighted(codec: &Codec, rows: &[(&[u8], i64)]) -> Result<RecordBat
         codec.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     fields.push(Field::new(WEIGHT, DataType::Int64, false));
     record_batch(&Arc::new(Schema::new(fields)), columns, rows.len())
+}
+
+fn with_last(batch: &RecordBatch, numbers: &[i64]) -> Result<RecordBatch> {
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from(numbers.to_vec())));
+    let mut fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields.push(Field::new("__end", DataType::Int64, false));
+    record_batch(&Arc::new(Schema::new(fields)), columns, batch.num_rows())
 }
 
 pub(crate) fn unweighted(codec: &Codec, batch: &RecordBatch) -> Result<(RecordBatch, Int64Array)> {

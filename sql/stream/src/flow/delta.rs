@@ -6,7 +6,7 @@ use arrow::{
     array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array},
     compute::{filter_record_batch, take_record_batch},
     datatypes::SchemaRef,
-    row::{RowConverter, SortField},
+    row::{RowConverter, Rows, SortField},
 };
 use hashbrown::HashMap;
 
@@ -84,6 +84,11 @@ impl Codec {
             schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         let converter = if fields.is_empty() { None } else { Some(RowConverter::new(fields)?) };
         Ok(Self { schema: Arc::clone(schema), converter })
+    }
+
+    /// None where there are no columns.
+    pub(crate) fn rows(&self, columns: &[ArrayRef]) -> Result<Option<Rows>> {
+        Ok(self.converter.as_ref().map(|converter| converter.convert_columns(columns)).transpose()?)
     }
 
     /// Gives `take` the bytes of each row in turn.

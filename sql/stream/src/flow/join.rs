@@ -13,11 +13,12 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use datafusion::{common::JoinType, physical_expr::PhysicalExpr};
+use ebap_sql::Expiry;
 use hashbrown::HashMap;
 
 use super::{
-    arrangement::Arrangement,
-    delta::{Bytes, Delta},
+    arrangement::{Arrangement, Keep, Keys},
+    delta::Delta,
 };
 use crate::{
     Error, Result,
@@ -39,14 +40,14 @@ pub(crate) struct JoinOp {
     joined: SchemaRef,
 }
 
-/// Pairs that meet: rows of both sides in one batch, and which rows of the change they are of.
+/// Pairs that meet: rows of both sides in one batch, and which rows they are.
 struct Pairs {
     batch: RecordBatch,
     weights: Vec<i64>,
     /// Row of the change.
     of: Vec<u32>,
-    /// Row of the other side, by key and bytes.
-    others: Vec<(Bytes, Bytes)>,
+    /// Number of the other side's row.
+    others: Vec<u32>,
 }
 
 impl JoinOp {
@@ -65,8 +66,8 @@ impl JoinOp {
             Some((filter, schema)) => Some((physical(filter, schema)?, Arc::clone(&joined))),
         };
         Ok(Self {
-            left: Arrangement::new(&plan.left.schema, left_keys, plan.left_expiry)?,
-            right: Arrangement::new(&plan.right.schema, right_keys, plan.right_expiry)?,
+            left: Arrangement::new(&plan.left.schema, left_keys, keep(plan.left_expiry, plan.left_ttl_us))?,
+            right: Arrangement::new(&plan.right.schema, right_keys, keep(plan.right_expiry, plan.right_ttl_us))?,
             kind: plan.kind,
             lookup: plan.lookup,
             null_equals_null: plan.null_equals_null,
@@ -82,7 +83,7 @@ impl JoinOp {
         let mut right = right;
         if self.lookup {
             for delta in right.drain(..) {
-                let (keys, _) = self.right.keys(&delta.batch)?;
+                let keys = self.right.keys(&delta.batch)?;
                 self.right.add(&delta, &keys, None)?;
             }
         }
@@ -97,21 +98,18 @@ impl JoinOp {
 
     fn side(&mut self, is_left: bool, delta: &Delta, out: &mut Vec<Delta>) -> Result<()> {
         let (own, other) = if is_left { (&self.left, &self.right) } else { (&self.right, &self.left) };
-        let (keys, null) = own.keys(&delta.batch)?;
-        let pairs = self.pairs(is_left, delta, &keys, &null, other)?;
+        let keys = own.keys(&delta.batch)?;
+        let pairs = self.pairs(is_left, delta, &keys, other)?;
         let mut matches = vec![0_i64; delta.rows()];
-        let mut met: Vec<((Bytes, Bytes), i64)> = Vec::new();
         for (at, of) in pairs.of.iter().enumerate() {
-            let weight = delta.weight(*of as usize);
-            // How often the other row is there, and how often this one comes.
-            matches[*of as usize] += pairs.weights[at] / weight;
-            met.push((pairs.others[at].clone(), weight));
+            // How often the other row is there.
+            matches[*of as usize] += pairs.weights[at] / delta.weight(*of as usize);
         }
         let shows_pairs = matches!(self.kind, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
         if shows_pairs && pairs.batch.num_rows() > 0 {
             let columns = pairs.batch.columns().to_vec();
             let batch = record_batch(&self.schema, columns, pairs.batch.num_rows())?;
-            out.push(Delta::weighted(batch, pairs.weights.clone()));
+            out.push(Delta::weighted(batch, pairs.weights));
         }
         // The rows of the change themselves.
         let alone = |count: &i64| match (self.kind, is_left) {
@@ -129,6 +127,7 @@ impl JoinOp {
         }
         // Rows of the other side that stand alone no more, or again.
         if !self.lookup {
+            let met = pairs.others.iter().zip(&pairs.of).map(|(other, of)| (*other, delta.weight(*of as usize)));
             let changed = self.count(is_left, met)?;
             out.extend(changed);
             let own = if is_left { &mut self.left } else { &mut self.right };
@@ -153,25 +152,28 @@ impl JoinOp {
         record_batch(&self.schema, columns, rows)
     }
 
-    fn pairs(&self, is_left: bool, delta: &Delta, keys: &[Bytes], null: &[bool], other: &Arrangement) -> Result<Pairs> {
-        let (mut of, mut weights) = (Vec::new(), Vec::new());
-        let mut others: Vec<(Bytes, &[u8])> = Vec::new();
-        for (row, key) in keys.iter().enumerate() {
-            if (null[row] && !self.null_equals_null) || delta.weight(row) == 0 {
+    fn pairs(&self, is_left: bool, delta: &Delta, keys: &Keys, other: &Arrangement) -> Result<Pairs> {
+        let (mut of, mut weights, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, key) in keys.each().enumerate() {
+            if (keys.null[row] && !self.null_equals_null) || delta.weight(row) == 0 {
                 continue;
             }
-            for entry in other.bucket(key) {
+            for number in other.of_key(key) {
                 of.push(row as u32);
-                weights.push(delta.weight(row) * entry.weight);
-                others.push((key.clone(), entry.row.as_ref()));
+                weights.push(delta.weight(row) * other.entry(number).weight);
+                others.push(number);
             }
             if of.len() > PAIRS_MAX {
                 let message = format!("a step joins more than {PAIRS_MAX} pairs of rows");
                 return Err(Error::Memory { job: String::new(), message });
             }
         }
-        let own = take_record_batch(&delta.batch, &UInt32Array::from(of.clone()))?;
-        let met = other.codec.columns(others.iter().map(|(_, row)| *row))?;
+        let one_each = of.len() == delta.rows() && of.iter().enumerate().all(|(at, row)| at == *row as usize);
+        let own = match one_each {
+            true => delta.batch.clone(),
+            false => take_record_batch(&delta.batch, &UInt32Array::from(of.clone()))?,
+        };
+        let met = other.codec.columns(others.iter().map(|number| other.row(*number)))?;
         let met = if of.is_empty() {
             RecordBatch::new_empty(Arc::clone(other.codec.schema())).columns().to_vec()
         } else {
@@ -182,9 +184,7 @@ impl JoinOp {
             false => met.into_iter().chain(own.columns().iter().cloned()).collect(),
         };
         let batch = record_batch(&self.joined, columns, of.len())?;
-        let others = others.into_iter().map(|(key, row)| (key, Bytes::from(row))).collect();
-        let pairs = Pairs { batch, weights, of, others };
-        self.filtered(pairs)
+        self.filtered(Pairs { batch, weights, of, others })
     }
 
     fn filtered(&self, pairs: Pairs) -> Result<Pairs> {
@@ -204,7 +204,7 @@ impl JoinOp {
     }
 
     /// Counts what rows of the other side meet now. Gives those that no longer stand alone, and those that do again.
-    fn count(&mut self, change_is_left: bool, met: Vec<((Bytes, Bytes), i64)>) -> Result<Vec<Delta>> {
+    fn count(&mut self, change_is_left: bool, met: impl Iterator<Item = (u32, i64)>) -> Result<Vec<Delta>> {
         let shows = match (self.kind, change_is_left) {
             // Of the other side: shown alone while it meets nothing (-1 when it meets), or the other way round.
             (JoinType::Left | JoinType::Full, false) | (JoinType::LeftAnti, false) => -1,
@@ -212,14 +212,14 @@ impl JoinOp {
             (JoinType::LeftSemi, false) => 1,
             _ => return Ok(Vec::new()),
         };
-        let mut changes: HashMap<(Bytes, Bytes), i64> = HashMap::new();
+        let mut changes: HashMap<u32, i64> = HashMap::new();
         for (row, weight) in met {
             *changes.entry(row).or_default() += weight;
         }
         let other = if change_is_left { &mut self.right } else { &mut self.left };
-        let mut moved: Vec<(Bytes, i64)> = Vec::new();
-        for ((key, row), by) in changes {
-            let Some(entry) = other.bucket_mut(&key).iter_mut().find(|entry| entry.row == row) else { continue };
+        let mut moved: Vec<(u32, i64)> = Vec::new();
+        for (row, by) in changes {
+            let entry = other.entry_mut(row);
             let before = entry.matches;
             entry.matches += by;
             match (before, entry.matches) {
@@ -233,14 +233,14 @@ impl JoinOp {
             return Ok(Vec::new());
         }
         let other = if change_is_left { &self.right } else { &self.left };
-        let batch = other.codec.batch(moved.iter().map(|(row, _)| row.as_ref()))?;
+        let batch = other.codec.batch(moved.iter().map(|(row, _)| other.row(*row)))?;
         let batch = self.padded(!change_is_left, &batch)?;
         Ok(vec![Delta::weighted(batch, moved.into_iter().map(|(_, weight)| weight).collect())])
     }
 
-    pub(crate) fn expire(&mut self, watermark: i64) -> Result<()> {
-        self.left.expire(watermark)?;
-        self.right.expire(watermark)
+    pub(crate) fn expire(&mut self, watermark: i64) {
+        self.left.expire(watermark);
+        self.right.expire(watermark);
     }
 
     pub(crate) fn sides(&mut self) -> [&mut Arrangement; 2] {
@@ -257,27 +257,29 @@ impl JoinOp {
             return Ok(());
         }
         for is_left in [true, false] {
-            let own = if is_left { &self.left } else { &self.right };
-            let mut rows: Vec<(Bytes, Bytes)> = Vec::new();
-            own.each(|key, entry| rows.push((key.clone(), entry.row.clone())));
+            let rows = if is_left { self.left.live() } else { self.right.live() };
             for part in rows.chunks(65_536) {
                 let own = if is_left { &self.left } else { &self.right };
                 let other = if is_left { &self.right } else { &self.left };
-                let delta = Delta::came(own.codec.batch(part.iter().map(|(_, row)| row.as_ref()))?);
-                let (keys, null) = own.keys(&delta.batch)?;
-                let pairs = self.pairs(is_left, &delta, &keys, &null, other)?;
+                let delta = Delta::came(own.codec.batch(part.iter().map(|row| own.row(*row)))?);
+                let keys = own.keys(&delta.batch)?;
+                let pairs = self.pairs(is_left, &delta, &keys, other)?;
                 let mut matches = vec![0; part.len()];
                 for (of, weight) in pairs.of.iter().zip(&pairs.weights) {
                     matches[*of as usize] += weight;
                 }
                 let own = if is_left { &mut self.left } else { &mut self.right };
-                for ((key, row), matches) in part.iter().zip(matches) {
-                    if let Some(entry) = own.bucket_mut(key).iter_mut().find(|entry| entry.row == *row) {
-                        entry.matches = matches;
-                    }
-                }
+                part.iter().zip(matches).for_each(|(row, matches)| own.entry_mut(*row).matches = matches);
             }
         }
         Ok(())
+    }
+}
+
+fn keep(expiry: Option<Expiry>, ttl_us: Option<i64>) -> Keep {
+    match (expiry, ttl_us) {
+        (Some(expiry), _) => Keep::Until(expiry),
+        (None, Some(ttl_us)) => Keep::For(ttl_us),
+        (None, None) => Keep::Always,
     }
 }

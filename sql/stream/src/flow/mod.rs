@@ -13,10 +13,14 @@ mod aggregate;
 mod arrangement;
 mod columns;
 mod delta;
+mod groups;
 mod join;
 mod output;
+mod ranked;
 mod recent;
 mod saved;
+mod sessions;
+mod slots;
 mod table;
 mod topn;
 mod windows;
@@ -30,7 +34,9 @@ use arrow::{
 use ebap_catalog::ObjectId;
 use ebap_sql::{Flow, Frame, Late, Node, SourceKind};
 
-use self::{aggregate::AggregateOp, join::JoinOp, recent::RecentOp, table::TableOp, topn::TopNOp};
+use self::{
+    aggregate::AggregateOp, join::JoinOp, recent::RecentOp, sessions::SessionOp, table::TableOp, topn::TopNOp,
+};
 pub(crate) use self::{
     delta::Delta,
     output::{Changes, OUTPUT, Output},
@@ -72,6 +78,7 @@ enum Op {
         gap_us: i64,
     },
     Aggregate(Box<AggregateOp>),
+    Sessions(Box<SessionOp>),
     TopN(Box<TopNOp>),
     Join(Box<JoinOp>),
     Union,
@@ -102,7 +109,10 @@ impl Operator {
             Node::Rows { input, ops } => Op::Rows(RowOps::of(ops, &input.schema)?),
             Node::Window { time, frames, .. } => Op::Window { time: *time, frames: frames.clone() },
             Node::SessionWindow { time, gap_us, .. } => Op::SessionWindow { time: *time, gap_us: *gap_us },
-            Node::Aggregate(plan) => Op::Aggregate(Box::new(AggregateOp::new(plan, &schema)?)),
+            Node::Aggregate(plan) => match &plan.session {
+                Some(session) => Op::Sessions(Box::new(SessionOp::new(plan, session, &schema)?)),
+                None => Op::Aggregate(Box::new(AggregateOp::new(plan, &schema)?)),
+            },
             Node::TopN(plan) => Op::TopN(Box::new(TopNOp::new(plan, &schema)?)),
             Node::Join(plan) => Op::Join(Box::new(JoinOp::new(plan, &schema)?)),
             Node::Union { .. } => Op::Union,
@@ -180,6 +190,13 @@ impl Operator {
                 }
                 out
             }
+            Op::Sessions(op) => {
+                let mut out = op.apply(first)?;
+                if let Event::Time { watermark, .. } = event {
+                    out.extend(op.expire(*watermark, false)?);
+                }
+                out
+            }
             Op::TopN(op) => {
                 let out = op.apply(first)?;
                 if let Event::Time { watermark, .. } = event {
@@ -190,7 +207,7 @@ impl Operator {
             Op::Join(op) => {
                 let out = op.apply(first, inputs.pop().unwrap_or_default())?;
                 if let Event::Time { watermark, .. } = event {
-                    op.expire(*watermark)?;
+                    op.expire(*watermark);
                 }
                 out
             }
@@ -229,8 +246,11 @@ impl Operator {
             Op::Aggregate(op) => {
                 op.expire(watermark, true)?;
             }
+            Op::Sessions(op) => {
+                op.expire(watermark, true)?;
+            }
             Op::TopN(op) => op.expire(watermark),
-            Op::Join(op) => op.expire(watermark)?,
+            Op::Join(op) => op.expire(watermark),
             _ => {}
         }
         Ok(())
@@ -240,6 +260,7 @@ impl Operator {
     pub(crate) fn size(&self) -> (usize, usize) {
         let own = match &self.op {
             Op::Aggregate(op) => op.size(),
+            Op::Sessions(op) => op.size(),
             Op::TopN(op) => op.size(),
             Op::Join(op) => op.size(),
             Op::Recent(op) => op.size(),
@@ -252,6 +273,7 @@ impl Operator {
     pub(crate) fn forget_changes(&mut self) {
         match &mut self.op {
             Op::Aggregate(op) => op.forget_changes(),
+            Op::Sessions(op) => op.forget_changes(),
             Op::TopN(op) => op.forget_changes(),
             Op::Join(op) => op.sides().into_iter().for_each(arrangement::Arrangement::forget_changes),
             Op::Recent(op) => op.forget_changes(),
@@ -268,6 +290,7 @@ impl Operator {
         let mut put = |part: usize, batch: RecordBatch| into.push(Part { operator, part, batch });
         match &mut self.op {
             Op::Aggregate(op) => op.saved(all)?.into_iter().for_each(|(part, batch)| put(part, batch)),
+            Op::Sessions(op) => op.saved(all)?.into_iter().for_each(|(part, batch)| put(part, batch)),
             Op::TopN(op) => op.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::Recent(op) => op.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
             Op::Table { rows, .. } => rows.saved(all)?.into_iter().for_each(|batch| put(0, batch)),
@@ -292,6 +315,7 @@ impl Operator {
         if operator == part.operator {
             return match &mut self.op {
                 Op::Aggregate(op) => op.restore(part.part, &part.batch),
+                Op::Sessions(op) => op.restore(part.part, &part.batch),
                 Op::TopN(op) => op.restore(&part.batch),
                 Op::Recent(op) => op.restore(&part.batch),
                 Op::Table { rows, .. } => rows.restore(&part.batch),

@@ -3,32 +3,28 @@
 //! Of rows that only come no more are kept than are shown. Of rows that may go all are kept, as any may come to the
 //! front.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array},
     compute::SortOptions,
     datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType},
-    row::{RowConverter, SortField},
+    row::{RowConverter, Rows, SortField},
 };
 use datafusion::physical_expr::PhysicalExpr;
 use ebap_sql::{Expiry, TopN};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{
     arrangement::{unweighted, weighted},
-    delta::{Bytes, Codec, Delta, consolidated, delta_of},
+    delta::{Codec, Delta},
+    ranked::{Place, Ranked},
+    slots::{Ends, Seen, Slots},
 };
 use crate::{
     Result,
     rows::{physical, record_batch},
 };
-
-/// Rows by what they are ordered by and, among equals, by themselves: so the answer is one, whatever came first.
-type Ordered = BTreeMap<(Bytes, Bytes), i64>;
-
-/// Of a row its partition, its place in the order and itself, and the watermark that ends the partition.
-type Placed = (Bytes, (Bytes, Bytes), i64);
 
 #[derive(Debug)]
 pub(crate) struct TopNOp {
@@ -37,7 +33,6 @@ pub(crate) struct TopNOp {
     by: RowConverter,
     keys: Codec,
     rows: Codec,
-    out: Codec,
     schema: SchemaRef,
     skip: usize,
     /// Rows that are shown or skipped.
@@ -45,12 +40,37 @@ pub(crate) struct TopNOp {
     numbered: bool,
     append_only: bool,
     expiry: Option<Expiry>,
-    partitions: HashMap<Bytes, Ordered>,
-    ends: BTreeMap<i64, HashSet<Bytes>>,
+    slots: Slots,
+    partitions: Vec<Partition>,
+    ends: Ends,
+    seen: Seen,
     held: usize,
     bytes: usize,
-    /// Rows that changed since they were last written down, with where they are.
-    changed: HashMap<Bytes, (Bytes, Bytes)>,
+    /// Rows that changed since they were last written down, with their partition.
+    changed: HashMap<Place, u32>,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    rows: Ranked,
+    /// The watermark that ends it.
+    end: i64,
+}
+
+/// Of each row its partition, its place in the order, itself, and the watermark that ends its partition.
+struct Placed {
+    keys: Option<Rows>,
+    by: Rows,
+    rows: Option<Rows>,
+    ends: Option<Vec<i64>>,
+}
+
+impl Placed {
+    fn get(&self, at: usize) -> (&[u8], &[u8], &[u8], i64) {
+        let key = self.keys.as_ref().map_or(&[][..], |rows| rows.row(at).data());
+        let row = self.rows.as_ref().map_or(&[][..], |rows| rows.row(at).data());
+        (key, self.by.row(at).data(), row, self.ends.as_ref().map_or(i64::MAX, |ends| ends[at]))
+    }
 }
 
 impl TopNOp {
@@ -74,165 +94,200 @@ impl TopNOp {
             by: RowConverter::new(by)?,
             keys: Codec::new(&Arc::new(Schema::new(keys)))?,
             rows: Codec::new(input)?,
-            out: Codec::new(schema)?,
             schema: Arc::clone(schema),
             skip: plan.skip,
             first: plan.skip.saturating_add(plan.fetch.unwrap_or(usize::MAX)),
             numbered: plan.numbered,
             append_only: plan.input.append_only(),
             expiry: plan.expiry,
-            partitions: HashMap::new(),
-            ends: BTreeMap::new(),
+            slots: Slots::default(),
+            partitions: Vec::new(),
+            ends: Ends::of_windows(),
+            seen: Seen::default(),
             held: 0,
             bytes: 0,
             changed: HashMap::new(),
         })
     }
 
-    /// Of each row its partition, its place in the order, itself, and the watermark that ends its partition.
-    fn placed(&self, batch: &RecordBatch) -> Result<Vec<Placed>> {
+    fn placed(&self, batch: &RecordBatch) -> Result<Placed> {
         let rows = batch.num_rows();
         let evaluate = |exprs: &[Arc<dyn PhysicalExpr>]| -> Result<Vec<ArrayRef>> {
             exprs.iter().map(|expr| Ok(expr.evaluate(batch)?.into_array(rows)?)).collect()
         };
-        let keys = self.keys.encode(&evaluate(&self.partition)?, rows)?;
-        let by = self.by.convert_columns(&evaluate(&self.order)?)?;
-        let own = self.rows.encode(batch.columns(), rows)?;
         let times = self.expiry.and_then(|expiry| {
-            Some((batch.column(expiry.column).as_primitive_opt::<TimestampMicrosecondType>()?.clone(), expiry.slack_us))
+            Some((batch.column(expiry.column).as_primitive_opt::<TimestampMicrosecondType>()?, expiry.slack_us))
         });
-        let end = |row| match &times {
-            Some((times, slack_us)) if times.is_valid(row) => times.value(row).saturating_add(*slack_us),
-            _ => i64::MAX,
-        };
-        let each = keys.into_iter().zip(by.iter()).zip(own).enumerate();
-        Ok(each.map(|(row, ((key, by), own))| (key, (Bytes::from(by.data()), own), end(row))).collect())
+        let ends = times.map(|(times, slack_us)| {
+            let end = |row| if times.is_null(row) { i64::MAX } else { times.value(row).saturating_add(slack_us) };
+            (0..rows).map(end).collect()
+        });
+        Ok(Placed {
+            keys: self.keys.rows(&evaluate(&self.partition)?)?,
+            by: self.by.convert_columns(&evaluate(&self.order)?)?,
+            rows: self.rows.rows(batch.columns())?,
+            ends,
+        })
     }
 
     pub(crate) fn apply(&mut self, input: Vec<Delta>) -> Result<Vec<Delta>> {
-        if input.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut before: Vec<(Bytes, Vec<Bytes>)> = Vec::new();
-        let mut seen: HashSet<Bytes> = HashSet::new();
+        // Partitions that change, as they were shown.
+        let mut before: Vec<(u32, Vec<Place>)> = Vec::new();
+        self.seen.begin();
         for delta in input {
-            for (row, (key, place, end)) in self.placed(&delta.batch)?.into_iter().enumerate() {
-                if !seen.contains(&key) {
-                    seen.insert(key.clone());
-                    before.push((key.clone(), self.shown(&key)));
+            let placed = self.placed(&delta.batch)?;
+            for at in 0..delta.rows() {
+                let (key, by, row, end) = placed.get(at);
+                let slot = self.slot_of(key, end);
+                if self.append_only && self.is_behind(slot, by, row) {
+                    continue;
                 }
-                self.put(&key, place, |weight| weight + delta.weight(row), end);
+                if self.seen.first(slot) {
+                    before.push((slot, self.partitions[slot as usize].rows.first(self.first)));
+                }
+                let place = Place::new(by, row);
+                let weight = self.partitions[slot as usize].rows.get(&place) + delta.weight(at);
+                self.set(slot, place, weight);
                 if self.append_only {
-                    self.cut(&key);
+                    self.cut(slot);
                 }
             }
         }
-        let (mut rows, mut numbers, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, old) in before {
-            let new = self.shown(&key);
-            // What is alike in front has not moved.
-            let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-            let skip = self.skip;
-            for (list, weight) in [(old, -1), (new, 1)] {
-                for (at, row) in list.into_iter().enumerate().skip(same.max(skip)) {
-                    rows.push(row);
-                    numbers.push(at as u64 + 1);
-                    weights.push(weight);
-                }
+        let (mut gone, mut came): (Vec<(Place, u64)>, Vec<(Place, u64)>) = (Vec::new(), Vec::new());
+        for (slot, old) in before {
+            let new = self.partitions[slot as usize].rows.first(self.first);
+            self.difference(old, new, &mut gone, &mut came);
+            if self.partitions[slot as usize].rows.len() == 0 {
+                self.slots.remove(slot);
             }
         }
-        if rows.is_empty() {
-            return Ok(Vec::new());
+        let mut out = Vec::new();
+        for (rows, weight) in [(gone, -1), (came, 1)] {
+            if !rows.is_empty() {
+                let mut columns = self.rows.columns(rows.iter().map(|(place, _)| place.row()))?;
+                if self.numbered {
+                    columns.push(Arc::new(rows.iter().map(|(_, number)| *number).collect::<UInt64Array>()));
+                }
+                let batch = record_batch(&self.schema, columns, rows.len())?;
+                out.push(Delta::weighted(batch, vec![weight; rows.len()]));
+            }
         }
-        let mut columns = self.rows.columns(rows.iter().map(AsRef::as_ref))?;
-        if self.numbered {
-            columns.push(Arc::new(UInt64Array::from(numbers)));
-        }
-        let batch = record_batch(&self.schema, columns, rows.len())?;
-        let delta = Delta::weighted(batch, weights);
-        Ok(delta_of(&self.out, &consolidated(&self.out, &[delta])?)?.into_iter().collect())
+        Ok(out)
     }
 
-    /// Rows in front, each as often as it is there.
-    fn shown(&self, key: &Bytes) -> Vec<Bytes> {
-        let Some(rows) = self.partitions.get(key) else { return Vec::new() };
-        let each =
-            rows.iter().flat_map(|((_, row), weight)| std::iter::repeat_n(row, usize::try_from(*weight).unwrap_or(0)));
-        each.take(self.first).cloned().collect()
+    /// What is no longer shown, and what is now; a number is a part of the row.
+    fn difference(
+        &self,
+        old: Vec<Place>,
+        new: Vec<Place>,
+        gone: &mut Vec<(Place, u64)>,
+        came: &mut Vec<(Place, u64)>,
+    ) {
+        let numbered = |rows: Vec<Place>| rows.into_iter().enumerate().skip(self.skip).map(|(at, row)| (row, at as u64 + 1));
+        let (mut old, mut new) = (numbered(old).peekable(), numbered(new).peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((_, a)), Some((_, b))) if self.numbered && a != b => a.cmp(b),
+                (Some((a, _)), Some((b, _))) if self.numbered && a != b => {
+                    gone.extend(old.next());
+                    came.extend(new.next());
+                    continue;
+                }
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+            };
+            match order {
+                Ordering::Less => gone.extend(old.next()),
+                Ordering::Greater => came.extend(new.next()),
+                Ordering::Equal => {
+                    old.next();
+                    new.next();
+                }
+            }
+        }
+    }
+
+    /// Whether as many as are shown come before it.
+    fn is_behind(&self, slot: u32, by: &[u8], row: &[u8]) -> bool {
+        let rows = &self.partitions[slot as usize].rows;
+        // Each is there at least once.
+        rows.len() >= self.first && rows.last().is_some_and(|(last, _)| last.is_before(by, row))
+    }
+
+    fn slot_of(&mut self, key: &[u8], end: i64) -> u32 {
+        let (slot, is_new) = self.slots.take(key);
+        if is_new {
+            let partition = Partition { rows: Ranked::default(), end };
+            match self.partitions.get_mut(slot as usize) {
+                Some(place) => *place = partition,
+                None => self.partitions.push(partition),
+            }
+            self.ends.push(end, slot);
+        }
+        slot
     }
 
     /// Lets go what cannot come to the front any more.
-    fn cut(&mut self, key: &Bytes) {
-        let Some(rows) = self.partitions.get_mut(key) else { return };
-        let mut count: usize = rows.values().map(|weight| usize::try_from(*weight).unwrap_or(0)).sum();
-        while let Some(last) = rows.last_entry() {
-            let weight = usize::try_from(*last.get()).unwrap_or(0);
+    fn cut(&mut self, slot: u32) {
+        let rows = &self.partitions[slot as usize].rows;
+        if rows.len() < self.first {
+            return;
+        }
+        let mut count: usize = rows.each().map(|(_, weight)| usize::try_from(weight).unwrap_or(0)).sum();
+        while let Some((last, weight)) = self.partitions[slot as usize].rows.last() {
+            let weight = usize::try_from(weight).unwrap_or(0);
             if count - weight < self.first {
                 break;
             }
             count -= weight;
-            let (place, _) = last.remove_entry();
-            self.held -= 1;
-            self.bytes = self.bytes.saturating_sub(size_of_place(&place));
-            self.changed.insert(place.1, (key.clone(), place.0));
+            let last = last.clone();
+            self.set(slot, last, 0);
         }
     }
 
-    fn put(&mut self, key: &Bytes, place: (Bytes, Bytes), weight: impl FnOnce(i64) -> i64, end: i64) {
-        self.changed.insert(place.1.clone(), (key.clone(), place.0.clone()));
-        let rows = match self.partitions.get_mut(key) {
-            Some(rows) => rows,
-            None => {
-                if end != i64::MAX {
-                    self.ends.entry(end).or_default().insert(key.clone());
-                }
-                self.partitions.entry(key.clone()).or_default()
-            }
-        };
-        let size = size_of_place(&place);
-        let known = rows.get(&place).copied();
-        let now = weight(known.unwrap_or(0));
-        match (known, now) {
-            (Some(_), 0) => {
-                rows.remove(&place);
-                self.held -= 1;
-                self.bytes = self.bytes.saturating_sub(size);
-            }
-            (None, 0) => {}
-            (Some(_), now) => {
-                rows.insert(place, now);
-            }
-            (None, now) => {
-                rows.insert(place, now);
+    fn set(&mut self, slot: u32, place: Place, weight: i64) {
+        let (rows, size) = (&mut self.partitions[slot as usize].rows, place.size());
+        let before = rows.len();
+        self.changed.insert(place.clone(), slot);
+        rows.set(place, weight);
+        match rows.len().cmp(&before) {
+            Ordering::Greater => {
                 self.held += 1;
                 self.bytes += size;
             }
-        }
-        if rows.is_empty() {
-            self.partitions.remove(key);
+            Ordering::Less => {
+                self.held -= 1;
+                self.bytes = self.bytes.saturating_sub(size);
+            }
+            Ordering::Equal => {}
         }
     }
 
     pub(crate) fn expire(&mut self, watermark: i64) {
-        let open = self.ends.split_off(&watermark.saturating_add(1));
-        let mut gone: HashSet<Bytes> = HashSet::new();
-        for keys in std::mem::replace(&mut self.ends, open).into_values() {
-            for key in keys {
-                if let Some(rows) = self.partitions.remove(&key) {
-                    self.held -= rows.len();
-                    let bytes: usize = rows.keys().map(size_of_place).sum();
-                    self.bytes = self.bytes.saturating_sub(bytes);
-                }
-                gone.insert(key);
-            }
+        let (slots, partitions) = (&self.slots, &self.partitions);
+        let gone = self.ends.due(watermark, |slot| slots.holds(slot).then(|| partitions[slot as usize].end));
+        if gone.is_empty() {
+            return;
         }
-        if !gone.is_empty() {
-            self.changed.retain(|_, (key, _)| !gone.contains(key));
+        for slot in &gone {
+            let slot = *slot;
+            let rows = std::mem::take(&mut self.partitions[slot as usize].rows);
+            self.held -= rows.len();
+            let bytes: usize = rows.each().map(|(place, _)| place.size()).sum();
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.slots.remove(slot);
+        }
+        if self.append_only {
+            // It lets the same go after a restart. Where rows may go otherwise, a number may have been another's.
+            self.changed.retain(|_, slot| gone.binary_search(slot).is_err());
         }
     }
 
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.held, self.bytes + self.partitions.capacity() * 48)
+        let partitions = self.partitions.capacity() * size_of::<Partition>();
+        (self.held, self.bytes + self.slots.size() + partitions)
     }
 
     pub(crate) fn forget_changes(&mut self) {
@@ -243,28 +298,28 @@ impl TopNOp {
         let changed = std::mem::take(&mut self.changed);
         let mut rows: Vec<(&[u8], i64)> = Vec::new();
         if all {
-            for partition in self.partitions.values() {
-                rows.extend(partition.iter().map(|((_, row), weight)| (row.as_ref(), *weight)));
+            for slot in self.slots.live() {
+                rows.extend(self.partitions[slot as usize].rows.each().map(|(place, weight)| (place.row(), weight)));
             }
         } else {
-            for (row, (key, by)) in &changed {
-                let rows_of = self.partitions.get(key);
-                let weight = rows_of.and_then(|rows| rows.get(&(by.clone(), row.clone())));
-                rows.push((row.as_ref(), weight.copied().unwrap_or(0)));
-            }
+            rows.extend(changed.iter().map(|(place, slot)| {
+                (place.row(), self.partitions.get(*slot as usize).map_or(0, |partition| partition.rows.get(place)))
+            }));
         }
         rows.chunks(65_536).map(|rows| weighted(&self.rows, rows)).collect()
     }
 
     pub(crate) fn restore(&mut self, batch: &RecordBatch) -> Result<()> {
         let (batch, weights) = unweighted(&self.rows, batch)?;
-        for (row, (key, place, end)) in self.placed(&batch)?.into_iter().enumerate() {
-            self.put(&key, place, |_| weights.value(row), end);
+        let placed = self.placed(&batch)?;
+        for at in 0..batch.num_rows() {
+            let (key, by, row, end) = placed.get(at);
+            let slot = self.slot_of(key, end);
+            self.set(slot, Place::new(by, row), weights.value(at));
+            if self.partitions[slot as usize].rows.len() == 0 {
+                self.slots.remove(slot);
+            }
         }
         Ok(())
     }
-}
-
-fn size_of_place(place: &(Bytes, Bytes)) -> usize {
-    place.0.len() + place.1.len() + 64
 }

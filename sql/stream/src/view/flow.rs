@@ -38,8 +38,6 @@ impl FlowState {
         let root = Operator::build(flow)?;
         let mut scans = Vec::new();
         root.scans(&mut scans);
-        let times = flow.times();
-        let time = times.iter().position(|time| time.slack_us().is_some());
         let follows_clock = root.follows_clock();
         let mut event_times = HashMap::new();
         flow.each(&mut |flow| {
@@ -47,7 +45,7 @@ impl FlowState {
                 event_times.insert(*relation, *time);
             }
         });
-        let output = Output::new(schema, time)?;
+        let output = Output::new(flow, schema)?;
         Ok(Self { root, output, scans, times: event_times, follows_clock, text: flow.to_string(), restored: false })
     }
 
@@ -60,10 +58,10 @@ impl FlowState {
     }
 
     /// All of the state, or what changed since the last call.
-    pub(super) fn saved(&mut self, all: bool) -> Result<Vec<RecordBatch>> {
+    pub(super) fn saved(&mut self, all: bool, store: &ViewStore) -> Result<Vec<RecordBatch>> {
         let mut parts = Vec::new();
         self.root.saved(all, &mut 0, &mut parts)?;
-        self.output.saved(all, &mut parts)?;
+        self.output.saved(all, store, &mut parts)?;
         packed(&parts)
     }
 
@@ -75,7 +73,7 @@ impl FlowState {
     pub(super) fn restore(&mut self, batch: &RecordBatch, store: &ViewStore) -> Result<()> {
         for part in unpacked(batch)? {
             match part.operator {
-                crate::flow::OUTPUT => self.output.restore(&part.batch, store)?,
+                crate::flow::OUTPUT => self.output.restore(&part, store)?,
                 _ => self.root.restore(&part, &mut 0)?,
             }
         }
@@ -151,6 +149,10 @@ impl ViewJob {
         if std::mem::take(&mut flow.restored) {
             // What these windows had to say was said before.
             flow.root.expire_silently(self.watermark)?;
+            if let Some(retention) = self.retention_us {
+                flow.output.expire(self.watermark.saturating_sub(retention), &self.store)?;
+            }
+            flow.output.close(self.watermark);
             return Ok(Vec::new());
         }
         let event = Event::Time { watermark: self.watermark, now_us };
@@ -161,12 +163,15 @@ impl ViewJob {
         {
             out.push(ChangeBatch { deletes: gone, inserts: RecordBatch::new_empty(Arc::clone(self.store.schema())) });
         }
+        if let Kind::Flow(flow) = &mut self.kind {
+            flow.output.close(self.watermark);
+        }
         Ok(out)
     }
 
     fn give(&mut self, deltas: &[Delta], wanted: bool) -> Result<Vec<ChangeBatch>> {
         let Kind::Flow(flow) = &mut self.kind else { return Ok(Vec::new()) };
-        let changes = flow.output.apply(deltas, &self.store)?;
+        let changes = flow.output.apply(deltas, &self.store, wanted)?;
         if self.store.rows() > self.rows_max {
             return Err(self.too_large("rows", self.rows_max));
         }

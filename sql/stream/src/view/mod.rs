@@ -397,7 +397,7 @@ impl ViewJob {
     pub(crate) fn take_delta(&mut self) -> Result<Vec<RecordBatch>> {
         match &mut self.kind {
             Kind::Groups { state, .. } => state.take_delta(),
-            Kind::Flow(flow) => flow.saved(false),
+            Kind::Flow(flow) => flow.saved(false, &self.store),
             Kind::Rows | Kind::Keyed { .. } => Ok(std::mem::take(&mut self.delta)),
         }
     }
@@ -420,7 +420,7 @@ impl ViewJob {
             Kind::Groups { state, .. } => {
                 Frozen { groups: Some(state.freeze()?), flow: Vec::new(), rows: self.store.freeze(self.watermark) }
             }
-            Kind::Flow(flow) => Frozen { groups: None, flow: flow.saved(true)?, rows: self.store.freeze(i64::MIN) },
+            Kind::Flow(flow) => Frozen { groups: None, flow: flow.saved(true, &self.store)?, rows: self.store.freeze(i64::MIN) },
             Kind::Rows | Kind::Keyed { .. } => {
                 Frozen { groups: None, flow: Vec::new(), rows: self.store.freeze(i64::MAX) }
             }

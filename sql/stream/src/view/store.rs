@@ -27,6 +27,11 @@ const SMALL_SEGMENTS_MAX: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RowId(u64);
 
+impl RowId {
+    /// Of no row.
+    pub(crate) const NONE: Self = Self(u64::MAX);
+}
+
 #[derive(Debug)]
 struct SegmentRows {
     batch: RecordBatch,

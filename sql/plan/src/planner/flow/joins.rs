@@ -3,7 +3,7 @@
 //! | left | right | then |
 //! |---|---|---|
 //! | rows of a stream | a table, a view that changes | lookup: the row meets what is there when it comes |
-//! | rows of a stream | rows of a stream | both are kept as long as the condition on their times lets them meet |
+//! | rows of a stream | rows of a stream | both are kept as long as the condition on their times lets them meet, or `state_ttl` says |
 //! | grouped by a window | grouped by the same window | both are kept until the window closes |
 //! | changes | changes | both are kept: they are tables |
 
@@ -33,6 +33,7 @@ impl Planner<'_> {
         let rows_of_streams = (left.append_only(), right.append_only());
         let bounded = bounds.0.is_some() && bounds.1.is_some();
         let lookup = !bounded && rows_of_streams.0 != rows_of_streams.1;
+        let ttl_us = self.state_ttl_us.filter(|_| !bounded && rows_of_streams == (true, true));
         if lookup && rows_of_streams.1 {
             return self.swapped(node, left, right);
         }
@@ -44,10 +45,10 @@ impl Planner<'_> {
                 "Use INNER or LEFT JOIN with the stream on the left.",
             ));
         }
-        if !lookup && !bounded && rows_of_streams == (true, true) {
+        if !lookup && !bounded && rows_of_streams == (true, true) && ttl_us.is_none() {
             return Err(Error::unsupported(
                 "a join of two streams that would keep their rows for ever",
-                "Bound their times: AND a.time BETWEEN b.time - INTERVAL '10 minutes' AND b.time, or join on the same window.",
+                "Bound their times: AND a.time BETWEEN b.time - INTERVAL '10 minutes' AND b.time, join on the same window, or say how long rows are kept: CREATE MATERIALIZED VIEW ... WITH (state_ttl = '1 hour').",
             ));
         }
         let kind = node.join_type;
@@ -55,7 +56,8 @@ impl Planner<'_> {
             return Err(refused(&format!("a {kind} join"), "Use EXISTS or IN as a condition of its own."));
         }
         // A side that ends beside one that does not would take rows away from answers.
-        let (left_expiry, right_expiry) = if bounded { bounds } else { (None, None) };
+        // Rows that only come leave what they made behind.
+        let (left_expiry, right_expiry) = if bounded || ttl_us.is_some() { bounds } else { (None, None) };
         let filter = match &node.filter {
             None => None,
             Some(filter) => Some((filter.clone(), joined(node)?)),
@@ -71,6 +73,8 @@ impl Planner<'_> {
             null_equals_null: node.null_equality == NullEquality::NullEqualsNull,
             left_expiry,
             right_expiry,
+            left_ttl_us: ttl_us.filter(|_| left_expiry.is_none()),
+            right_ttl_us: ttl_us.filter(|_| right_expiry.is_none()),
             lookup,
         };
         Ok(Flow { node: Node::Join(Box::new(join)), schema: plain(&node.schema) })
@@ -115,6 +119,8 @@ impl Planner<'_> {
             null_equals_null: node.null_equality == NullEquality::NullEqualsNull,
             left_expiry: None,
             right_expiry: None,
+            left_ttl_us: None,
+            right_ttl_us: None,
             lookup: true,
         };
         let schema = plain(&exchanged.schema);

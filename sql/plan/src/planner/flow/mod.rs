@@ -42,7 +42,7 @@ use crate::{
 use windows::Spec;
 
 /// The view as a tree of operators.
-pub(super) fn plan(body: &ViewBody, text: &str, plans: &Plans) -> Result<Flow> {
+pub(super) fn plan(body: &ViewBody, text: &str, plans: &Plans, state_ttl_us: Option<i64>) -> Result<Flow> {
     let mut query = body.query.as_ref().clone();
     windows::rewrite(&mut query, body.window.as_ref(), plans)?;
     let mut statement = ast::Statement::Query(Box::new(query));
@@ -54,7 +54,7 @@ pub(super) fn plan(body: &ViewBody, text: &str, plans: &Plans) -> Result<Flow> {
     });
     let logical = optimized(statement, text, plans)?;
     let within = !super::relation_names(body).is_empty();
-    let planner = Planner { plans, on_close: body.emit == Emit::WindowClose, within };
+    let planner = Planner { plans, on_close: body.emit == Emit::WindowClose, within, state_ttl_us };
     let mut flow = planner.flow(&logical)?;
     top::refuse_unbounded(&flow)?;
     check::runs(&flow)?;
@@ -109,6 +109,8 @@ struct Planner<'a> {
     on_close: bool,
     /// A stream, a table or a view is read.
     within: bool,
+    /// How long a join without a bound in time keeps its rows.
+    state_ttl_us: Option<i64>,
 }
 
 impl Planner<'_> {

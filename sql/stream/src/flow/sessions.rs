@@ -1,0 +1,331 @@
+//! `GROUP BY` over sessions: groups of a key that grow together as rows come between them.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
+    datatypes::{Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
+};
+use datafusion::physical_expr::PhysicalExpr;
+use ebap_sql::{Aggregation, Session};
+
+use super::{
+    arrangement::wrong,
+    delta::{Bytes, Codec, Delta},
+    groups::{GroupRows, Groups, identified},
+    slots::{Ends, Seen, Slots},
+};
+use crate::{Result, rows::physical};
+
+#[derive(Debug)]
+pub(crate) struct SessionOp {
+    exprs: Vec<Arc<dyn PhysicalExpr>>,
+    session: Session,
+    on_close: bool,
+    /// Group columns without the session's bounds.
+    keys: Codec,
+    slots: Slots,
+    /// Of each key its sessions, by their start.
+    sessions: Vec<Vec<Open>>,
+    groups: Groups,
+    /// Of each group its key, and what it reaches over.
+    places: Vec<Place>,
+    free: Vec<u32>,
+    ends: Ends,
+    seen: Seen,
+    /// Key and start of those that went otherwise than by the watermark.
+    went: Vec<(Bytes, i64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    start: i64,
+    last: i64,
+    group: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// `None`: there is no such group.
+    key: Option<u32>,
+    start: i64,
+    last: i64,
+}
+
+impl SessionOp {
+    pub(crate) fn new(plan: &Aggregation, session: &Session, schema: &SchemaRef) -> Result<Self> {
+        let exprs: Vec<_> = plan.groups.iter().map(|expr| physical(expr, &plan.input_schema)).collect::<Result<_>>()?;
+        let fields = schema.fields().iter().take(exprs.len()).enumerate();
+        let fields = fields.filter(|(at, _)| !is_bound(session, *at));
+        let fields: Vec<Field> = fields.map(|(_, field)| field.as_ref().clone().with_nullable(true)).collect();
+        Ok(Self {
+            exprs,
+            session: session.clone(),
+            on_close: plan.on_close,
+            keys: Codec::new(&Arc::new(Schema::new(fields)))?,
+            slots: Slots::default(),
+            sessions: Vec::new(),
+            groups: Groups::new(plan, schema)?,
+            places: Vec::new(),
+            free: Vec::new(),
+            ends: Ends::of_rows(),
+            seen: Seen::default(),
+            went: Vec::new(),
+        })
+    }
+
+    pub(crate) fn apply(&mut self, input: Vec<Delta>) -> Result<Vec<Delta>> {
+        if input.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.seen.begin();
+        let mut placed: Vec<(Delta, Vec<u32>, Vec<i64>)> = Vec::new();
+        let mut touched: Vec<u32> = Vec::new();
+        for delta in input {
+            let (keys, times) = self.placed(&delta)?;
+            touched.extend(keys.iter().copied().filter(|key| self.seen.first(*key)));
+            placed.push((delta, keys, times));
+        }
+        let old = if self.on_close { None } else { self.rows_of(self.groups_of(&touched))? };
+        for (delta, keys, times) in placed {
+            // First all sessions grow together, so that a row's is known for good.
+            for (key, time) in keys.iter().zip(&times) {
+                self.grow(*key, *time);
+            }
+            let of = |(key, time): (&u32, &i64)| {
+                let open = self.sessions[*key as usize].iter().rev().find(|open| open.start <= *time);
+                open.map(|open| open.group)
+            };
+            let groups: Vec<Option<u32>> = keys.iter().zip(&times).map(of).collect();
+            self.groups.update(&delta, &groups)?;
+        }
+        if self.on_close {
+            return Ok(Vec::new());
+        }
+        let new = self.rows_of(self.groups_of(&touched))?;
+        self.groups.changes(old, new, 0)
+    }
+
+    /// The key of each row, and its time.
+    fn placed(&mut self, delta: &Delta) -> Result<(Vec<u32>, Vec<i64>)> {
+        let rows = delta.rows();
+        let columns: Vec<ArrayRef> =
+            self.exprs.iter().map(|expr| Ok(expr.evaluate(&delta.batch)?.into_array(rows)?)).collect::<Result<_>>()?;
+        let (bound, back) = match (self.session.starts.first(), self.session.ends.first()) {
+            (Some(at), _) => (*at, 0),
+            (None, Some(at)) => (*at, self.session.gap_us),
+            (None, None) => return Err(wrong()),
+        };
+        let times = columns[bound].as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
+        let times: Vec<i64> = times.values().iter().map(|time| time - back).collect();
+        let own = columns.iter().enumerate().filter(|(at, _)| !is_bound(&self.session, *at));
+        let own: Vec<ArrayRef> = own.map(|(_, column)| Arc::clone(column)).collect();
+        let mut keys = Vec::with_capacity(rows);
+        let Self { keys: codec, slots, sessions, .. } = self;
+        codec.each(&own, rows, |_, key| {
+            let (slot, _) = slots.take(key);
+            if slot as usize >= sessions.len() {
+                sessions.push(Vec::new());
+            }
+            keys.push(slot);
+            Ok(())
+        })?;
+        Ok((keys, times))
+    }
+
+    fn groups_of(&self, keys: &[u32]) -> Vec<u32> {
+        keys.iter().flat_map(|key| self.sessions[*key as usize].iter().map(|open| open.group)).collect()
+    }
+
+    /// The session that has this row: those it joins become one.
+    fn grow(&mut self, key: u32, time: i64) {
+        let gap_us = self.session.gap_us;
+        let of = &self.sessions[key as usize];
+        // They do not overlap, so those it meets lie together.
+        let end = of.partition_point(|open| open.start < time.saturating_add(gap_us));
+        let first = of[..end].iter().rposition(|open| open.last <= time.saturating_sub(gap_us)).map_or(0, |at| at + 1);
+        if first == end {
+            let group = self.new_group(Place { key: Some(key), start: time, last: time });
+            self.sessions[key as usize].insert(end, Open { start: time, last: time, group });
+            self.ends.push(time.saturating_add(gap_us), group);
+            self.groups.mark(group, true);
+            return;
+        }
+        let met: Vec<Open> = match end - first {
+            1 => Vec::new(),
+            _ => self.sessions[key as usize].drain(first + 1..end).collect(),
+        };
+        let Open { start, last, group } = self.sessions[key as usize][first];
+        // The earliest takes in the others.
+        let (mut earliest, mut newest) = (start.min(time), last.max(time));
+        for other in met {
+            (earliest, newest) = (earliest.min(other.start), newest.max(other.last));
+            self.went.push((Bytes::from(self.slots.key(key)), other.start));
+            self.groups.merge(other.group, group);
+            self.places[other.group as usize].key = None;
+            self.free.push(other.group);
+        }
+        if earliest != start {
+            self.went.push((Bytes::from(self.slots.key(key)), start));
+        }
+        self.groups.mark(group, earliest != start);
+        self.sessions[key as usize][first] = Open { start: earliest, last: newest, group };
+        self.places[group as usize] = Place { key: Some(key), start: earliest, last: newest };
+    }
+
+    fn new_group(&mut self, place: Place) -> u32 {
+        let group = self.free.pop().unwrap_or_else(|| {
+            self.places.push(place);
+            (self.places.len() - 1) as u32
+        });
+        self.places[group as usize] = place;
+        self.groups.resize(self.places.len());
+        group
+    }
+
+    /// Lets go the sessions that the watermark has ended; gives their rows where they come out then.
+    pub(crate) fn expire(&mut self, watermark: i64, silently: bool) -> Result<Vec<Delta>> {
+        let (places, gap_us) = (&self.places, self.session.gap_us);
+        let end_of = |group: u32| {
+            let place = places[group as usize];
+            place.key.map(|_| place.last.saturating_add(gap_us))
+        };
+        let gone = self.ends.due(watermark, end_of);
+        let mut out = Vec::new();
+        if self.on_close && !silently {
+            let shown = gone.iter().copied().filter(|group| self.groups.weights[*group as usize] > 0);
+            out.extend(self.rows_of(shown.collect())?.map(|(_, batch)| Delta::came(batch)));
+        }
+        gone.into_iter().for_each(|group| self.remove(group));
+        Ok(out)
+    }
+
+    fn remove(&mut self, group: u32) {
+        let Some(key) = self.places[group as usize].key.take() else { return };
+        let sessions = &mut self.sessions[key as usize];
+        sessions.retain(|open| open.group != group);
+        if sessions.is_empty() {
+            // Its memory too: there may never be as many sessions of one key again.
+            *sessions = Vec::new();
+            self.slots.remove(key);
+        }
+        self.groups.clear(group);
+        self.free.push(group);
+    }
+
+    fn rows_of(&self, groups: Vec<u32>) -> Result<Option<GroupRows>> {
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let mut own = key_columns(&self.keys, &self.slots, &self.places, &groups)?.into_iter();
+        let mut all: Vec<ArrayRef> = Vec::with_capacity(self.exprs.len());
+        for at in 0..self.exprs.len() {
+            let places = groups.iter().map(|group| self.places[*group as usize]);
+            let times: Vec<i64> = if self.session.starts.contains(&at) {
+                places.map(|place| place.start).collect()
+            } else if self.session.ends.contains(&at) {
+                places.map(|place| place.last + self.session.gap_us).collect()
+            } else {
+                all.push(own.next().ok_or_else(wrong)?);
+                continue;
+            };
+            all.push(Arc::new(TimestampMicrosecondArray::from(times).with_timezone("+00:00")));
+        }
+        Ok(Some(self.groups.rows(all, groups)?))
+    }
+
+    /// Sessions, and bytes held, about.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let live = self.places.len() - self.free.len();
+        let places = self.places.capacity() * size_of::<Place>() + self.free.capacity() * 4;
+        let sessions = self.sessions.capacity() * size_of::<Vec<Open>>() + live * size_of::<Open>();
+        (live, self.slots.size() + self.groups.size() + places + sessions)
+    }
+
+    pub(crate) fn forget_changes(&mut self) {
+        self.groups.forget_changes();
+        self.went.clear();
+    }
+
+    /// As an aggregate's; a session is known by its key and its start.
+    pub(crate) fn saved(&mut self, all: bool) -> Result<Vec<(usize, RecordBatch)>> {
+        let went = std::mem::take(&mut self.went);
+        let changed = self.groups.take_changed();
+        let there = |group: &u32| self.places[*group as usize].key.is_some();
+        let live: Vec<u32> = if all { (0..self.places.len() as u32).filter(there).collect() } else { changed };
+        let mut out = Vec::new();
+        if !all && !went.is_empty() {
+            let keys = self.keys.columns(went.iter().map(|(key, _)| key.as_ref()))?;
+            let starts = went.iter().map(|(_, start)| *start).collect();
+            out.push((0, identified(keys, starts, vec![0; went.len()], Vec::new())?));
+        }
+        let (keys, slots, places) = (&self.keys, &self.slots, &self.places);
+        let of = |groups: &[u32]| key_columns(keys, slots, places, groups);
+        let bounds = |group: u32| (places[group as usize].start, places[group as usize].last);
+        out.extend(self.groups.saved(&live, all, &of, &bounds)?);
+        Ok(out)
+    }
+
+    pub(crate) fn restore(&mut self, part: usize, batch: &RecordBatch) -> Result<()> {
+        let ints = |at: usize| -> Result<&Int64Array> {
+            batch.columns().get(at).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(wrong)
+        };
+        let (starts, weights) = (ints(0)?, ints(1)?);
+        let (first, rows) = (2 + self.keys.schema().fields().len(), batch.num_rows());
+        let keys = self.keys.encode(batch.columns().get(2..first).ok_or_else(wrong)?, rows)?;
+        let known = |this: &Self, row: usize| {
+            let key = this.slots.find(&keys[row])?;
+            let of = &this.sessions[key as usize];
+            of.binary_search_by_key(&starts.value(row), |open| open.start).ok().map(|at| of[at].group)
+        };
+        if part > 0 {
+            let groups: Vec<Option<u32>> = (0..rows).map(|row| known(self, row)).collect();
+            let column = self.groups.columns.get_mut(part - 1).ok_or_else(wrong)?;
+            return column.restore_values(&groups, &batch.columns()[first..]);
+        }
+        if batch.num_columns() == first {
+            for row in 0..rows {
+                if let Some(group) = known(self, row) {
+                    self.remove(group);
+                }
+            }
+            return Ok(());
+        }
+        let lasts = ints(first)?;
+        let mut groups = Vec::with_capacity(rows);
+        for (row, key) in keys.iter().enumerate() {
+            let (start, last) = (starts.value(row), lasts.value(row));
+            let group = match known(self, row) {
+                Some(group) => group,
+                None => {
+                    let (slot, _) = self.slots.take(key);
+                    if slot as usize >= self.sessions.len() {
+                        self.sessions.push(Vec::new());
+                    }
+                    let group = self.new_group(Place { key: Some(slot), start, last });
+                    let of = &mut self.sessions[slot as usize];
+                    of.insert(of.partition_point(|open| open.start < start), Open { start, last, group });
+                    group
+                }
+            };
+            let place = &mut self.places[group as usize];
+            place.last = last;
+            if let Some(key) = place.key {
+                let of = &mut self.sessions[key as usize];
+                of.iter_mut().filter(|open| open.group == group).for_each(|open| open.last = last);
+            }
+            self.ends.push(last.saturating_add(self.session.gap_us), group);
+            self.groups.weights[group as usize] = weights.value(row);
+            groups.push(group);
+        }
+        self.groups.restore(&groups, &batch.columns()[first + 1..])
+    }
+}
+
+fn is_bound(session: &Session, at: usize) -> bool {
+    session.starts.contains(&at) || session.ends.contains(&at)
+}
+
+fn key_columns(keys: &Codec, slots: &Slots, places: &[Place], groups: &[u32]) -> Result<Vec<ArrayRef>> {
+    keys.columns(groups.iter().map(|group| places[*group as usize].key.map_or(&[][..], |key| slots.key(key))))
+}
