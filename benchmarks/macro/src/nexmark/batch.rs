@@ -184,3 +184,29 @@ fn record() -> SchemaRef {
 fn time(name: &str) -> Field {
     Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(rows: &[&str]) -> Vec<String> {
+        rows.iter().map(|row| (*row).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_view_is_right_in_any_order_and_wrong_by_one_row() {
+        let answer = Answer { columns: texts(&["a"]), rows: texts(&["1", "2", "2"]), allowed: None };
+        assert_eq!(answer.wrong(texts(&["2", "1", "2"]), None), None);
+        for rows in [&["1", "2"][..], &["1", "2", "3"], &["1", "1", "2"], &["1", "2", "2", "2"]] {
+            assert!(answer.wrong(texts(rows), None).is_some(), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn of_rows_that_tie_any_is_right_and_no_other() {
+        let allowed = Some((texts(&["a", "b"]), texts(&["1|x", "1|y"]).into_iter().collect()));
+        let answer = Answer { columns: texts(&["a"]), rows: texts(&["1"]), allowed };
+        assert_eq!(answer.wrong(texts(&["1"]), Some(texts(&["1|y"]))), None);
+        assert!(answer.wrong(texts(&["1"]), Some(texts(&["1|z"]))).is_some());
+    }
+}

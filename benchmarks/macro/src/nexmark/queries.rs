@@ -46,13 +46,16 @@ macro_rules! query {
     };
 }
 
-pub(crate) const QUERIES: [Query; 16] = [
+pub(crate) const QUERIES: [Query; 20] = [
     query!("q0"),
     query!("q1"),
     query!("q2"),
+    query!("q3"),
+    query!("q4"),
     query!("q5", batch "q5.batch"),
     query!("q7", batch "q7.batch"),
     query!("q8", batch "q8.batch"),
+    query!("q9", ties "q9.ties", "id price bid_dateTime"),
     query!("q11", batch "q11.batch"),
     query!("q12"),
     query!("q14"),
@@ -61,6 +64,7 @@ pub(crate) const QUERIES: [Query; 16] = [
     query!("q17"),
     query!("q18", ties "q18.ties", "auction bidder dateTime"),
     query!("q19", ties "q19.ties", "auction price rank_number"),
+    query!("q20"),
     query!("q21"),
     query!("q22"),
 ];
