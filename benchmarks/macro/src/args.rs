@@ -55,6 +55,10 @@ pub(crate) enum Job {
     CatchUp,
     /// From producing to visible over pgwire.
     Latency,
+    /// The same of five views, each over the one before.
+    Levels,
+    /// From a change of a table to an event that has met it.
+    Freshness,
     /// One minute by region and action: count, sum.
     T1,
     /// The same at one minute, five minutes and one hour at once.

@@ -55,13 +55,13 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
 }
 
 /// A topic of its own each time: a broker that stays has the marks of earlier runs.
-async fn topic(bench: &Bench) -> anyhow::Result<String> {
+pub(crate) async fn topic(bench: &Bench) -> anyhow::Result<String> {
     let topic = format!("bench-latency-{}", time::now_us());
     bench.create_topic(&topic).await?;
     Ok(topic)
 }
 
-fn produce(bench: &Bench, topic: String, rate: u64, total: u64) -> Paced {
+pub(crate) fn produce(bench: &Bench, topic: String, rate: u64, total: u64) -> Paced {
     let (bootstrap, partitions) = (bench.bootstrap.clone(), bench.args.partitions);
     Paced::start(
         Pace { bootstrap, topic, partitions, rate, total, linger_ms: LINGER_MS },

@@ -11,8 +11,10 @@ mod close_latency;
 mod consumer;
 mod events;
 mod expected;
+mod freshness;
 mod histogram;
 mod latency;
+mod levels;
 mod machine;
 mod meter;
 mod nexmark;
@@ -63,6 +65,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
             Job::Ceiling => ceiling::run(&bench).await,
             Job::CatchUp => catch_up::run(&bench).await,
             Job::Latency => latency::run(&bench).await,
+            Job::Levels => levels::run(&bench).await,
+            Job::Freshness => freshness::run(&bench).await,
             Job::T1 | Job::T3 | Job::D1 => windows::run(&bench, job).await,
             Job::L1 => close_latency::run(&bench).await,
             Job::Views10 => views::run(&bench).await,

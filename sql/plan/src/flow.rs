@@ -85,6 +85,8 @@ pub enum Node {
         input: Box<Flow>,
         time: usize,
         frames: Vec<Frame>,
+        /// The aggregate above makes the windows: a row has its pane in these columns.
+        panes: bool,
     },
     /// Appends the same columns for the session that a row alone would be; the aggregate above merges them.
     SessionWindow {
@@ -114,6 +116,17 @@ pub enum Node {
     },
 }
 
+/// Windows that an aggregate makes of panes, so that a row is counted once for all windows that have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panes {
+    pub frames: Vec<Frame>,
+    pub pane_us: i64,
+    /// Group columns that are the window's start, end and size.
+    pub starts: Vec<usize>,
+    pub ends: Vec<usize>,
+    pub sizes: Vec<usize>,
+}
+
 /// Which group columns are NULL in a set, and its `__grouping_id`.
 pub type GroupingSet = (Vec<bool>, u64);
 
@@ -132,6 +145,7 @@ pub struct Aggregation {
     /// Rows come out once, when they expire.
     pub on_close: bool,
     pub session: Option<Session>,
+    pub panes: Option<Panes>,
 }
 
 /// The first `fetch` rows behind `skip` of each partition.
@@ -222,7 +236,7 @@ impl Flow {
                     exprs.iter().map(of).collect()
                 }
             }),
-            Node::Window { input, time, frames } => {
+            Node::Window { input, time, frames, .. } => {
                 let mut times = input.times();
                 let slack = times[*time].slack_us().unwrap_or(0);
                 let longest = frames.iter().map(|frame| frame.size_us).max().unwrap_or(0);
@@ -319,7 +333,8 @@ impl Flow {
     pub fn has_ttl(&self) -> bool {
         let mut found = false;
         self.each(&mut |flow| {
-            found |= matches!(&flow.node, Node::Join(node) if node.left_ttl_us.is_some() || node.right_ttl_us.is_some());
+            found |=
+                matches!(&flow.node, Node::Join(node) if node.left_ttl_us.is_some() || node.right_ttl_us.is_some());
         });
         found
     }
@@ -440,9 +455,13 @@ impl Flow {
             Node::SessionWindow { gap_us, .. } => vec![format!("SessionWindow: gap={}s", *gap_us as f64 / 1e6)],
             Node::Aggregate(node) => {
                 let emit = if node.on_close { ", emit on window close" } else { "" };
+                let panes = match &node.panes {
+                    Some(panes) => format!(", by panes of {}s", panes.pane_us as f64 / 1e6),
+                    None => String::new(),
+                };
                 let (groups, aggregates) = (list(&node.groups), list(&node.aggregates));
                 let until = until(node.expiry, &self.schema);
-                vec![format!("Aggregate: by=[{groups}] [{aggregates}]{until}{emit}")]
+                vec![format!("Aggregate: by=[{groups}] [{aggregates}]{panes}{until}{emit}")]
             }
             Node::TopN(node) => {
                 let order: Vec<String> = node.order.iter().map(ToString::to_string).collect();

@@ -20,7 +20,7 @@ mod wildcard;
 pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
 pub use error::{Error, Result, from_datafusion};
-pub use flow::{Aggregation, Expiry, Flow, Frame, GroupingSet, Join, Late, Node, RowOp, Session, Time, TopN};
+pub use flow::{Aggregation, Expiry, Flow, Frame, GroupingSet, Join, Late, Node, Panes, RowOp, Session, Time, TopN};
 pub use macros::expand_functions;
 pub use names::quoted;
 pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};

@@ -99,6 +99,24 @@ impl ViewBench {
         Ok(())
     }
 
+    /// Time has passed: windows close, and state is let go.
+    ///
+    /// # Errors
+    /// Those of the job.
+    pub fn advance(&mut self, watermark_us: i64) -> Result<()> {
+        self.job.advance(watermark_us, false)?;
+        Ok(())
+    }
+
+    /// Of the state, and of the view's rows.
+    ///
+    /// # Errors
+    /// Where they are more than a view may hold.
+    pub fn bytes(&mut self) -> Result<(usize, usize)> {
+        self.job.check_memory()?;
+        Ok((self.job.figures.state_bytes.unwrap_or(0), self.job.figures.view_bytes.unwrap_or(0)))
+    }
+
     /// What an epoch writes: rows of it.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Which columns of a stream its jobs read, so that the others are checked but not made.
 
+use std::sync::Arc;
+
 use datafusion::{
     common::{
         Column, Result as DataFusionResult, ScalarValue,
@@ -7,22 +9,28 @@ use datafusion::{
     },
     logical_expr::{Expr, LogicalPlan},
 };
+use ebap_catalog::ObjectId;
 use ebap_connector::Wanted;
-use ebap_sql::{Flow, Node, RowOp, SourcePlan, ViewPlan, ViewQuery};
+use ebap_sql::{Flow, Node, RowOp, SourceKind, SourcePlan, ViewPlan, ViewQuery};
 
 use crate::pipeline::JobSet;
 
-/// What these jobs need, with what every record is judged by: the inputs of computed columns and
+/// What these jobs need of each of the sources, with what every record is judged by: the inputs of computed columns and
 /// constraints, and the event time.
-pub(crate) fn wanted(source: &SourcePlan, jobs: &JobSet) -> Wanted {
+pub(crate) fn wanted(sources: &[Arc<SourcePlan>], jobs: &JobSet) -> Vec<Wanted> {
+    sources.iter().map(|source| of_source(source, jobs)).collect()
+}
+
+fn of_source(source: &SourcePlan, jobs: &JobSet) -> Wanted {
     // A table and a sink on the stream take whole rows.
-    if jobs.table.is_some() || jobs.sinks.iter().any(|sink| !sink.on_view) {
+    let is_table = jobs.table.is_some() || source.kind == SourceKind::Table;
+    if is_table || jobs.sinks.iter().any(|sink| !sink.on_view) {
         return Wanted::All;
     }
     let own = source.computed.iter().map(|(_, expr)| expr).chain(source.checks.iter().map(|check| &check.expr));
     let mut exprs: Vec<&Expr> = own.collect();
     for (view, _) in &jobs.views {
-        match over_the_source(view) {
+        match over_the_source(view, source.id) {
             Some(more) => exprs.extend(more),
             None => return Wanted::All,
         }
@@ -45,11 +53,11 @@ pub(crate) fn wanted(source: &SourcePlan, jobs: &JobSet) -> Wanted {
 
 /// The expressions of a view over the columns of its source; `None` where it takes whole rows, or where
 /// the shape of its plan is not known here.
-fn over_the_source(view: &ViewPlan) -> Option<Vec<&Expr>> {
+fn over_the_source(view: &ViewPlan, source: ObjectId) -> Option<Vec<&Expr>> {
     let mut exprs: Vec<&Expr> = Vec::new();
     let steps = match &view.query {
         ViewQuery::Steps(steps) => steps,
-        ViewQuery::Flow => return over_scans(view.flow.as_deref()?, &mut exprs).then_some(exprs),
+        ViewQuery::Flow => return over_scans(view.flow.as_deref()?, source, &mut exprs).then_some(exprs),
     };
     if let Some(aggregate) = &steps.aggregate {
         exprs.extend(aggregate.group_exprs.iter().chain(&aggregate.aggr_exprs));
@@ -77,10 +85,11 @@ fn over_the_source(view: &ViewPlan) -> Option<Vec<&Expr>> {
     }
 }
 
-/// What the operators above the scans of a flow read of them. False where one takes whole rows.
-fn over_scans<'a>(flow: &'a Flow, into: &mut Vec<&'a Expr>) -> bool {
+/// What the operators above the scans of this source read of it. False where one takes whole rows.
+fn over_scans<'a>(flow: &'a Flow, source: ObjectId, into: &mut Vec<&'a Expr>) -> bool {
+    let is_scan = |flow: &Flow| matches!(&flow.node, Node::Scan { relation, .. } if *relation == source);
     if let Node::Rows { input, ops } = &flow.node
-        && matches!(input.node, Node::Scan { .. })
+        && is_scan(input)
     {
         for op in ops {
             match op {
@@ -94,7 +103,7 @@ fn over_scans<'a>(flow: &'a Flow, into: &mut Vec<&'a Expr>) -> bool {
         }
         return false;
     }
-    !matches!(flow.node, Node::Scan { .. }) && flow.inputs().into_iter().all(|input| over_scans(input, into))
+    !is_scan(flow) && flow.inputs().into_iter().all(|input| over_scans(input, source, into))
 }
 
 /// Adds the columns of an expression, and of a struct only the field that is taken from it. False where
@@ -162,7 +171,7 @@ mod tests {
         let plans = plan_catalog(&catalog).expect("plans");
         let store = |plan: &ViewPlan| Arc::new(ViewStore::new(Arc::clone(&plan.schema)));
         let views = plans.views.iter().map(|plan| (Arc::clone(plan), store(plan))).collect();
-        wanted(&plans.sources[0], &JobSet { views, ..JobSet::default() })
+        of_source(&plans.sources[0], &JobSet { views, ..JobSet::default() })
     }
 
     fn paths(paths: &[&[&str]]) -> Wanted {

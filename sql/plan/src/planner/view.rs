@@ -217,13 +217,13 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
         schema,
         upsert_key,
         memory_limit,
-        definition: definition(body, plans),
+        definition: definition(body, plans, state_ttl_us),
         run: super::run(object),
     })
 }
 
 /// FNV-1a (Fowler, Noll, Vo, 1991): the same number in every version.
-fn definition(body: &ViewBody, plans: &Plans) -> u64 {
+fn definition(body: &ViewBody, plans: &Plans, state_ttl_us: Option<i64>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |text: &str| {
         for byte in text.bytes() {
@@ -231,6 +231,9 @@ fn definition(body: &ViewBody, plans: &Plans) -> u64 {
         }
     };
     take(&crate::apply::canonical_query(body));
+    if let Some(ttl_us) = state_ttl_us {
+        take(&format!(" state_ttl {ttl_us}"));
+    }
     for (name, _) in relation_names(body) {
         if let Some(view) = plans.views.iter().find(|view| view.name == name) {
             take(&view.definition.to_string());

@@ -10,12 +10,13 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::physical_expr::PhysicalExpr;
-use ebap_sql::{Aggregation, Expiry};
+use ebap_sql::{Aggregation, Expiry, Panes};
 
 use super::{
     arrangement::wrong,
     delta::{Bytes, Codec, Delta},
     groups::{GroupRows, Groups, identified},
+    panes::{Partial, partial},
     slots::{Ends, Seen, Slots},
 };
 use crate::{Result, rows::physical};
@@ -26,9 +27,12 @@ pub(crate) struct AggregateOp {
     sets: Vec<(Vec<bool>, u64)>,
     set_type: Option<DataType>,
     expiry: Option<Expiry>,
+    panes: Option<Panes>,
     on_close: bool,
     /// Group columns; `__grouping_id` last where there are sets.
     keys: Codec,
+    /// Those that are not the window's.
+    own: Codec,
     /// Of each group its key.
     slots: Slots,
     groups: Groups,
@@ -41,21 +45,51 @@ pub(crate) struct AggregateOp {
     went: Vec<Bytes>,
 }
 
+/// A change, and which group each of its rows is of.
+enum Placed {
+    Rows(Delta, Vec<Option<u32>>),
+    /// What a change has of each pane.
+    Partial {
+        partial: Partial,
+        counted: Groups,
+        groups: Vec<Option<u32>>,
+    },
+}
+
 impl AggregateOp {
     pub(crate) fn new(plan: &Aggregation, schema: &SchemaRef) -> Result<Self> {
         let exprs: Vec<_> = plan.groups.iter().map(|expr| physical(expr, &plan.input_schema)).collect::<Result<_>>()?;
         let count = exprs.len() + usize::from(!plan.sets.is_empty());
         let fields = schema.fields().iter().take(count);
         let fields: Vec<Field> = fields.map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let of_window = |at: &usize| {
+            let panes = plan.panes.as_ref();
+            panes.is_some_and(|p| p.starts.contains(at) || p.ends.contains(at) || p.sizes.contains(at))
+        };
+        let own = fields.iter().enumerate().filter(|(at, _)| !of_window(at)).map(|(_, field)| field.clone());
+        let own = Codec::new(&Arc::new(Schema::new(own.collect::<Vec<_>>())))?;
+        let mut groups = Groups::new(plan, schema)?;
+        if let Some(panes) = &plan.panes {
+            // Until the last window that has a pane ends.
+            let longest = panes.frames.iter().map(|frame| frame.size_us).max().unwrap_or(0);
+            let life_us = match plan.expiry {
+                Some(expiry) if panes.ends.contains(&expiry.column) => longest.saturating_add(expiry.slack_us),
+                Some(expiry) => expiry.slack_us,
+                None => i64::MAX,
+            };
+            groups.keep_by_pane(&own, life_us);
+        }
         Ok(Self {
+            own,
             set_type: (!plan.sets.is_empty()).then(|| schema.field(exprs.len()).data_type().clone()),
             exprs,
             sets: plan.sets.clone(),
             expiry: plan.expiry,
+            panes: plan.panes.clone(),
             on_close: plan.on_close,
             keys: Codec::new(&Arc::new(Schema::new(fields)))?,
             slots: Slots::default(),
-            groups: Groups::new(plan, schema)?,
+            groups,
             ends_at: Vec::new(),
             ends: Ends::of_windows(),
             watermark: i64::MIN,
@@ -84,14 +118,17 @@ impl AggregateOp {
             let group = self.group_of(&[], i64::MAX);
             touched.extend(group.filter(|group| self.seen.first(*group)));
         }
-        let mut placed: Vec<(Delta, Vec<Option<u32>>)> = Vec::new();
+        let mut placed: Vec<Placed> = Vec::new();
         for delta in input {
             self.place(delta, &mut placed, &mut touched)?;
         }
         self.groups.resize(self.slots.end());
         let old = self.rows_of(touched.iter().copied().filter(|group| self.shows(*group) && !begins))?;
-        for (delta, groups) in &placed {
-            self.groups.update(delta, groups)?;
+        for change in &placed {
+            match change {
+                Placed::Rows(delta, groups) => self.groups.update(delta, groups)?,
+                Placed::Partial { partial, counted, groups } => self.groups.absorb(counted, partial, groups)?,
+            }
         }
         let new = self.rows_of(touched.iter().copied().filter(|group| self.shows(*group)))?;
         for group in touched {
@@ -109,15 +146,17 @@ impl AggregateOp {
     }
 
     /// Says of each row, and of each set, which group it is of.
-    fn place(
-        &mut self,
-        delta: Delta,
-        placed: &mut Vec<(Delta, Vec<Option<u32>>)>,
-        touched: &mut Vec<u32>,
-    ) -> Result<()> {
-        let rows = delta.rows();
-        let columns: Vec<ArrayRef> =
+    fn place(&mut self, delta: Delta, placed: &mut Vec<Placed>, touched: &mut Vec<u32>) -> Result<()> {
+        let mut rows = delta.rows();
+        let mut columns: Vec<ArrayRef> =
             self.exprs.iter().map(|expr| Ok(expr.evaluate(&delta.batch)?.into_array(rows)?)).collect::<Result<_>>()?;
+        let mut partial_of: Option<(Partial, Groups)> = None;
+        if let Some(panes) = &self.panes {
+            let mut counted = self.groups.empty();
+            let mut partial = partial(panes, (&self.keys, &self.own), &mut counted, &delta, &columns)?;
+            (rows, columns) = (partial.of.len(), std::mem::take(&mut partial.columns));
+            partial_of = Some((partial, counted));
+        }
         let ends: Option<Vec<i64>> = match self.expiry {
             Some(Expiry { column, slack_us }) => {
                 let times = columns[column].as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
@@ -149,7 +188,10 @@ impl AggregateOp {
                 touched.extend(group.filter(|group| self.seen.first(*group)));
                 groups.push(group);
             }
-            placed.push((delta.clone(), groups));
+            placed.push(match partial_of.take() {
+                Some((partial, counted)) => Placed::Partial { partial, counted, groups },
+                None => Placed::Rows(delta.clone(), groups),
+            });
         }
         Ok(())
     }
@@ -183,6 +225,7 @@ impl AggregateOp {
         gone.into_iter().for_each(|group| {
             self.remove(group);
         });
+        self.groups.expire(watermark);
         Ok(out)
     }
 
@@ -234,6 +277,9 @@ impl AggregateOp {
         let ints = |at: usize| -> Result<&Int64Array> {
             batch.columns().get(at).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(wrong)
         };
+        if part > 0 && self.groups.columns.get_mut(part - 1).ok_or_else(wrong)?.restore_panes(batch)? {
+            return Ok(());
+        }
         let (ends, weights) = (ints(0)?, ints(1)?);
         let (first, rows) = (2 + self.keys.schema().fields().len(), batch.num_rows());
         let keys = self.keys.encode(batch.columns().get(2..first).ok_or_else(wrong)?, rows)?;

@@ -168,7 +168,11 @@ impl Arrangement {
         let Some(number) = known else {
             // A row that has been let go may still be taken back.
             if now > 0 || (now < 0 && end >= self.watermark) {
-                self.insert(key, row, Entry { weight: now, matches, end, key: 0, next: NONE, before: NONE, changed: true });
+                self.insert(
+                    key,
+                    row,
+                    Entry { weight: now, matches, end, key: 0, next: NONE, before: NONE, changed: true },
+                );
             }
             return;
         };

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `count`, `sum`, `avg` of numbers | a number or two, which are subtracted from |
 //! | `min`, `max` | how often each value is there, in order; of rows that only come, the best one |
-//! | `count(DISTINCT)` | how often each value is there |
+//! | `count(DISTINCT)` | how often each value is there; of windows that share panes, in which pane |
 //! | any other | the same, and DataFusion's own accumulator is run over it when the group is asked for |
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -27,6 +27,8 @@ use datafusion::{
 use super::{
     arrangement::{WEIGHT, wrong},
     delta::{Bytes, Codec, Delta},
+    pane_values::PaneValues,
+    panes::Partial,
 };
 use crate::{Result, rows::record_batch};
 
@@ -71,6 +73,12 @@ enum Kept {
         what: What,
         changed: Vec<Vec<Bytes>>,
         bytes: usize,
+    },
+    /// Distinct values of windows that share panes: how many each window has, and where they are.
+    Panes {
+        counts: Vec<i64>,
+        values: Box<PaneValues>,
+        codec: Codec,
     },
 }
 
@@ -132,9 +140,139 @@ impl Column {
         Ok(Self { aggregate, args, filter, of, kept })
     }
 
+    /// The same aggregate over nothing.
+    pub(crate) fn empty(&self) -> Self {
+        let kept = match &self.kept {
+            Kept::Count(_) => Kept::Count(Vec::new()),
+            Kept::Int(_) => Kept::Int(Vec::new()),
+            Kept::UInt(_) => Kept::UInt(Vec::new()),
+            Kept::Decimal(_) => Kept::Decimal(Vec::new()),
+            Kept::Float { mean, .. } => Kept::Float { sums: Vec::new(), mean: *mean },
+            Kept::Extreme { best, codec, .. } => {
+                Kept::Extreme { best: *best, codec: codec.clone(), values: Vec::new() }
+            }
+            Kept::Panes { codec, .. } => Kept::Values {
+                codec: codec.clone(),
+                values: Vec::new(),
+                what: What::Distinct,
+                changed: Vec::new(),
+                bytes: 0,
+            },
+            Kept::Values { codec, what, .. } => {
+                Kept::Values { codec: codec.clone(), values: Vec::new(), what: *what, changed: Vec::new(), bytes: 0 }
+            }
+        };
+        Self {
+            aggregate: Arc::clone(&self.aggregate),
+            args: self.args.clone(),
+            filter: self.filter.clone(),
+            of: self.of.clone(),
+            kept,
+        }
+    }
+
+    /// Distinct values are kept by pane.
+    pub(crate) fn keep_by_pane(&mut self, own: &Codec, life_us: i64) {
+        if let Kept::Values { codec, what: What::Distinct, .. } = &self.kept {
+            let values = Box::new(PaneValues::new(own.clone(), codec.clone(), life_us));
+            self.kept = Kept::Panes { counts: Vec::new(), values, codec: codec.clone() };
+        }
+    }
+
+    /// Adds what the other has of each pane to its windows. False where values are not kept by pane.
+    pub(crate) fn absorb_panes(&mut self, other: &Self, partial: &Partial, groups: &[Option<u32>]) -> Result<bool> {
+        let Kept::Panes { counts, values, .. } = &mut self.kept else { return Ok(false) };
+        let Kept::Values { values: of_pane, .. } = &other.kept else { return Err(wrong()) };
+        let mut first = 0;
+        while let Some(number) = partial.of.get(first) {
+            let windows = partial.of[first..].iter().take_while(|of| *of == number).count();
+            let at = *number as usize;
+            for (value, weight) in &of_pane[at] {
+                let Some(turn) = values.add(&partial.keys[at], value, partial.panes[at], *weight) else { continue };
+                for window in first..first + windows {
+                    let (start, size_us) = partial.spans[window];
+                    if let Some(group) = groups[window].filter(|_| turn.counts_in(start, size_us)) {
+                        counts[group as usize] += turn.by;
+                    }
+                }
+            }
+            first += windows;
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn expire(&mut self, watermark: i64) {
+        if let Kept::Panes { values, .. } = &mut self.kept {
+            values.expire(watermark);
+        }
+    }
+
+    pub(crate) fn forget_changes(&mut self) {
+        if let Kept::Panes { values, .. } = &mut self.kept {
+            values.forget_changes();
+        }
+    }
+
+    /// Values by pane, with their keys; nothing where they are not kept so.
+    pub(crate) fn panes_saved(&mut self, all: bool) -> Result<Vec<RecordBatch>> {
+        match &mut self.kept {
+            Kept::Panes { values, .. } => values.saved(all),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes back what `panes_saved` gave. False where values are not kept so.
+    pub(crate) fn restore_panes(&mut self, batch: &RecordBatch) -> Result<bool> {
+        match &mut self.kept {
+            Kept::Panes { values, .. } => values.restore(batch).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Adds what the other, of the same aggregate, has of a group.
+    pub(crate) fn absorb(&mut self, other: &Self, from: u32, to: u32) -> Result<()> {
+        let (from, to) = (from as usize, to as usize);
+        match (&mut self.kept, &other.kept) {
+            (Kept::Count(own), Kept::Count(other)) => own[to] += other[from],
+            (Kept::Int(own), Kept::Int(other)) => {
+                own[to] = (own[to].0.wrapping_add(other[from].0), own[to].1 + other[from].1);
+            }
+            (Kept::UInt(own), Kept::UInt(other)) => {
+                own[to] = (own[to].0.wrapping_add(other[from].0), own[to].1 + other[from].1);
+            }
+            (Kept::Decimal(own), Kept::Decimal(other)) => {
+                own[to] = (own[to].0.wrapping_add(other[from].0), own[to].1 + other[from].1);
+            }
+            (Kept::Float { sums, .. }, Kept::Float { sums: other, .. }) => {
+                let ((sum, lost, count), (more, lost_too, more_count)) = (&mut sums[to], other[from]);
+                add(sum, lost, more);
+                *lost += lost_too;
+                *count += more_count;
+                if *count == 0 {
+                    (*sum, *lost) = (0.0, 0.0);
+                }
+            }
+            (Kept::Extreme { best, values, .. }, Kept::Extreme { values: other, .. }) => {
+                if let Some(other) = &other[from]
+                    && values[to].as_ref().is_none_or(|known| is_better(*best, other, known))
+                {
+                    values[to] = Some(other.clone());
+                }
+            }
+            (Kept::Values { values, changed, bytes, .. }, Kept::Values { values: other, .. }) => {
+                for (value, weight) in &other[from] {
+                    changed[to].push(value.clone());
+                    change(&mut values[to], value, *weight, bytes);
+                }
+            }
+            _ => return Err(wrong()),
+        }
+        Ok(())
+    }
+
     pub(crate) fn resize(&mut self, groups: usize) {
         match &mut self.kept {
-            Kept::Count(counts) => counts.resize(groups, 0),
+            Kept::Count(counts) | Kept::Panes { counts, .. } => counts.resize(groups, 0),
             Kept::Int(sums) => sums.resize(groups, (0, 0)),
             Kept::UInt(sums) => sums.resize(groups, (0, 0)),
             Kept::Decimal(sums) => sums.resize(groups, (0, 0)),
@@ -159,6 +297,8 @@ impl Column {
         let passes = |row: usize| filter.as_ref().is_none_or(|mask| mask.is_valid(row) && mask.value(row));
         let each = || (0..rows).filter(|row| passes(*row)).filter_map(|row| Some((row, groups[row]? as usize)));
         match &mut self.kept {
+            // Rows come by way of their panes.
+            Kept::Panes { .. } => return Err(wrong()),
             Kept::Count(counts) => {
                 for (row, group) in each() {
                     if args.iter().all(|arg| arg.is_valid(row)) {
@@ -232,7 +372,7 @@ impl Column {
     pub(crate) fn merge(&mut self, from: u32, to: u32) {
         let (from, to) = (from as usize, to as usize);
         match &mut self.kept {
-            Kept::Count(counts) => counts[to] += std::mem::take(&mut counts[from]),
+            Kept::Count(counts) | Kept::Panes { counts, .. } => counts[to] += std::mem::take(&mut counts[from]),
             Kept::Int(sums) => {
                 let (sum, count) = std::mem::take(&mut sums[from]);
                 sums[to] = (sums[to].0.wrapping_add(sum), sums[to].1 + count);
@@ -273,7 +413,7 @@ impl Column {
     pub(crate) fn clear(&mut self, group: u32) {
         let group = group as usize;
         match &mut self.kept {
-            Kept::Count(counts) => counts[group] = 0,
+            Kept::Count(counts) | Kept::Panes { counts, .. } => counts[group] = 0,
             Kept::Int(sums) => sums[group] = (0, 0),
             Kept::UInt(sums) => sums[group] = (0, 0),
             Kept::Decimal(sums) => sums[group] = (0, 0),
@@ -291,7 +431,9 @@ impl Column {
     pub(crate) fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
         let each = || groups.iter().map(|group| *group as usize);
         let array: ArrayRef = match &self.kept {
-            Kept::Count(counts) => Arc::new(each().map(|group| counts[group]).collect::<Int64Array>()),
+            Kept::Count(counts) | Kept::Panes { counts, .. } => {
+                Arc::new(each().map(|group| counts[group]).collect::<Int64Array>())
+            }
             Kept::Int(sums) => Arc::new(each().map(|group| some(sums[group])).collect::<Int64Array>()),
             Kept::UInt(sums) => Arc::new(each().map(|group| some(sums[group])).collect::<UInt64Array>()),
             Kept::Decimal(sums) => {
@@ -365,6 +507,7 @@ impl Column {
     pub(crate) fn size(&self) -> usize {
         match &self.kept {
             Kept::Count(counts) => counts.capacity() * 8,
+            Kept::Panes { counts, values, .. } => counts.capacity() * 8 + values.size(),
             Kept::Int(sums) => sums.capacity() * 16,
             Kept::UInt(sums) => sums.capacity() * 16,
             Kept::Decimal(sums) => sums.capacity() * 32,
@@ -379,7 +522,7 @@ impl Column {
         let each = || groups.iter().map(|group| *group as usize);
         let ints = |of: &dyn Fn(usize) -> i64| Arc::new(each().map(of).collect::<Int64Array>()) as ArrayRef;
         Ok(match &self.kept {
-            Kept::Count(counts) => vec![ints(&|group| counts[group])],
+            Kept::Count(counts) | Kept::Panes { counts, .. } => vec![ints(&|group| counts[group])],
             Kept::Int(sums) => vec![ints(&|group| sums[group].0), ints(&|group| sums[group].1)],
             Kept::UInt(sums) => vec![ints(&|group| sums[group].0 as i64), ints(&|group| sums[group].1)],
             Kept::Decimal(sums) => {
@@ -401,7 +544,7 @@ impl Column {
     /// How many columns `state` gives.
     pub(crate) fn state_columns(&self) -> usize {
         match &self.kept {
-            Kept::Count(_) | Kept::Extreme { .. } => 1,
+            Kept::Count(_) | Kept::Panes { .. } | Kept::Extreme { .. } => 1,
             Kept::Int(_) | Kept::UInt(_) | Kept::Decimal(_) => 2,
             Kept::Float { .. } => 3,
             Kept::Values { .. } => 0,
@@ -414,7 +557,7 @@ impl Column {
         };
         let each = || groups.iter().map(|group| *group as usize).enumerate();
         match &mut self.kept {
-            Kept::Count(counts) => {
+            Kept::Count(counts) | Kept::Panes { counts, .. } => {
                 let saved = ints(0)?;
                 each().for_each(|(row, group)| counts[group] = saved.value(row));
             }

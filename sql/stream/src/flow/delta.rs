@@ -71,18 +71,18 @@ impl Delta {
 }
 
 /// Rows of one schema to bytes and back. Equal rows have equal bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Codec {
     schema: SchemaRef,
     /// None where there are no columns.
-    converter: Option<RowConverter>,
+    converter: Option<Arc<RowConverter>>,
 }
 
 impl Codec {
     pub(crate) fn new(schema: &SchemaRef) -> Result<Self> {
         let fields: Vec<SortField> =
             schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
-        let converter = if fields.is_empty() { None } else { Some(RowConverter::new(fields)?) };
+        let converter = if fields.is_empty() { None } else { Some(Arc::new(RowConverter::new(fields)?)) };
         Ok(Self { schema: Arc::clone(schema), converter })
     }
 

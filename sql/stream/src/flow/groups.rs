@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use super::{
     columns::Column,
     delta::{Codec, Delta},
+    panes::Partial,
 };
 use crate::{Result, rows::record_batch};
 
@@ -71,6 +72,48 @@ impl Groups {
             }
         }
         self.columns.iter_mut().try_for_each(|column| column.update(delta, groups))
+    }
+
+    /// The same aggregates over nothing.
+    pub(crate) fn empty(&self) -> Self {
+        Self {
+            columns: self.columns.iter().map(Column::empty).collect(),
+            schema: Arc::clone(&self.schema),
+            rows: self.rows.clone(),
+            weights: Vec::new(),
+            marks: Vec::new(),
+            changed: Vec::new(),
+        }
+    }
+
+    /// Distinct values are kept by pane, for `life_us` from its start. `own`: group columns that are not the window's.
+    pub(crate) fn keep_by_pane(&mut self, own: &Codec, life_us: i64) {
+        self.columns.iter_mut().for_each(|column| column.keep_by_pane(own, life_us));
+    }
+
+    /// Adds to each window's group what the other has of its pane.
+    pub(crate) fn absorb(&mut self, other: &Self, partial: &Partial, groups: &[Option<u32>]) -> Result<()> {
+        for (from, to) in partial.of.iter().zip(groups) {
+            if let Some(to) = to {
+                self.weights[*to as usize] += other.weights[*from as usize];
+            }
+        }
+        for (column, other) in self.columns.iter_mut().zip(&other.columns) {
+            if column.absorb_panes(other, partial, groups)? {
+                continue;
+            }
+            for (from, to) in partial.of.iter().zip(groups) {
+                if let Some(to) = to {
+                    column.absorb(other, *from, *to)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go what is in no window that is open.
+    pub(crate) fn expire(&mut self, watermark: i64) {
+        self.columns.iter_mut().for_each(|column| column.expire(watermark));
     }
 
     /// One takes in the other, which is then empty.
@@ -181,6 +224,7 @@ impl Groups {
 
     pub(crate) fn forget_changes(&mut self) {
         std::mem::take(&mut self.changed).into_iter().for_each(|group| self.marks[group as usize] = Mark::default());
+        self.columns.iter_mut().for_each(Column::forget_changes);
     }
 
     /// Numbers of the groups that changed since the last call, each once, in order.
@@ -215,6 +259,7 @@ impl Groups {
         let whole = |group: &u32| all || self.marks[*group as usize].anew;
         let (whole, parts): (Vec<u32>, Vec<u32>) = live.iter().partition(|group| whole(group));
         for at in 0..self.columns.len() {
+            out.extend(self.columns[at].panes_saved(all)?.into_iter().map(|batch| (at + 1, batch)));
             for (groups, all) in [(&whole, true), (&parts, false)] {
                 for groups in groups.chunks(SAVED_GROUPS) {
                     let Some((of, values)) = self.columns[at].values(groups, all)? else { continue };

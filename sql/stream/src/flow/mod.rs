@@ -16,6 +16,8 @@ mod delta;
 mod groups;
 mod join;
 mod output;
+mod pane_values;
+mod panes;
 mod ranked;
 mod recent;
 mod saved;
@@ -34,9 +36,7 @@ use arrow::{
 use ebap_catalog::ObjectId;
 use ebap_sql::{Flow, Frame, Late, Node, SourceKind};
 
-use self::{
-    aggregate::AggregateOp, join::JoinOp, recent::RecentOp, sessions::SessionOp, table::TableOp, topn::TopNOp,
-};
+use self::{aggregate::AggregateOp, join::JoinOp, recent::RecentOp, sessions::SessionOp, table::TableOp, topn::TopNOp};
 pub(crate) use self::{
     delta::Delta,
     output::{Changes, OUTPUT, Output},
@@ -72,6 +72,7 @@ enum Op {
     Window {
         time: usize,
         frames: Vec<Frame>,
+        panes: bool,
     },
     SessionWindow {
         time: usize,
@@ -107,7 +108,9 @@ impl Operator {
             Node::Scan { relation, late, .. } => Op::Scan { relation: *relation, late: *late },
             Node::One => Op::One { given: false, written: false },
             Node::Rows { input, ops } => Op::Rows(RowOps::of(ops, &input.schema)?),
-            Node::Window { time, frames, .. } => Op::Window { time: *time, frames: frames.clone() },
+            Node::Window { time, frames, panes, .. } => {
+                Op::Window { time: *time, frames: frames.clone(), panes: *panes }
+            }
             Node::SessionWindow { time, gap_us, .. } => Op::SessionWindow { time: *time, gap_us: *gap_us },
             Node::Aggregate(plan) => match &plan.session {
                 Some(session) => Op::Sessions(Box::new(SessionOp::new(plan, session, &schema)?)),
@@ -172,7 +175,8 @@ impl Operator {
                 }
                 out
             }
-            Op::Window { time, frames } => each(&|delta| windows::assign(delta, *time, frames, schema))?,
+            Op::Window { time, frames, panes: false } => each(&|delta| windows::assign(delta, *time, frames, schema))?,
+            Op::Window { time, frames, panes: true } => each(&|delta| windows::in_pane(delta, *time, frames, schema))?,
             Op::SessionWindow { time, gap_us } => each(&|delta| windows::alone(delta, *time, *gap_us, schema))?,
             Op::Unnest { lists, keep_empty } => each(&|delta| windows::unnest(delta, lists, *keep_empty, schema))?,
             Op::Union => {

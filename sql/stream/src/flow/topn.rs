@@ -176,14 +176,9 @@ impl TopNOp {
     }
 
     /// What is no longer shown, and what is now; a number is a part of the row.
-    fn difference(
-        &self,
-        old: Vec<Place>,
-        new: Vec<Place>,
-        gone: &mut Vec<(Place, u64)>,
-        came: &mut Vec<(Place, u64)>,
-    ) {
-        let numbered = |rows: Vec<Place>| rows.into_iter().enumerate().skip(self.skip).map(|(at, row)| (row, at as u64 + 1));
+    fn difference(&self, old: Vec<Place>, new: Vec<Place>, gone: &mut Vec<(Place, u64)>, came: &mut Vec<(Place, u64)>) {
+        let numbered =
+            |rows: Vec<Place>| rows.into_iter().enumerate().skip(self.skip).map(|(at, row)| (row, at as u64 + 1));
         let (mut old, mut new) = (numbered(old).peekable(), numbered(new).peekable());
         loop {
             let order = match (old.peek(), new.peek()) {

@@ -18,19 +18,35 @@ pub(crate) fn assign(delta: Delta, time: usize, frames: &[Frame], schema: &Schem
     let (mut rows, mut starts, mut ends, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in (0..times.len()).filter(|row| times.is_valid(*row)) {
         let at = times.value(row);
-        for Frame { slide_us, size_us, interval } in frames {
-            // The last window that has it, and those before that have it too.
-            let mut start = at.div_euclid(*slide_us) * slide_us;
-            while start > at - size_us {
+        for frame in frames {
+            for start in self::starts(frame, at) {
                 rows.push(row as u32);
                 starts.push(start);
-                ends.push(start + size_us);
-                sizes.push(*interval);
-                start -= slide_us;
+                ends.push(start + frame.size_us);
+                sizes.push(frame.interval);
             }
         }
     }
     with_window(&delta, rows, starts, ends, sizes, schema)
+}
+
+/// The smallest window of a row, of which others are made.
+pub(crate) fn in_pane(delta: Delta, time: usize, frames: &[Frame], schema: &SchemaRef) -> Result<Delta> {
+    let times = delta.batch.column(time).as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
+    let pane_us = frames.iter().map(|frame| frame.slide_us).min().ok_or_else(wrong)?;
+    let rows: Vec<u32> = (0..times.len()).filter(|row| times.is_valid(*row)).map(|row| row as u32).collect();
+    let starts: Vec<i64> = rows.iter().map(|row| times.value(*row as usize).div_euclid(pane_us) * pane_us).collect();
+    let ends = starts.iter().map(|start| start + pane_us).collect();
+    let sizes = vec![IntervalMonthDayNano::new(0, 0, pane_us * 1_000); rows.len()];
+    with_window(&delta, rows, starts, ends, sizes, schema)
+}
+
+/// Start of every window of this frame that has this time, the last one first.
+pub(crate) fn starts(frame: &Frame, at: i64) -> impl Iterator<Item = i64> {
+    let (slide_us, size_us) = (frame.slide_us, frame.size_us);
+    let last = at.div_euclid(slide_us) * slide_us;
+    std::iter::successors(Some(last), move |start| Some(start - slide_us))
+        .take_while(move |start| *start > at - size_us)
 }
 
 /// The session that each row alone would be.
@@ -51,7 +67,8 @@ fn with_window(
     sizes: Vec<IntervalMonthDayNano>,
     schema: &SchemaRef,
 ) -> Result<Delta> {
-    let taken = delta.take(&UInt32Array::from(rows))?;
+    let whole = rows.len() == delta.rows() && rows.iter().enumerate().all(|(at, row)| at == *row as usize);
+    let taken = if whole { delta.clone() } else { delta.take(&UInt32Array::from(rows))? };
     let count = taken.rows();
     let mut columns = taken.batch.columns().to_vec();
     columns.push(Arc::new(TimestampMicrosecondArray::from(starts).with_timezone("+00:00")));

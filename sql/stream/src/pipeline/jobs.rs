@@ -67,7 +67,7 @@ impl Pipeline {
     /// From the next step on makes what these jobs read. One that joins later reads what it has missed
     /// with a decoder of its own.
     fn decode_for(&mut self, jobs: &JobSet) -> Result<()> {
-        let wanted = needs::wanted(&self.runtime.plan, jobs);
+        let wanted = needs::wanted(self.runtime.plans(), jobs);
         if wanted != self.wanted {
             self.lanes = Lanes::new(&self.runtime, &wanted)?;
             self.wanted = wanted;

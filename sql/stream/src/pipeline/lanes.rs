@@ -38,7 +38,7 @@ type Part = Vec<(usize, Records)>;
 type Done = Vec<(usize, Prepared)>;
 
 impl Lanes {
-    pub(super) fn new(runtime: &SourceRuntime, wanted: &Wanted) -> Result<Self> {
+    pub(super) fn new(runtime: &SourceRuntime, wanted: &[Wanted]) -> Result<Self> {
         let decoders = (0..runtime.config.lanes.max(1)).map(|_| runtime.decoder(wanted));
         Ok(Self { decoders: decoders.collect::<Result<_>>()?, preparer: Arc::new(runtime.preparer(wanted)?) })
     }

@@ -171,7 +171,7 @@ struct Pipeline {
     reader: Box<dyn SourceReader>,
     lanes: Lanes,
     /// What they make of a record.
-    wanted: Wanted,
+    wanted: Vec<Wanted>,
     dead_letters: Option<Box<dyn DeadLetterWriter>>,
     dead_letters_changed: bool,
     position: Position,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::RecordBatch;
-use ebap_connector::{DeadLetter, Epoch, Position, Wanted};
+use ebap_connector::{DeadLetter, Epoch, Position};
 use ebap_sql::Run;
 use tokio::sync::mpsc;
 
@@ -55,8 +55,8 @@ impl Pipeline {
             // of which one has seen the next number torn, would else have the same.
             incarnation: after.next().0,
             reader: runtime.source.reader().await?,
-            lanes: Lanes::new(&runtime, &Wanted::All)?,
-            wanted: Wanted::All,
+            lanes: Lanes::new(&runtime, &runtime.everything())?,
+            wanted: runtime.everything(),
             dead_letters,
             dead_letters_changed: false,
             position: Position::default(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ebap_connector::{Decoder, Epoch, Offset, Position, Records, SourceReader, SplitId, Wanted};
+use ebap_connector::{Decoder, Epoch, Offset, Position, Records, SourceReader, SplitId};
 
 use crate::{
     Result,
@@ -25,7 +25,8 @@ impl RangeReader {
         for (split, offset) in &from.0 {
             reader.assign(split.clone(), *offset).await?;
         }
-        let (decoder, preparer) = (runtime.decoder(&Wanted::All)?, runtime.preparer(&Wanted::All)?);
+        let all = runtime.everything();
+        let (decoder, preparer) = (runtime.decoder(&all)?, runtime.preparer(&all)?);
         Ok(Self { runtime, reader, decoder, preparer, position: from.clone(), to: BTreeMap::new() })
     }
 

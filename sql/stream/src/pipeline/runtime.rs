@@ -105,27 +105,37 @@ impl SourceRuntime {
         self.members.is_empty() || self.members[member_of(split).0].watermark.is_some()
     }
 
-    /// Makes the columns that are wanted; checks all of them.
-    pub(crate) fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
+    /// The streams and tables that are read.
+    pub(crate) fn plans(&self) -> &[Arc<SourcePlan>] {
+        if self.members.is_empty() { std::slice::from_ref(&self.plan) } else { &self.members }
+    }
+
+    /// Of each of `plans` all columns.
+    pub(crate) fn everything(&self) -> Vec<Wanted> {
+        vec![Wanted::All; self.plans().len()]
+    }
+
+    /// Makes the columns that are wanted of each of `plans`; checks all of them.
+    pub(crate) fn decoder(&self, wanted: &[Wanted]) -> Result<Box<dyn Decoder>> {
         let one = |plan: &SourcePlan, wanted: &Wanted| {
             let options = Options(plan.options.clone());
             let format = options.get("format").unwrap_or("json").to_owned();
             let schema = Arc::clone(&plan.decoded);
             self.connectors.decoder(&DecodeSpec { format, schema, options, wanted: wanted.clone() })
         };
-        if self.members.is_empty() {
+        if let ([], [wanted]) = (self.members.as_slice(), wanted) {
             return Ok(one(&self.plan, wanted)?);
         }
-        let each = self.members.iter().map(|plan| one(plan, &Wanted::All));
+        let each = self.members.iter().zip(wanted).map(|(plan, wanted)| one(plan, wanted));
         Ok(Box::new(GroupDecoder(each.collect::<Result<_, ebap_connector::Error>>()?)))
     }
 
     /// For what such a decoder gives.
-    pub(crate) fn preparer(&self, wanted: &Wanted) -> Result<Preparers> {
-        if self.members.is_empty() {
+    pub(crate) fn preparer(&self, wanted: &[Wanted]) -> Result<Preparers> {
+        if let ([], [wanted]) = (self.members.as_slice(), wanted) {
             return Ok(Preparers::One(Box::new(RowPreparer::new(Arc::clone(&self.plan), wanted)?)));
         }
-        let each = self.members.iter().map(|plan| RowPreparer::new(Arc::clone(plan), &Wanted::All));
+        let each = self.members.iter().zip(wanted).map(|(plan, wanted)| RowPreparer::new(Arc::clone(plan), wanted));
         Ok(Preparers::Group(each.collect::<Result<_>>()?))
     }
 

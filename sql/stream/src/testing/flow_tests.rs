@@ -419,6 +419,57 @@ async fn two_streams_meet_within_their_bound_and_state_ends() {
     assert!(held < 300, "{held} rows are held of 1,200");
 }
 
+/// A step may take all 25 seconds of a round, and a row is held for 60 seconds from the watermark that was before it: pairs of
+/// 20 seconds meet for certain.
+#[tokio::test]
+async fn a_join_without_a_bound_keeps_its_rows_for_the_time_it_says() {
+    let mut rig = Rig::new();
+    rig.declare(EVENTS);
+    rig.declare(CLICKS);
+    rig.declare(
+        "CREATE MATERIALIZED VIEW j WITH (state_ttl = '60 seconds') AS
+         SELECT e.id, c.id AS click FROM events e JOIN clicks c ON e.user_id = c.user_id;
+         CREATE MATERIALIZED VIEW earlier WITH (state_ttl = '60 seconds') AS
+         SELECT e.id, c.id AS click FROM events e JOIN clicks c ON e.user_id = c.user_id AND c.timestamp >= e.timestamp;",
+    );
+    rig.start().await;
+    let click = |at: i64| {
+        let second = at / 4;
+        format!(
+            r#"{{"id":{at},"user_id":"user-{}","timestamp":"2026-01-01T00:{:02}:{:02}Z"}}"#,
+            at * 3 % 11,
+            second / 60 % 60,
+            second % 60
+        )
+    };
+    for round in 0..8 {
+        rig.outside.produce("0", (round * 100..(round + 1) * 100).map(event));
+        rig.outside.produce("c0", (round * 100..(round + 1) * 100).map(click));
+        rig.flush().await;
+        if round % 3 == 2 {
+            rig.kill();
+            rig.start().await;
+            rig.flush().await;
+        }
+    }
+    let pairs = "FROM (SELECT * FROM events WHERE id % 37 <> 0) e JOIN clicks c ON e.user_id = c.user_id";
+    for (view, and) in [("j", ""), ("earlier", " AND c.timestamp >= e.timestamp")] {
+        let live = sorted(&rig.query(&format!("SELECT id, click FROM {view} WHERE id % 37 <> 0")).await);
+        let all = sorted(&rig.query(&format!("SELECT e.id, c.id AS click {pairs}{and}")).await);
+        // A side that the condition bounds is held no longer than the watermark is behind.
+        let near = "abs(e.id / 100 - c.id / 100) <= 1 AND c.timestamp - e.timestamp < INTERVAL '20 seconds'
+                    AND e.timestamp - c.timestamp < INTERVAL '10 seconds'";
+        let near = sorted(&rig.query(&format!("SELECT e.id, c.id AS click {pairs}{and} WHERE {near}")).await);
+        let only =
+            |a: &[String], b: &[String]| a.iter().filter(|row| !b.contains(row)).take(5).cloned().collect::<Vec<_>>();
+        assert_eq!((only(&live, &all), only(&near, &live)), (Vec::new(), Vec::new()), "{view}");
+        assert!(near.len() > 1_000 && live.len() < all.len());
+    }
+    let held = rig.query("SELECT max(groups) FROM jobs WHERE kind = 'materialized view'").await;
+    let held: i64 = sorted(&held)[0].trim_matches('|').parse().expect("a number");
+    assert!(held < 1_100, "{held} rows are held of 1,600");
+}
+
 #[tokio::test]
 async fn rows_of_the_last_minutes_are_those_by_the_clock() {
     let mut rig = Rig::new();

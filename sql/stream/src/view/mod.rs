@@ -420,7 +420,9 @@ impl ViewJob {
             Kind::Groups { state, .. } => {
                 Frozen { groups: Some(state.freeze()?), flow: Vec::new(), rows: self.store.freeze(self.watermark) }
             }
-            Kind::Flow(flow) => Frozen { groups: None, flow: flow.saved(true, &self.store)?, rows: self.store.freeze(i64::MIN) },
+            Kind::Flow(flow) => {
+                Frozen { groups: None, flow: flow.saved(true, &self.store)?, rows: self.store.freeze(i64::MIN) }
+            }
             Kind::Rows | Kind::Keyed { .. } => {
                 Frozen { groups: None, flow: Vec::new(), rows: self.store.freeze(i64::MAX) }
             }

@@ -2,6 +2,7 @@
 
 pub(super) mod check;
 mod joins;
+mod panes;
 mod recent;
 mod top;
 pub(super) mod windows;
@@ -200,7 +201,7 @@ impl Planner<'_> {
         let append_only = input.append_only();
         let input = Box::new(input);
         let node_of = match spec {
-            Spec::Frames(frames) => Node::Window { input, time, frames: frames.clone() },
+            Spec::Frames(frames) => Node::Window { input, time, frames: frames.clone(), panes: false },
             Spec::Session(_) if !append_only => {
                 return Err(refused("SESSION over rows that change", "Use SESSION over a stream, or TUMBLE."));
             }
@@ -298,8 +299,13 @@ impl Planner<'_> {
             return Err(refused(&format!("{ordered} over rows that change"), "Give it an ORDER BY inside."));
         }
         let on_close = self.on_close && (expiry.is_some() || session.is_some());
+        let mut input = input;
+        let panes = match sets.is_empty() {
+            true => panes::by_panes(&mut input, input_schema, &groups, &aggregates),
+            false => None,
+        };
         let input_schema = Arc::clone(input_schema);
-        let node = Aggregation { input, input_schema, groups, sets, aggregates, expiry, on_close, session };
+        let node = Aggregation { input, input_schema, groups, sets, aggregates, expiry, on_close, session, panes };
         Ok(Flow { node: Node::Aggregate(Box::new(node)), schema })
     }
 
@@ -445,7 +451,7 @@ fn late(flow: &mut Flow, needed: Late) {
         Node::Scan { late, time, .. } => *late = if time.is_some() { needed } else { Late::Never },
         Node::One => {}
         Node::Rows { input, .. } | Node::Unnest { input, .. } | Node::Recent { input, .. } => late(input, needed),
-        Node::Window { input, time, frames } => {
+        Node::Window { input, time, frames, .. } => {
             let own = match times[*time] {
                 Time::Event(_) => Late::Pane(Spec::pane_us(frames)),
                 _ => Late::Never,
