@@ -15,7 +15,7 @@ EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
 # What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
 SERVICES := redis kafka iceberg-rest trino minio
 
-.PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test test-long bench-build bench bench-peers stack-install stack-up stack-down
+.PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test test-long bench-build bench bench-peers bench-nexmark stack-install stack-up stack-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,10 @@ bench: bench-build ## events/s, latency, recovery… against real Kafka, as JSON
 bench-peers: bench-build ## the same topic and jobs on EBAP, Flink and Spark; table and picture (PEERS_ARGS='t1')
 	@$(BENCH_ENV) bash benchmarks/peers/run.sh $(PEERS_ARGS)
 	@python3 benchmarks/peers/table.py --write
+
+bench-nexmark: bench-build ## Nexmark on EBAP and Flink, answers compared; table (NEXMARK_ARGS='q1 q5')
+	@$(BENCH_ENV) bash benchmarks/peers/nexmark.sh $(NEXMARK_ARGS)
+	@python3 benchmarks/peers/nexmark_table.py --write
 
 stack-install: ## fetch and build the services of the end-to-end tests
 	@bash tests/deps.sh stack

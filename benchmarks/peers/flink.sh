@@ -2,7 +2,7 @@
 # Flink SQL on the benchmark's topic: a standalone cluster (one JobManager, one TaskManager of 2 slots and
 # 4 GiB), parallelism 2, exactly-once checkpoints every 10 s. The topic must be there: see run.sh.
 #
-#   flink.sh t1|t3|d1|l1...   starts a cluster for each job, runs it RUNS times, prints one JSON line a run, stops it
+#   flink.sh t1|t3|d1|l1|q0|q1...   starts a cluster for each job, runs it RUNS times, prints one JSON line a run, stops it
 #   flink.sh stop             stops a cluster that was left
 #
 # Run 1 is on JVMs that have just started, the later ones on warm ones. Time: RUNNING to FINISHED by the
@@ -94,8 +94,11 @@ stop() {
   return 0
 }
 
+# q0 and so on are queries of Nexmark.
+program() { case "$1" in q*) echo "$BENCH_DIR/nexmark_job.py" ;; *) echo "$BENCH_DIR/flink_job.py" ;; esac; }
+
 submit() { # JOB RUN
-  python3 "$BENCH_DIR/flink_job.py" sql "$1" "$2" >"$FLINK_RUN/job.sql" || exit 1
+  python3 "$(program "$1")" sql "$1" "$2" >"$FLINK_RUN/job.sql" || exit 1
   "$JAVA" -Xmx512m "${JVM_OPENS[@]}" "-Dlog4j.configurationFile=file:$FLINK_RUN/conf/log4j.properties" \
     -cp "$(joined "$(classpath)" "$FLINK_DIST"/opt/*.jar "$FLINK_DIST"/lib-client/*.jar)" \
     org.apache.flink.table.client.SqlClient embedded -f "$FLINK_RUN/job.sql" >"$FLINK_RUN/client.log" 2>"$FLINK_RUN/client.err"
@@ -109,7 +112,7 @@ job() { # JOB: each run is followed from before it is submitted
   start
   for ((run = 1; run <= RUNS; run++)); do
     ready="$FLINK_RUN/follow.err"; : >"$ready"
-    python3 "$BENCH_DIR/flink_job.py" follow "$1" "$run" "$(stat -c %s "$FLINK_RUN/taskmanager.log")" 2>"$ready" &
+    python3 "$(program "$1")" follow "$1" "$run" "$(stat -c %s "$FLINK_RUN/taskmanager.log")" 2>"$ready" &
     follower=$!
     until grep -q ready "$ready"; do kill -0 "$follower" 2>/dev/null || break; sleep 0.1; done
     submit "$1" "$run" || { kill "$follower" 2>/dev/null; st_die "the job was not accepted"; }
@@ -124,5 +127,5 @@ bash "$BENCH_DIR/install.sh" flink || exit 1
 trap stop EXIT
 trap 'exit 130' INT TERM
 for name in "$@"; do
-  case "$name" in t1 | t3 | d1 | l1) job "$name" ;; *) st_usage ;; esac
+  case "$name" in t1 | t3 | d1 | l1 | q[0-9] | q[0-9][0-9]) job "$name" ;; *) st_usage ;; esac
 done

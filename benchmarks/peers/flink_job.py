@@ -121,9 +121,10 @@ def wrong(job, name, offset):
     return None
 
 
-def follow(job, run, offset):
-    """CPU counts from here on, before the SQL client starts: the whole job, and some seconds of an idle cluster."""
-    name, meter, until = f"{job}-{run}", measure.Meter(processes()), time.time() + JOB_S
+def finished(name):
+    """Figures of a job from here to its end. CPU counts before the SQL client starts: the whole job, and some seconds
+    of an idle cluster."""
+    meter, until = measure.Meter(processes()), time.time() + JOB_S
     print("ready", file=sys.stderr, flush=True)
     submitted = False
     while not (found := find(name)) or found["state"] not in ("FINISHED", "FAILED", "CANCELED"):
@@ -137,10 +138,17 @@ def follow(job, run, offset):
         sys.exit(f"{name} {found['state']}: {json.dumps(get('/jobs/' + found['jid'] + '/exceptions'))[:1500]}")
     at = get(f"/jobs/{found['jid']}")["timestamps"]
     figures = meter.finish(seconds=(at["FINISHED"] - at["RUNNING"]) / 1000)
-    checkpoints = get(f"/jobs/{found['jid']}/checkpoints")["counts"]["completed"]
+    checkpoints = get(f"/jobs/{found['jid']}/checkpoints")
+    newest = (checkpoints.get("latest") or {}).get("completed") or {}
+    return {**figures, "checkpoints": checkpoints["counts"]["completed"], "checkpoint_state_bytes": newest.get("state_size")}
+
+
+def follow(job, run, offset):
+    name = f"{job}-{run}"
+    figures = finished(name)
     difference = wrong(job, name, offset)
     measure.report("flink", os.environ["FLINK_VERSION"], job, {
-        **figures, "run": run, "cold": run == 1, "correct": difference is None, "note": difference, "checkpoints": checkpoints})
+        **figures, "run": run, "cold": run == 1, "correct": difference is None, "note": difference})
 
 
 class Tail(threading.Thread):
@@ -194,14 +202,19 @@ def follow_live(run, offset):
         **figures, **latency, "run": run, "cold": run == 1, "rate": int(os.environ["LIVE_RATE"])})
 
 
-match sys.argv[1:]:
-    case ["wait"]:
-        wait()
-    case ["sql", job, run]:
-        sql(job, run)
-    case ["follow", "l1", run, offset]:
-        follow_live(int(run), int(offset))
-    case ["follow", job, run, offset]:
-        follow(job, int(run), int(offset))
-    case _:
-        sys.exit(__doc__)
+def main():
+    match sys.argv[1:]:
+        case ["wait"]:
+            wait()
+        case ["sql", job, run]:
+            sql(job, run)
+        case ["follow", "l1", run, offset]:
+            follow_live(int(run), int(offset))
+        case ["follow", job, run, offset]:
+            follow(job, int(run), int(offset))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -127,4 +127,5 @@ def main(arguments):
     README.write_text(f"{before}{BEGIN}\n{text}\n\n{image}\n{END}{after}")
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -10,9 +10,9 @@ pub(crate) struct Args {
     /// [default: ceiling catch-up latency t1 t3 d1]
     #[arg(value_enum)]
     jobs: Vec<Job>,
-    /// Events of a topic that is full before a job begins.
-    #[arg(long, default_value_t = 5_000_000)]
-    pub(crate) rows: u64,
+    /// Events of a topic that is full before a job begins [default: 5000000, nexmark 1000000].
+    #[arg(long)]
+    rows: Option<u64>,
     #[arg(long, default_value_t = 4)]
     pub(crate) partitions: i32,
     /// Times each job is run; the first finds a server that has just started, the later ones a warm one.
@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// A broker that runs already; without it one is started and stopped.
     #[arg(long)]
     pub(crate) bootstrap: Option<String>,
+    /// Those of `nexmark` [default: all].
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) queries: Vec<String>,
     /// The topic of t1, t3, d1 and ceiling.
     #[arg(long, default_value = "bench-events")]
     pub(crate) topic: String,
@@ -72,6 +75,10 @@ pub(crate) enum Job {
     Soak,
     /// `kill -9` with keys of state: until it serves, until it has caught up.
     Recovery,
+    /// Queries of Nexmark over a full topic, each as a view of its own.
+    Nexmark,
+    /// Only fills the topic of `nexmark`.
+    NexmarkTopic,
     /// Only fills the topic of t1, t3, d1 and writes the right answers.
     Topic,
     /// Only produces what `l1` reads, into TOPIC-live.
@@ -90,6 +97,14 @@ impl Args {
             return vec![Job::Ceiling, Job::CatchUp, Job::Latency, Job::T1, Job::T3, Job::D1];
         }
         self.jobs.clone()
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.unwrap_or(5_000_000)
+    }
+
+    pub(crate) fn nexmark_rows(&self) -> u64 {
+        self.rows.unwrap_or(1_000_000)
     }
 
     /// The topic of `l1`.

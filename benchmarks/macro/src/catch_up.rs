@@ -15,7 +15,7 @@ use crate::{
 const TOPIC: &str = "bench-generated";
 
 pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
-    let expected = bench.args.rows;
+    let expected = bench.args.rows();
     match consumer::records(&bench.bootstrap, TOPIC)? {
         Some(records) if records == expected => {}
         Some(records) => anyhow::bail!("topic {TOPIC} holds {records} records: delete it"),

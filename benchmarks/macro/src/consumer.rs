@@ -59,12 +59,18 @@ impl Pass {
 
     /// Gives every value to `take`; returns how many there were.
     pub(crate) fn read(&self, mut take: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<u64> {
+        self.read_timed(|_, value| take(value))
+    }
+
+    /// The same with the record's time, in milliseconds.
+    pub(crate) fn read_timed(&self, mut take: impl FnMut(i64, &[u8]) -> anyhow::Result<()>) -> anyhow::Result<u64> {
         self.consumer.assign(&self.assignment).context("assign")?;
         for read in 0..self.records {
             let Some(message) = self.consumer.poll(TIMEOUT) else {
                 bail!("{} records do not come", self.records - read)
             };
-            take(message.context("consume")?.payload().unwrap_or_default())?;
+            let message = message.context("consume")?;
+            take(message.timestamp().to_millis().unwrap_or_default(), message.payload().unwrap_or_default())?;
         }
         Ok(self.records)
     }

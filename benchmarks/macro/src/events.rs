@@ -53,16 +53,34 @@ impl Draw {
         ((u128::from(self.word()) * u128::from(bound)) >> 64) as u64
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 }
 
-/// Writes events; keeps the text of the last time, as neighbours often share it.
+/// The text of a time, kept for the next, which is often the same.
+#[derive(Default)]
+pub(crate) struct TimeText {
+    last_ms: i64,
+    text: String,
+}
+
+impl TimeText {
+    pub(crate) fn of(&mut self, at_ms: i64) -> &str {
+        if at_ms != self.last_ms || self.text.is_empty() {
+            self.last_ms = at_ms;
+            self.text.clear();
+            let time = DateTime::from_timestamp_millis(at_ms).unwrap_or_default();
+            // Writing into a string does not fail.
+            let _ = write!(self.text, "{}", time.format("%Y-%m-%dT%H:%M:%S%.3fZ"));
+        }
+        &self.text
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct EventWriter {
-    last_ms: i64,
-    last_text: String,
+    time: TimeText,
 }
 
 impl EventWriter {
@@ -115,19 +133,8 @@ impl EventWriter {
             cents % 100,
             draw.below(ITEMS),
             draw.pick(&PLATFORMS),
-            self.time(at_ms),
+            self.time.of(at_ms),
         )
-    }
-
-    fn time(&mut self, at_ms: i64) -> &str {
-        if at_ms != self.last_ms || self.last_text.is_empty() {
-            self.last_ms = at_ms;
-            self.last_text.clear();
-            let time = DateTime::from_timestamp_millis(at_ms).unwrap_or_default();
-            // Writing into a string does not fail.
-            let _ = write!(self.last_text, "{}", time.format("%Y-%m-%dT%H:%M:%S%.3fZ"));
-        }
-        &self.last_text
     }
 
     /// The record that ends each partition.
@@ -135,7 +142,7 @@ impl EventWriter {
         write!(
             value,
             r#"{{"id":"00000000-0000-0000-0000-{partition:012}","user_id":"flush","action":"view","metadata":{{"amount":0.00,"item_id":"flush","region":"{FLUSH_REGION}","platform":"web"}},"location":"0,0","timestamp":"{}"}}"#,
-            self.time(FLUSH_MS),
+            self.time.of(FLUSH_MS),
         )
     }
 }

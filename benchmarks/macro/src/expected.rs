@@ -69,11 +69,11 @@ pub(crate) async fn of(bench: &Bench) -> anyhow::Result<Expected> {
     if let Some(file) = bench.args.expected.as_deref().filter(|file| file.is_file()) {
         let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let expected: Expected = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
-        ensure!(expected.events == bench.args.rows, "{} is of another topic: delete it", file.display());
+        ensure!(expected.events == bench.args.rows(), "{} is of another topic: delete it", file.display());
         return Ok(expected);
     }
     let expected = compute(bench).await?;
-    ensure!(expected.events == bench.args.rows, "the topic holds {} events", expected.events);
+    ensure!(expected.events == bench.args.rows(), "the topic holds {} events", expected.events);
     if let Some(file) = &bench.args.expected {
         write(&expected, file)?;
     }

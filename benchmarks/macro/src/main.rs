@@ -17,6 +17,7 @@ mod latency;
 mod levels;
 mod machine;
 mod meter;
+mod nexmark;
 mod paced;
 mod recovery;
 mod server;
@@ -72,6 +73,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
             Job::Wide => wide::run(&bench).await,
             Job::Soak => soak::run(&bench).await,
             Job::Recovery => recovery::run(&bench).await,
+            Job::Nexmark => nexmark::run(&bench).await,
+            Job::NexmarkTopic => nexmark::fill_only(&bench).await,
             Job::Topic => expected::run(&bench).await,
             Job::Live => close_latency::produce_only(&bench).await,
         };

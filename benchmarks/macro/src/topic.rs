@@ -18,7 +18,7 @@ const POLL_EVERY: u64 = 1_024;
 /// The topic of t1, t3, d1: `--rows` events, keyed by user, and one flush record for each partition.
 /// Left alone where it is full already; returns its records.
 pub(crate) async fn ensure_events(bench: &Bench) -> anyhow::Result<u64> {
-    let (topic, rows, partitions) = (&bench.args.topic, bench.args.rows, bench.args.partitions);
+    let (topic, rows, partitions) = (&bench.args.topic, bench.args.rows(), bench.args.partitions);
     let wanted = rows + u64::try_from(partitions)?;
     match consumer::records(&bench.bootstrap, topic)? {
         Some(records) if records == wanted => return Ok(wanted),

@@ -44,14 +44,14 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
             "run": run,
             "cold": run == 1,
             "views": VIEWS.len(),
-            "one_view": one.json(bench.args.rows),
+            "one_view": one.json(bench.args.rows()),
             "cpu_ratio": crate::meter::round(ten.cpu_seconds / one.cpu_seconds, 3),
             // Of the ten: as many as the topic has, if it was read once.
             "topic_records": records,
             "read_once": read == Some(records as f64),
             "counters": counted,
         });
-        bench.report("ebap", "views10", merge(ten.json(bench.args.rows), more))?;
+        bench.report("ebap", "views10", merge(ten.json(bench.args.rows()), more))?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ const FIRST_MS: u64 = 1_767_225_600_000;
 
 /// A record of 30 columns is long; a fifth of the rows is as many bytes.
 fn rows_of(bench: &Bench) -> u64 {
-    (bench.args.rows / 5).max(1)
+    (bench.args.rows() / 5).max(1)
 }
 
 pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {

@@ -30,12 +30,12 @@ pub(crate) async fn run(bench: &Bench, job: Job) -> anyhow::Result<()> {
     let pid = ebap.pid().context("the server runs")?;
     let stream = server::events_stream(STREAM, &bench.bootstrap, &bench.args.topic, WATERMARK, "earliest");
     let statements = [stream, view(job)];
-    let records = bench.args.rows + u64::try_from(bench.args.partitions)?;
+    let records = bench.args.rows() + u64::try_from(bench.args.partitions)?;
     for run in 1..=bench.args.runs {
         let (meter, began_us) = (Meter::start(pid, bench.broker), time::now_us());
         server::create(&client, &statements).await?;
         rows::execute(&client, &["FLUSH"]).await?;
-        let figures = meter.finish()?.json(bench.args.rows);
+        let figures = meter.finish()?.json(bench.args.rows());
 
         let wrong = wrong(&client, job, &expected).await?;
         let accounted = "SELECT CAST(sum(consumed) AS BIGINT) FROM ebap.accounting WHERE job = 'answer'";

@@ -1,0 +1,7 @@
+WITH bid AS (
+    SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.channel AS channel, bid.url AS url,
+        "dateTime", bid.extra AS extra
+    FROM nexmark WHERE event_type = 2)
+SELECT auction, bidder, price, channel, url, "dateTime", extra
+FROM (SELECT *, rank() OVER (PARTITION BY bidder, auction ORDER BY "dateTime" DESC) AS place FROM bid)
+WHERE place <= 1
