@@ -189,9 +189,9 @@ impl Column {
             let at = *number as usize;
             for (value, weight) in &of_pane[at] {
                 let Some(turn) = values.add(&partial.keys[at], value, partial.panes[at], *weight) else { continue };
-                for window in first..first + windows {
-                    let (start, size_us) = partial.spans[window];
-                    if let Some(group) = groups[window].filter(|_| turn.counts_in(start, size_us)) {
+                let spans = partial.spans[first..first + windows].iter();
+                for ((start, size_us), group) in spans.zip(&groups[first..]) {
+                    if let Some(group) = group.filter(|_| turn.counts_in(*start, *size_us)) {
                         counts[group as usize] += turn.by;
                     }
                 }

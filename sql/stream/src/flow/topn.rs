@@ -74,6 +74,9 @@ impl Placed {
     }
 }
 
+/// Rows with their numbers.
+type Numbered = Vec<(Place, u64)>;
+
 impl TopNOp {
     pub(crate) fn new(plan: &TopN, schema: &SchemaRef) -> Result<Self> {
         let input = &plan.input.schema;
@@ -154,7 +157,7 @@ impl TopNOp {
                 }
             }
         }
-        let (mut gone, mut came): (Vec<(Place, u64)>, Vec<(Place, u64)>) = (Vec::new(), Vec::new());
+        let (mut gone, mut came) = (Numbered::new(), Numbered::new());
         for (slot, old) in before {
             let new = self.shown(slot);
             self.difference(old, new, &mut gone, &mut came);
@@ -177,7 +180,7 @@ impl TopNOp {
     }
 
     /// What is no longer shown, and what is now; a number is a part of the row.
-    fn difference(&self, old: Vec<Place>, new: Vec<Place>, gone: &mut Vec<(Place, u64)>, came: &mut Vec<(Place, u64)>) {
+    fn difference(&self, old: Vec<Place>, new: Vec<Place>, gone: &mut Numbered, came: &mut Numbered) {
         let is_numbered = self.numbering.is_some();
         let numbered = |rows: Vec<Place>| {
             let numbers = ranks::numbers(self.numbering, &rows);
