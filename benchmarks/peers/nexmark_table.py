@@ -69,7 +69,7 @@ def table(session, lines):
     queries = sorted({line["query"] for line in lines}, key=order)
     out += [row(lines, query, cores) for query in queries]
     if any("(!)" in line for line in out):
-        out += ["", "(!) Something else ran on the machine: not to be compared."]
+        out += ["", "(!) In one of the runs more than 5 % of the cores went to something else; the end of Flink's own client is in that."]
     return "\n".join(out)
 
 
