@@ -40,13 +40,13 @@ const VIEWS: [(&str, bool, &str, &str); 12] = [
     (
         "tumble",
         false,
-        "",
+        "retention = '30 seconds'",
         "SELECT user_id, count(*) AS n FROM events GROUP BY user_id WINDOW TUMBLE (at, INTERVAL '10 seconds') EMIT ON WINDOW CLOSE",
     ),
     (
         "hop",
         false,
-        "",
+        "retention = '30 seconds'",
         "SELECT region, count(*) AS n, count(DISTINCT user_id) AS users FROM events GROUP BY region WINDOW HOP (at, INTERVAL '2 seconds', INTERVAL '10 seconds') EMIT ON WINDOW CLOSE",
     ),
     (
@@ -58,7 +58,7 @@ const VIEWS: [(&str, bool, &str, &str); 12] = [
     (
         "session",
         false,
-        "",
+        "retention = '30 seconds'",
         "SELECT user_id, count(*) AS n FROM events GROUP BY user_id WINDOW SESSION (at, INTERVAL '10 seconds') EMIT ON WINDOW CLOSE",
     ),
     (

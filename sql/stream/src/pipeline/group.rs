@@ -64,6 +64,9 @@ impl Source for GroupSource {
     }
 }
 
+/// How long one source is waited for before the next is asked.
+const TURN: Duration = Duration::from_millis(5);
+
 struct GroupReader {
     members: Arc<Vec<Member>>,
     readers: Vec<Box<dyn SourceReader>>,
@@ -94,18 +97,26 @@ impl SourceReader for GroupReader {
             of[at].push(own);
         }
         let asked = of.iter().filter(|splits| !splits.is_empty()).count().max(1);
-        let (rows, wait) = ((rows_max / asked).max(1), wait / asked as u32);
-        let mut all = Vec::new();
-        for (at, own) in of.into_iter().enumerate().filter(|(_, own)| !own.is_empty()) {
-            // Whoever has something makes the others not wait.
-            let wait = if all.is_empty() { wait } else { Duration::ZERO };
-            for mut records in self.readers[at].poll(&own, rows, wait).await? {
-                records.split = named(at, &records.split);
-                self.at.insert(records.split.clone(), records.next_offset);
-                all.push(records);
+        let rows = (rows_max / asked).max(1);
+        let of: Vec<(usize, Vec<SplitId>)> = of.into_iter().enumerate().filter(|(_, own)| !own.is_empty()).collect();
+        let (mut all, mut waited, mut slice) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+        loop {
+            for (at, own) in &of {
+                // Whoever has something makes the others not wait.
+                let slice = if all.is_empty() { slice } else { Duration::ZERO };
+                for mut records in self.readers[*at].poll(own, rows, slice).await? {
+                    records.split = named(*at, &records.split);
+                    self.at.insert(records.split.clone(), records.next_offset);
+                    all.push(records);
+                }
+                waited += slice;
             }
+            if !all.is_empty() || waited >= wait {
+                return Ok(all);
+            }
+            // One that has nothing must not hold up another that soon has.
+            slice = TURN.min(wait - waited);
         }
-        Ok(all)
     }
 
     fn status(&self) -> Vec<SplitStatus> {

@@ -143,6 +143,17 @@ fn cases() -> Vec<Case> {
                     FROM (SELECT *, date_bin(INTERVAL '10 seconds', timestamp) - o AS w FROM events
                           CROSS JOIN (SELECT INTERVAL '0 seconds' AS o UNION ALL SELECT INTERVAL '10 seconds' UNION ALL SELECT INTERVAL '20 seconds')) WHERE {PANE} GROUP BY w, kind",
         },
+        // Nexmark's seventh query: the rows that are the highest of their window, whatever was the highest before.
+        Case {
+            view: "SELECT a.id, a.amount, b.w FROM events a
+                   JOIN (SELECT max(amount) AS top, window_end AS w FROM TUMBLE(events, timestamp, INTERVAL '10 seconds')
+                         GROUP BY window_start, window_end) b
+                   ON a.amount = b.top AND a.timestamp BETWEEN b.w - INTERVAL '10 seconds' AND b.w WHERE a.id % 37 <> 0",
+            batch: "SELECT a.id, a.amount, b.w FROM events a
+                    JOIN (SELECT max(amount) AS top, date_bin(INTERVAL '10 seconds', timestamp) + INTERVAL '10 seconds' AS w FROM events
+                          WHERE {PANE} GROUP BY 2) b
+                    ON a.amount = b.top AND a.timestamp BETWEEN b.w - INTERVAL '10 seconds' AND b.w WHERE a.id % 37 <> 0",
+        },
         Case {
             view: "SELECT user_id, count(*) AS n, max(amount) AS m FROM events GROUP BY user_id
                    WINDOW HOP (timestamp, INTERVAL '10 seconds', INTERVAL '20 seconds')",

@@ -6,6 +6,7 @@
 //! | rows of a stream | rows of a stream | both are kept as long as the condition on their times lets them meet, or `state_ttl` says |
 //! | rows of a stream | versions of a table, as of a time | both are kept until the watermark has passed them |
 //! | grouped by a window | grouped by the same window | both are kept until the window closes |
+//! | rows of a stream | grouped by a window, the row's time bounded by it | the same |
 //! | changes | changes | both are kept: they are tables |
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use datafusion::{
 use super::{Planner, as_of, project, recent::length, refuse_volatile, refused};
 use crate::{
     Error, Result,
-    flow::{Expiry, Flow, Join, Node, Time, column_of, plain},
+    flow::{Expiry, Flow, Join, Node, column_of, plain},
 };
 
 impl Planner<'_> {
@@ -191,9 +192,10 @@ fn bounds(node: &LogicalJoin, (left, right): (&Flow, &Flow)) -> (Option<Expiry>,
         // greater + by >= lesser: once lesser's side has passed greater + by, greater meets nobody new.
         if let (Some((greater_side, at, time)), Some((lesser_side, _, other))) = (side(&greater), side(&lesser))
             && greater_side != lesser_side
-            && let (Time::Event(_), Some(slack_us)) = (time, other.slack_us())
+            && let (Some(own_us), Some(slack_us)) = (time.slack_us(), other.slack_us())
         {
-            keep(greater_side, at, by_us + slack_us);
+            // A window's row changes until it is closed.
+            keep(greater_side, at, (by_us + slack_us).max(own_us));
         }
     }
     found
