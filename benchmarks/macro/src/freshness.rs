@@ -67,7 +67,8 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
             .send(BaseRecord::<str, str>::to(&users).key("r1").payload(&value))
             .map_err(|(error, _)| error)
             .context("a change of the table")?;
-        producer.flush(FLUSH_MAX).context("a change of the table")?;
+        // Sent by a thread of its own; `flush` would look only every 100 ms whether it is.
+        producer.poll(Duration::ZERO);
         wait::until_busy("the change is visible", wait::PATIENCE, async || {
             let shown: i64 = client.query_one(&statement, &[]).await?.try_get(0)?;
             Ok((shown >= version).then_some(()))
@@ -79,6 +80,7 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
         }
         time::sleep(PAUSE).await;
     }
+    producer.flush(FLUSH_MAX).context("changes of the table")?;
     ensure!(!events.is_done(), "the events ended before the changes");
     events.stop();
     events.finish()?;
