@@ -1,5 +1,6 @@
 //! From a statement to what the engine runs.
 
+mod evaluable;
 mod flow;
 mod function;
 mod rewrite;
@@ -181,7 +182,8 @@ fn analyzed(state: &SessionState, statement: ast::Statement, text: &str) -> Resu
     let plan =
         plan.ok_or_else(|| Error::new("XX000", "planning waited"))?.map_err(|error| from_datafusion(error, text))?;
     let options = state.config().options();
-    state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| from_datafusion(error, text))
+    let plan = state.analyzer().execute_and_check(plan, options, |_, _| {});
+    plan.and_then(evaluable::evaluable).map_err(|error| from_datafusion(error, text))
 }
 
 fn planning_state(tables: impl Iterator<Item = (String, SchemaRef)>) -> Result<SessionState> {
