@@ -208,6 +208,7 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
         // Its rows do not matter, or it is not to be had as a flow.
         None => sources_of(body, plans),
     };
+    let definition = definition(body, plans, state_ttl_us, matches!(query, ViewQuery::Flow));
     Ok(ViewPlan {
         id: object.id,
         name: object.name.clone(),
@@ -219,13 +220,16 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
         schema,
         upsert_key,
         memory_limit,
-        definition: definition(body, plans, state_ttl_us),
+        definition,
         run: super::run(object),
     })
 }
 
+/// What the state of a flow is written as: one of another format is not read, and the view begins again.
+const FLOW_FORMAT: &str = " flow 2";
+
 /// FNV-1a (Fowler, Noll, Vo, 1991): the same number in every version.
-fn definition(body: &ViewBody, plans: &Plans, state_ttl_us: Option<i64>) -> u64 {
+fn definition(body: &ViewBody, plans: &Plans, state_ttl_us: Option<i64>, is_flow: bool) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |text: &str| {
         for byte in text.bytes() {
@@ -233,6 +237,9 @@ fn definition(body: &ViewBody, plans: &Plans, state_ttl_us: Option<i64>) -> u64 
         }
     };
     take(&crate::apply::canonical_query(body));
+    if is_flow {
+        take(FLOW_FORMAT);
+    }
     if let Some(ttl_us) = state_ttl_us {
         take(&format!(" state_ttl {ttl_us}"));
     }
