@@ -18,13 +18,20 @@ const REWRITTEN: [&str; 3] = ["coalesce", "nvl", "nvl2"];
 pub(super) fn evaluable(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let changed = plan.transform_up_with_subqueries(|plan| {
         let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let changed = expr.transform_up(rewritten)?;
-            Ok(if changed.transformed { changed.update_data(|expr| name.restore(expr)) } else { changed })
-        })
+        plan.map_expressions(|expr| with_its_name(expr, &names))
     })?;
     Ok(changed.data)
+}
+
+/// What is above knows the column by its name.
+fn with_its_name(expr: Expr, names: &NamePreserver) -> Result<Transformed<Expr>, DataFusionError> {
+    if let Expr::GroupingSet(_) = &expr {
+        // Each of its expressions is a column.
+        return expr.map_children(|expr| with_its_name(expr, names));
+    }
+    let name = names.save(&expr);
+    let changed = expr.transform_up(rewritten)?;
+    Ok(if changed.transformed { changed.update_data(|expr| name.restore(expr)) } else { changed })
 }
 
 fn rewritten(expr: Expr) -> Result<Transformed<Expr>, DataFusionError> {

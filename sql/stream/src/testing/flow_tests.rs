@@ -137,6 +137,7 @@ fn cases() -> Vec<Case> {
         same("SELECT kind, corr(id, amount) AS c FROM events GROUP BY kind"),
         same("SELECT coalesce(user_id, kind) AS u, sum(coalesce(amount, 1)) AS s, count(*) AS n FROM events WHERE coalesce(user_id, 'x') <> 'y'
               GROUP BY coalesce(user_id, kind)"),
+        same("SELECT coalesce(user_id, 'none') AS u, count(*) AS n FROM events GROUP BY ROLLUP (coalesce(user_id, 'none'))"),
         same("SELECT DISTINCT ifnull(user_id, kind) AS u, nvl2(user_id, 1, 0) AS known FROM events"),
         same("SELECT stddev(n) AS spread, median(n) AS middle FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id)"),
         Case {
