@@ -61,6 +61,8 @@ struct Relation {
     live: String,
     batch: String,
     columns: Vec<(String, Type)>,
+    /// One row for certain: an aggregate without keys, and what is made of one.
+    single: bool,
 }
 
 impl Relation {
@@ -72,7 +74,7 @@ impl Relation {
     /// The same around both forms; `{}` is where they stand.
     fn around(&self, text: &str, columns: Vec<(String, Type)>) -> Self {
         let put = |inner: &str| text.replace("{}", &format!("({inner})"));
-        Self { live: put(&self.live), batch: put(&self.batch), columns }
+        Self { live: put(&self.live), batch: put(&self.batch), columns, single: self.single }
     }
 }
 
@@ -93,7 +95,7 @@ fn base(random: &mut Random) -> Relation {
         _ => "",
     };
     let text = format!("SELECT id, user_id, kind, amount, price FROM events{filter}");
-    Relation { live: text.clone(), batch: text, columns }
+    Relation { live: text.clone(), batch: text, columns, single: false }
 }
 
 /// `GROUP BY`, with or without a window when it is over the stream itself.
@@ -119,10 +121,10 @@ fn grouped(random: &mut Random, input: &Relation, least: u64) -> Relation {
     }
     let having = if random.one_in(4) { " HAVING count(*) > 2" } else { "" };
     let by = if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
-    if groups.is_empty() && !having.is_empty() {
-        return input.around(&format!("SELECT {} FROM {{}}", select.join(", ")), columns);
-    }
-    input.around(&format!("SELECT {} FROM {{}}{by}{having}", select.join(", ")), columns)
+    let single = input.single || groups.is_empty();
+    let having = if groups.is_empty() { "" } else { having };
+    let made = input.around(&format!("SELECT {} FROM {{}}{by}{having}", select.join(", ")), columns);
+    Relation { single, ..made }
 }
 
 fn aggregate(random: &mut Random, input: &Relation) -> (String, Type) {
@@ -189,15 +191,17 @@ fn windowed(random: &mut Random) -> Relation {
         live: format!("SELECT window_start AS t, {key}, {aggregates} FROM {call} GROUP BY window_start, {key}"),
         batch: format!("SELECT w AS t, {key}, {aggregates} FROM {rows} WHERE {pane} GROUP BY w, {key}"),
         columns,
+        single: false,
     }
 }
 
 fn joined(random: &mut Random, depth: u64) -> Option<Relation> {
-    // Both sides change, so that both are kept. Neither is one row: DataFusion takes the columns of such a side for
-    // constants behind an outer join too, and numbers rows wrongly by them.
-    let input = relation(random, depth);
+    // Both sides change, so that both are kept. Neither is one row, nor made of one: DataFusion takes the columns of
+    // such a side for constants behind an outer join too, and numbers and orders rows wrongly by them.
+    let several = |random: &mut Random| Some(relation(random, depth)).filter(|input| !input.single);
+    let input = several(random)?;
     let left = grouped(random, &input, 1);
-    let input = relation(random, depth);
+    let input = several(random)?;
     let right = grouped(random, &input, 1);
     let pairs: Vec<(String, String)> = left
         .columns
@@ -235,7 +239,7 @@ fn joined(random: &mut Random, depth: u64) -> Option<Relation> {
             "SELECT * FROM ({}) l WHERE NOT EXISTS (SELECT 1 FROM ({}) r WHERE l.{a} = r.{b} OR l.{a} IS NULL OR r.{b} IS NULL)",
             left.batch, right.batch
         );
-        return Some(Relation { live, batch, columns: left.columns });
+        return Some(Relation { live, batch, columns: left.columns, single: false });
     } else {
         let word = if kind == 4 { "EXISTS" } else { "NOT EXISTS" };
         (
@@ -244,7 +248,7 @@ fn joined(random: &mut Random, depth: u64) -> Option<Relation> {
         )
     };
     let put = |l: &str, r: &str| text.replace("{}", &format!("({l})")).replace("{r}", &format!("({r})"));
-    Some(Relation { live: put(&left.live, &right.live), batch: put(&left.batch, &right.batch), columns })
+    Some(Relation { live: put(&left.live, &right.live), batch: put(&left.batch, &right.batch), columns, single: false })
 }
 
 fn top(random: &mut Random, input: &Relation) -> Relation {
@@ -294,7 +298,7 @@ fn union(random: &mut Random, depth: u64) -> Relation {
     let columns = vec![("u".to_owned(), Type::Int), ("v".to_owned(), Type::Text)];
     let (a, b) = (one.around(&pick(&one), columns.clone()), other.around(&pick(&other), columns.clone()));
     let all = if random.one_in(3) { "UNION" } else { "UNION ALL" };
-    Relation { live: format!("{} {all} {}", a.live, b.live), batch: format!("{} {all} {}", a.batch, b.batch), columns }
+    Relation { live: format!("{} {all} {}", a.live, b.live), batch: format!("{} {all} {}", a.batch, b.batch), columns, single: false }
 }
 
 fn relation(random: &mut Random, depth: u64) -> Relation {
