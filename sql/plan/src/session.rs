@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     execution::{SessionState, SessionStateBuilder, runtime_env::RuntimeEnv},
+    physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::SessionConfig,
 };
 
@@ -31,7 +32,16 @@ pub fn session_config() -> SessionConfig {
 }
 
 pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
-    let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+    // This rule finds columns by name: a filter on one side of a join is put on the other, where that has a column of
+    // the same name, and rows are lost (apache/datafusion issues 25263, 25264, 25296). Filters have been moved down
+    // in the logical plan before.
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    let builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rules(rules);
     let mut state = builder.with_analyzer_rule(Arc::new(ApplyLaterals)).build();
     if let Err(error) = datafusion_functions_json::register_all(&mut state) {
         tracing::error!(%error, "JSON functions are missing");

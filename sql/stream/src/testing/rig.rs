@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::util::pretty::pretty_format_batches;
-use datafusion::prelude::SessionContext;
+use datafusion::{execution::runtime_env::RuntimeEnv, prelude::SessionContext};
 use ebap_catalog::Catalog;
 use ebap_connector::time::SystemClock;
-use ebap_sql::{apply, parse, plan_catalog, session_config};
+use ebap_sql::{apply, parse, plan_catalog, session_config, session_state};
 use object_store::{ObjectStore, memory::InMemory};
 
 use super::connectors::{Outside, TestConnectors};
@@ -98,7 +98,8 @@ impl Rig {
     /// The same, where DataFusion may not be able to answer.
     pub(super) async fn try_query(&self, text: &str) -> Result<String, String> {
         let engine = self.engine.as_ref().expect("running");
-        let context = SessionContext::new_with_config(session_config());
+        let state = session_state(session_config(), Arc::new(RuntimeEnv::default()));
+        let context = SessionContext::new_with_state(state);
         for name in engine.relation_names() {
             for name in [name.clone(), format!("{name}$late"), format!("{name}$dlq")] {
                 if let Some(table) = engine.relation(&name) {
