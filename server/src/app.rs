@@ -8,7 +8,8 @@ use std::{
 
 use ebap_catalog::{Catalog, CatalogStore, ObjectKind};
 use ebap_connector::{
-    ConnectorRegistry, DecodeSpec, Options, SinkContext, SinkPartition, SourceContext, Wanted, time::SystemClock,
+    ConnectorRegistry, DecodeSpec, NotifierContext, Options, SinkContext, SinkPartition, SourceContext, Wanted,
+    time::SystemClock,
 };
 use ebap_sql::{Plans, SecretSource, plan_catalog, secret_source};
 use ebap_stream::{Engine, EngineConfig};
@@ -158,6 +159,10 @@ impl App {
             };
             connectors.sink(&sink.connector, &context)?;
         }
+        for alert in plans.alerts.iter().filter(|alert| known.get(alert.id).is_none()) {
+            let options = Options(alert.options.clone());
+            connectors.notifiers(&NotifierContext { alert: alert.name.clone(), options })?;
+        }
         Ok(())
     }
 
@@ -177,6 +182,9 @@ fn resolved(catalog: &Catalog) -> Result<Plans, SqlError> {
     }
     for sink in &mut plans.sinks {
         resolve(catalog, &mut Arc::make_mut(sink).options)?;
+    }
+    for alert in &mut plans.alerts {
+        resolve(catalog, &mut Arc::make_mut(alert).options)?;
     }
     Ok(plans)
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ebap_connector::{
-    ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoder, Error, Result, Sink, SinkContext, Source, SourceContext,
+    ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoder, Error, Notifier, NotifierContext, Result, Sink,
+    SinkContext, Source, SourceContext,
 };
 
 #[derive(Debug, Default)]
@@ -36,6 +37,13 @@ impl ConnectorRegistry for Connectors {
                     "needs connector = 'kafka', not '{other}'; rejected records are in the stream's $dlq table all the same"
                 ),
             )),
+        }
+    }
+
+    fn notifiers(&self, context: &NotifierContext) -> Result<Vec<Box<dyn Notifier>>> {
+        match context.options.0.keys().next() {
+            None => Ok(Vec::new()),
+            Some(option) => Err(Error::option(option, "is unknown to an alert")),
         }
     }
 

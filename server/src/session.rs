@@ -181,6 +181,10 @@ impl Session {
             Statement::Show(ShowKind::Jobs) => {
                 self.select("SELECT name, kind, source, state, message FROM ebap.jobs ORDER BY name").await
             }
+            Statement::Show(ShowKind::Alerts) => {
+                let columns = "name, key, state, CAST(since AS TEXT) AS since, CAST(value AS TEXT) AS value, summary";
+                self.select(&format!("SELECT {columns} FROM ebap.alerts ORDER BY name, key")).await
+            }
             Statement::ShowCreate { kind, name } => self.show_create(*kind, name),
             Statement::Describe { name } => self.describe(name).await,
             Statement::Flush => {
@@ -190,6 +194,7 @@ impl Session {
             Statement::Explain { analyze, verbose, statement } => {
                 self.explain(*analyze, *verbose, statement, &parsed.text).await
             }
+            Statement::ExplainAlert { name } => self.explain_alert(name),
             Statement::ExplainView { analyze, name } => self.explain_view(*analyze, name),
             Statement::Query(query) => match planned {
                 Some((Planned { plan, schema }, values)) => {

@@ -1,4 +1,4 @@
-//! What exists: the catalog of streams, tables, views, sinks, connections and secrets, as one
+//! What exists: the catalog of streams, tables, views, sinks, alerts, connections and secrets, as one
 //! immutable value that is replaced as a whole and kept durable with a conditional put.
 
 mod error;

@@ -29,6 +29,8 @@ pub enum ObjectKind {
     Sink,
     /// An expression over its arguments, put in the place of its calls.
     Function,
+    /// A condition over the rows of a view, and who is told when it holds.
+    Alert,
 }
 
 impl ObjectKind {
@@ -53,6 +55,7 @@ impl fmt::Display for ObjectKind {
             Self::MaterializedView => "materialized view",
             Self::Sink => "sink",
             Self::Function => "function",
+            Self::Alert => "alert",
         })
     }
 }
@@ -76,6 +79,9 @@ pub struct Object {
     /// How often `ALTER … RESUME` was said: a job that has failed starts again when this rises.
     #[serde(default)]
     pub resumes: u64,
+    /// Of an alert: nobody is told before this processing time (`ALTER ALERT … SILENCE FOR`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced_until_us: Option<i64>,
 }
 
 /// A migration file that has been applied.
@@ -177,6 +183,7 @@ impl Catalog {
             created_at_us,
             paused: false,
             resumes: 0,
+            silenced_until_us: None,
         };
         self.objects.insert(id, object);
         Ok(id)
@@ -233,7 +240,7 @@ impl Catalog {
 mod tests {
     use super::*;
 
-    const KINDS: [ObjectKind; 7] = [
+    const KINDS: [ObjectKind; 8] = [
         ObjectKind::Secret,
         ObjectKind::Connection,
         ObjectKind::Stream,
@@ -241,6 +248,7 @@ mod tests {
         ObjectKind::MaterializedView,
         ObjectKind::Sink,
         ObjectKind::Function,
+        ObjectKind::Alert,
     ];
 
     fn create(catalog: &mut Catalog, kind: ObjectKind, name: &str, depends_on: &[ObjectId]) -> ObjectId {

@@ -10,6 +10,7 @@
 //!                                                 Sink        DeadLetterWriter
 //! ```
 
+mod alert;
 mod dead_letter;
 mod decode;
 mod error;
@@ -21,6 +22,7 @@ mod sink;
 mod source;
 pub mod time;
 
+pub use alert::{AlertEvent, AlertStatus, Notifier, NotifierContext};
 pub use dead_letter::{DeadLetter, DeadLetterWriter};
 pub use decode::{DecodeSpec, Decoded, Decoder, Rejected, Wanted};
 pub use error::{Blame, Error, Result, Retry};

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use crate::{DeadLetterWriter, DecodeSpec, Decoder, Options, Result, Sink, SinkContext, Source};
+use crate::{
+    DeadLetterWriter, DecodeSpec, Decoder, Notifier, NotifierContext, Options, Result, Sink, SinkContext, Source,
+};
 
 /// What a source is built from.
 #[derive(Clone, Debug)]
@@ -29,4 +31,6 @@ pub trait ConnectorRegistry: Send + Sync {
     /// `None` where the stream has no `dead_letter_topic`.
     fn dead_letters(&self, context: &SourceContext) -> Result<Option<Box<dyn DeadLetterWriter>>>;
     fn sink(&self, connector: &str, context: &SinkContext) -> Result<Box<dyn Sink>>;
+    /// One for each place that the options of an alert name; none where they name none.
+    fn notifiers(&self, context: &NotifierContext) -> Result<Vec<Box<dyn Notifier>>>;
 }

@@ -22,9 +22,13 @@ impl Session {
         match statement {
             Statement::Show(ShowKind::Objects(_)) => Some(texts_schema(&["name", "comment"])),
             Statement::Show(ShowKind::Jobs) => Some(texts_schema(&["name", "kind", "source", "state", "message"])),
+            Statement::Show(ShowKind::Alerts) => {
+                Some(texts_schema(&["name", "key", "state", "since", "value", "summary"]))
+            }
             Statement::ShowCreate { .. } => Some(texts_schema(&["name", "create_sql"])),
             Statement::Describe { .. } => Some(texts_schema(&["column", "type", "nullable", "comment"])),
             Statement::Explain { .. } | Statement::ExplainView { .. } => Some(texts_schema(&["QUERY PLAN"])),
+            Statement::ExplainAlert { .. } => Some(texts_schema(&["ALERT"])),
             Statement::Query(query) => match query.as_ref() {
                 ast::Statement::ShowVariable { variable } => Some(texts_schema(&shown_columns(variable))),
                 _ => None,
@@ -109,6 +113,15 @@ impl Session {
             _ => Err(SqlError::new("0A000", "EXPLAIN of this statement is not supported")
                 .hint("Use EXPLAIN with SELECT or CREATE MATERIALIZED VIEW.")),
         }
+    }
+
+    pub(super) fn explain_alert(&self, name: &str) -> Result<Output> {
+        if self.catalog().find(ObjectKind::Alert, name).is_none() {
+            return Err(SqlError::new("42704", format!("alert \"{name}\" does not exist")));
+        }
+        let text = self.app.engine.explain_alert(name);
+        let text = text.unwrap_or_else(|| format!("alert {name} has not been started yet, or its view does not run"));
+        texts(&["ALERT"], vec![text.lines().map(|line| Some(line.to_owned())).collect()], "EXPLAIN")
     }
 
     pub(super) fn explain_view(&self, analyze: bool, name: &str) -> Result<Output> {

@@ -20,6 +20,7 @@ pub(crate) fn alter(
     name: &str,
     if_exists: bool,
     action: &AlterAction,
+    now_us: i64,
 ) -> Result<Applied> {
     let tag = format!("ALTER {}", kind.to_string().to_uppercase());
     let mut next = catalog.clone();
@@ -42,6 +43,11 @@ pub(crate) fn alter(
             if let Some(object) = next.get_mut(id) {
                 object.paused = false;
                 object.resumes += 1;
+            }
+        }
+        AlterAction::Silence(length_us) => {
+            if let Some(object) = next.get_mut(id) {
+                object.silenced_until_us = length_us.map(|us| now_us.saturating_add(us));
             }
         }
         AlterAction::SwapWith(other) => {

@@ -8,7 +8,9 @@ use crate::{
     error::unknown,
     macros::functions_used,
     names::{literal, nearest, quoted},
-    parser::{Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, WindowClause, parse},
+    parser::{
+        AlertBody, Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, WindowClause, parse,
+    },
     planner,
 };
 
@@ -37,7 +39,7 @@ pub enum SecretSource {
 pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) -> Result<Applied> {
     match statement {
         Statement::Create(create) => create_object(catalog, create, text, now_us),
-        Statement::Alter { kind, name, if_exists, action } => alter(catalog, *kind, name, *if_exists, action),
+        Statement::Alter { kind, name, if_exists, action } => alter(catalog, *kind, name, *if_exists, action, now_us),
         Statement::Drop { kind, names, if_exists, cascade } => {
             drop_objects(catalog, *kind, names, *if_exists, *cascade)
         }
@@ -50,6 +52,7 @@ pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) 
         | Statement::Flush
         | Statement::Explain { .. }
         | Statement::ExplainView { .. }
+        | Statement::ExplainAlert { .. }
         | Statement::Query(_) => Err(Error::new("XX000", "the statement does not change the catalog")),
     }
 }
@@ -102,6 +105,11 @@ fn dependencies(catalog: &Catalog, body: &Body) -> Result<Vec<ObjectId>> {
         Body::Sink(sink) => {
             found.push(relation(catalog, &sink.from)?);
             &sink.options
+        }
+        Body::Alert(alert) => {
+            found.push(relation(catalog, &alert.from)?);
+            found.extend(functions_used(catalog, &alert.condition));
+            &alert.options
         }
     };
     for option in options {
@@ -222,6 +230,7 @@ pub(crate) fn canonical(create: &Create) -> String {
         Body::Source(source) => canonical_source(&name, source),
         Body::View(view) => canonical_view(&name, view),
         Body::Sink(sink) => canonical_sink(&name, sink),
+        Body::Alert(alert) => canonical_alert(&name, alert),
     }
 }
 
@@ -313,6 +322,23 @@ fn canonical_sink(name: &str, sink: &SinkBody) -> String {
         text.push_str(&format!(" PARTITIONED BY ({})", sink.partitions.iter().map(one).collect::<Vec<_>>().join(", ")));
     }
     format!("{text} WITH ({})", options_text(&sink.options))
+}
+
+fn canonical_alert(name: &str, alert: &AlertBody) -> String {
+    let mut text = format!("CREATE ALERT {name} ON {} WHEN {}", quoted(&alert.from), alert.condition);
+    let clauses = [("FOR", &alert.hold), ("KEEP FIRING FOR", &alert.keep), ("NO DATA AFTER", &alert.no_data)];
+    for (clause, interval) in clauses {
+        if let Some((interval, _)) = interval {
+            text.push_str(&format!("\n{clause} {interval}"));
+        }
+    }
+    if let Some(by) = &alert.by {
+        text.push_str(&format!("\nBY ({})", by.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ")));
+    }
+    if !alert.options.is_empty() {
+        text.push_str(&format!("\nWITH ({})", options_text(&alert.options)));
+    }
+    text
 }
 
 /// An object's stored statement, parsed.

@@ -37,7 +37,8 @@ pub fn check(files: &[(String, String)]) -> (usize, Vec<CheckError>) {
                 | Statement::Describe { .. }
                 | Statement::Flush
                 | Statement::Explain { .. }
-                | Statement::ExplainView { .. } => Ok(()),
+                | Statement::ExplainView { .. }
+                | Statement::ExplainAlert { .. } => Ok(()),
             };
             if let Err(error) = outcome {
                 errors.push(located(file, text, one.start, error));

@@ -29,8 +29,9 @@ pub use macros::expand_functions;
 pub use names::quoted;
 pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
 pub use plan::{
-    AggregatePlan, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind,
-    SourcePlan, StepsPlan, ViewPlan, ViewQuery, WatermarkPlan, WindowPlan, WindowSize,
+    AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE,
+    SinkPlan, SourceKind, SourcePlan, StepsPlan, TemplatePart, ViewPlan, ViewQuery, WatermarkPlan, WindowPlan,
+    WindowSize,
 };
 pub use planner::{built_in_function, explain_view_plan, plan_catalog, plan_query};
 pub use session::{session_config, session_state};

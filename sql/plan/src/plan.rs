@@ -172,6 +172,65 @@ pub struct SinkPlan {
     pub run: Run,
 }
 
+/// An alert on a view or a table.
+#[derive(Clone, Debug)]
+pub struct AlertPlan {
+    pub id: ObjectId,
+    pub name: String,
+    pub from: ObjectId,
+    pub from_name: String,
+    /// Over the placeholder `__groups`, whose columns are `schema`: whether the condition holds (a boolean), and
+    /// the number that is shown (a double, NULL where the condition compares none).
+    pub rows: LogicalPlan,
+    /// As the user wrote it.
+    pub condition: String,
+    /// Columns of the view.
+    pub schema: SchemaRef,
+    /// Columns of the view by which it is decided; none: for the view as a whole.
+    pub by: Vec<usize>,
+    /// `None` where rows are of no window: the condition then holds from the step that made it so.
+    pub window: Option<AlertWindow>,
+    /// Rows come when the watermark has passed their window, not while it is open.
+    pub closed_only: bool,
+    /// How long the condition must hold before it fires.
+    pub hold_us: i64,
+    /// How long it fires on when the condition no longer holds.
+    pub keep_us: i64,
+    /// Processing time without a changed row after which a key fires by itself.
+    pub no_data_us: Option<i64>,
+    pub severity: Option<String>,
+    /// Text with columns in between.
+    pub summary: Vec<TemplatePart>,
+    /// `label.NAME` options.
+    pub labels: BTreeMap<String, String>,
+    /// What is left of `WITH`: who is told.
+    pub options: BTreeMap<String, String>,
+    /// Nobody is told before this processing time.
+    pub silenced_until_us: Option<i64>,
+    pub run: Run,
+}
+
+/// Where the window of a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertWindow {
+    /// Columns of the view; one of them is there.
+    pub start: Option<usize>,
+    pub end: Option<usize>,
+    /// The size, where it is the same in every row.
+    pub size_us: Option<i64>,
+    /// How far apart windows begin; `None` where that is their size.
+    pub slide_us: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplatePart {
+    Text(String),
+    /// A column of the view.
+    Column(usize),
+    /// The number that the condition compares.
+    Value,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionPlan {
     pub column: String,
@@ -184,4 +243,5 @@ pub struct Plans {
     pub sources: Vec<Arc<SourcePlan>>,
     pub views: Vec<Arc<ViewPlan>>,
     pub sinks: Vec<Arc<SinkPlan>>,
+    pub alerts: Vec<Arc<AlertPlan>>,
 }

@@ -191,6 +191,7 @@ impl Engine {
             table,
             views: views.collect(),
             sinks: plans.sinks.iter().filter(|sink| belongs(sink.from)).cloned().collect(),
+            alerts: plans.alerts.iter().filter(|alert| belongs(alert.from)).cloned().collect(),
         }
     }
 
@@ -284,6 +285,14 @@ impl Engine {
             infos.map(|running| (running.runtime.plan.name.clone(), running.runtime.status.get())).collect()
         };
         system::rows(name, &infos)
+    }
+
+    /// Why an alert is in the state that it is in; none where it does not run.
+    pub fn explain_alert(&self, name: &str) -> Option<String> {
+        let inner = self.inner.read();
+        let infos = inner.pipelines.values().map(|running| running.runtime.status.get());
+        let info = infos.flat_map(|info| info.alerts).find(|alert| alert.plan.name == name)?;
+        Some(crate::alerts::explain(&info, self.clock.now_us()))
     }
 
     /// The plan of a step of a view, with what each operator has done since the view started to run here, its

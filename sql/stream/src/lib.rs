@@ -9,6 +9,7 @@
 //! and hands every step to all of its jobs. Sees connectors through the traits of `ebap-connector` alone.
 
 mod accounting;
+mod alerts;
 #[doc(hidden)]
 pub mod bench;
 mod catch_up;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ebap_connector::SplitId;
 use parking_lot::Mutex;
 
-use crate::{accounting::Accounting, figures::Figures};
+use crate::{accounting::Accounting, alerts::AlertInfo, figures::Figures};
 
 /// Checkpoints remembered for `ebap.checkpoints`.
 const CHECKPOINTS_MAX: usize = 100;
@@ -65,6 +65,7 @@ pub(crate) struct Info {
     pub(crate) splits: BTreeMap<SplitId, SplitInfo>,
     pub(crate) jobs: Vec<JobInfo>,
     pub(crate) sinks: Vec<SinkInfo>,
+    pub(crate) alerts: Vec<AlertInfo>,
     pub(crate) checkpoints: VecDeque<CheckpointInfo>,
 }
 
@@ -80,11 +81,18 @@ impl Status {
         self.0.lock().epoch
     }
 
-    pub(crate) fn set_running(&self, splits: BTreeMap<SplitId, SplitInfo>, jobs: Vec<JobInfo>, sinks: Vec<SinkInfo>) {
+    pub(crate) fn set_running(
+        &self,
+        splits: BTreeMap<SplitId, SplitInfo>,
+        jobs: Vec<JobInfo>,
+        sinks: Vec<SinkInfo>,
+        alerts: Vec<AlertInfo>,
+    ) {
         let mut info = self.0.lock();
         info.splits = splits;
         info.jobs = jobs;
         info.sinks = sinks;
+        info.alerts = alerts;
     }
 
     /// Shows jobs from the moment they are created, and no longer than they exist.

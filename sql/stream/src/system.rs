@@ -7,9 +7,9 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 
-use crate::{Result, status::Info};
+use crate::{Result, alerts::Transition, status::Info};
 
-pub(crate) const NAMES: [&str; 5] = ["accounting", "checkpoints", "jobs", "sinks", "splits"];
+pub(crate) const NAMES: [&str; 7] = ["accounting", "alert_history", "alerts", "checkpoints", "jobs", "sinks", "splits"];
 
 fn text(name: &str) -> Field {
     Field::new(name, DataType::Utf8, true)
@@ -76,6 +76,30 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             real("backpressure_ms"),
             text("message"),
         ],
+        "alerts" => vec![
+            text("name"),
+            text("key"),
+            text("state"),
+            time("since"),
+            real("value"),
+            text("colour"),
+            text("severity"),
+            text("summary"),
+            text("view"),
+            time("last_transition"),
+            time("silenced_until"),
+            text("message"),
+        ],
+        "alert_history" => vec![
+            text("name"),
+            text("key"),
+            text("from_state"),
+            text("to_state"),
+            time("at"),
+            time("decided_at"),
+            real("value"),
+            text("reason"),
+        ],
         _ => return None,
     };
     Some(Arc::new(Schema::new(fields)))
@@ -109,6 +133,8 @@ pub(crate) fn rows(name: &str, infos: &[(String, Info)]) -> Result<RecordBatch> 
         "splits" => splits(infos),
         "accounting" => accounting(infos),
         "checkpoints" => checkpoints(infos),
+        "alerts" => alerts(infos),
+        "alert_history" => alert_history(infos),
         _ => sinks(infos),
     };
     let schema = schema(name).unwrap_or_else(|| Arc::new(Schema::empty()));
@@ -181,6 +207,46 @@ fn checkpoints(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         times(all.iter().map(|(_, one)| Some(one.at_us))),
         reals(all.iter().map(|(_, one)| Some(one.duration_us as f64 / 1e3))),
         numbers(all.iter().map(|(_, one)| Some(one.bytes as i64))),
+    ]
+}
+
+fn alerts(infos: &[(String, Info)]) -> Vec<ArrayRef> {
+    let alerts = infos.iter().flat_map(|(_, info)| &info.alerts);
+    let all: Vec<_> = alerts.flat_map(|alert| alert.rows.iter().map(move |row| (alert, row))).collect();
+    vec![
+        texts(all.iter().map(|(alert, _)| Some(&alert.plan.name))),
+        texts(all.iter().map(|(_, row)| Some(&row.key))),
+        texts(all.iter().map(|(_, row)| Some(row.state.name()))),
+        times(all.iter().map(|(_, row)| row.since_us)),
+        reals(all.iter().map(|(_, row)| row.value)),
+        texts(all.iter().map(|(_, row)| Some(row.state.colour()))),
+        texts(all.iter().map(|(alert, _)| alert.plan.severity.as_ref())),
+        texts(all.iter().map(|(_, row)| Some(&row.summary))),
+        texts(all.iter().map(|(alert, _)| Some(&alert.plan.from_name))),
+        times(all.iter().map(|(_, row)| row.changed_us)),
+        times(all.iter().map(|(alert, _)| alert.plan.silenced_until_us)),
+        texts(all.iter().map(|(alert, _)| alert.message.as_ref())),
+    ]
+}
+
+fn alert_history(infos: &[(String, Info)]) -> Vec<ArrayRef> {
+    let alerts = infos.iter().flat_map(|(_, info)| &info.alerts);
+    let all: Vec<_> = alerts.flat_map(|alert| alert.history.iter().map(move |one| (&alert.plan.name, one))).collect();
+    let reason = |one: &Transition| match (one.no_data, one.silenced) {
+        (true, true) => "no data, silenced",
+        (true, false) => "no data",
+        (false, true) => "condition, silenced",
+        (false, false) => "condition",
+    };
+    vec![
+        texts(all.iter().map(|(name, _)| Some(name))),
+        texts(all.iter().map(|(_, one)| Some(&one.key))),
+        texts(all.iter().map(|(_, one)| Some(one.from.name()))),
+        texts(all.iter().map(|(_, one)| Some(one.to.name()))),
+        times(all.iter().map(|(_, one)| Some(one.at_us))),
+        times(all.iter().map(|(_, one)| Some(one.decided_us))),
+        reals(all.iter().map(|(_, one)| one.value)),
+        texts(all.iter().map(|(_, one)| Some(reason(one)))),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Text to statements. What is PostgreSQL's own goes to sqlparser; what is EBAP's is read here, token
 //! by token, with expressions and queries handed to sqlparser again.
 
+mod alert;
 mod as_of;
 mod cursor;
 mod flink;
@@ -76,6 +77,10 @@ pub enum Statement {
         analyze: bool,
         name: String,
     },
+    /// `EXPLAIN ALERT name`
+    ExplainAlert {
+        name: String,
+    },
     /// Anything else that PostgreSQL's grammar has; the server decides what it does with it.
     Query(Box<ast::Statement>),
 }
@@ -87,12 +92,15 @@ pub enum AlterAction {
     Resume,
     /// Exchanges the names of two materialized views.
     SwapWith(String),
+    /// Of an alert: microseconds from now for which nobody is told; `None` ends it.
+    Silence(Option<i64>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShowKind {
     Objects(ObjectKind),
     Jobs,
+    Alerts,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +129,7 @@ pub(crate) enum Body {
     Source(SourceBody),
     View(Box<ViewBody>),
     Sink(SinkBody),
+    Alert(Box<AlertBody>),
 }
 
 impl Body {
@@ -135,6 +144,7 @@ impl Body {
             },
             Self::View(_) => ObjectKind::MaterializedView,
             Self::Sink(_) => ObjectKind::Sink,
+            Self::Alert(_) => ObjectKind::Alert,
         }
     }
 }
@@ -247,6 +257,20 @@ pub(crate) struct SinkBody {
     pub(crate) from: String,
     /// Column, transform.
     pub(crate) partitions: Vec<(String, String)>,
+    pub(crate) options: Vec<OptionValue>,
+}
+
+/// `ON from WHEN condition …`
+#[derive(Clone, Debug)]
+pub(crate) struct AlertBody {
+    pub(crate) from: String,
+    pub(crate) condition: Expr,
+    /// Intervals as they were written, and in microseconds.
+    pub(crate) hold: Option<(String, i64)>,
+    pub(crate) keep: Option<(String, i64)>,
+    pub(crate) no_data: Option<(String, i64)>,
+    /// `None` where `BY` is not said; `BY ()` is one key for the whole view.
+    pub(crate) by: Option<Vec<String>>,
     pub(crate) options: Vec<OptionValue>,
 }
 
@@ -393,6 +417,11 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
         let name = cursor.object_name()?;
         cursor.end()?;
         return Ok(Statement::ExplainView { analyze, name });
+    }
+    if cursor.take(&["ALERT"]) {
+        let name = cursor.object_name()?;
+        cursor.end()?;
+        return Ok(Statement::ExplainAlert { name });
     }
     Ok(Statement::Explain { analyze, verbose, statement: Box::new(statement(cursor)?) })
 }

@@ -8,11 +8,11 @@ use ebap_catalog::ObjectKind;
 
 use super::{
     AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
-    WindowClause, WindowKind, as_of, cursor::Cursor, flink, function, types,
+    WindowClause, WindowKind, alert, as_of, cursor::Cursor, flink, function, types,
 };
 use crate::{Emit, Error, Result, SourceKind, laterals, planner::interval_us};
 
-const KINDS: [(&[&str], ObjectKind); 7] = [
+const KINDS: [(&[&str], ObjectKind); 8] = [
     (&["SECRET"], ObjectKind::Secret),
     (&["CONNECTION"], ObjectKind::Connection),
     (&["STREAM"], ObjectKind::Stream),
@@ -20,6 +20,7 @@ const KINDS: [(&[&str], ObjectKind); 7] = [
     (&["MATERIALIZED", "VIEW"], ObjectKind::MaterializedView),
     (&["SINK"], ObjectKind::Sink),
     (&["FUNCTION"], ObjectKind::Function),
+    (&["ALERT"], ObjectKind::Alert),
 ];
 
 /// The kind of object named `ahead` tokens from here.
@@ -44,7 +45,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     let ahead = if or_replace { 3 } else { 1 };
     let Some(kind) = kind_at(cursor, ahead) else {
         let what = cursor.word(ahead).unwrap_or_default();
-        let hint = "CREATE makes a STREAM, TABLE, MATERIALIZED VIEW, SINK, FUNCTION, CONNECTION or SECRET.";
+        let hint = "CREATE makes a STREAM, TABLE, MATERIALIZED VIEW, SINK, ALERT, FUNCTION, CONNECTION or SECRET.";
         return Err(match what.as_str() {
             "VIEW" => Error::unsupported("CREATE VIEW", "Use CREATE MATERIALIZED VIEW.").at(cursor.position()),
             "" => cursor.unexpected(),
@@ -63,6 +64,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         ObjectKind::MaterializedView => Body::View(Box::new(view(cursor)?)),
         ObjectKind::Sink => Body::Sink(sink(cursor)?),
         ObjectKind::Function => Body::Function(Box::new(function::function(cursor)?)),
+        ObjectKind::Alert => Body::Alert(Box::new(alert::alert(cursor)?)),
     };
     cursor.end()?;
     Ok(Some(Statement::Create(Box::new(Create { name, if_not_exists, or_replace, body }))))
@@ -86,7 +88,7 @@ fn connection(cursor: &mut Cursor<'_>) -> Result<Body> {
 }
 
 /// `( name = value, … )`
-fn options(cursor: &mut Cursor<'_>) -> Result<Vec<OptionValue>> {
+pub(super) fn options(cursor: &mut Cursor<'_>) -> Result<Vec<OptionValue>> {
     let inside = cursor.group()?;
     let mut list = cursor.inside(inside);
     let mut found: Vec<OptionValue> = Vec::new();
@@ -407,7 +409,11 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
     let instead = match kind {
         ObjectKind::Secret | ObjectKind::Connection => Some("Drop it and create it again."),
         ObjectKind::Function => Some("Use CREATE OR REPLACE FUNCTION."),
-        ObjectKind::Stream | ObjectKind::Table | ObjectKind::MaterializedView | ObjectKind::Sink => None,
+        ObjectKind::Stream
+        | ObjectKind::Table
+        | ObjectKind::MaterializedView
+        | ObjectKind::Sink
+        | ObjectKind::Alert => None,
     };
     if let Some(instead) = instead {
         let construct = format!("ALTER {}", kind.to_string().to_uppercase());
@@ -428,10 +434,17 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
             return Err(Error::unsupported(construct, "Materialized views can be swapped.").at(position));
         }
         AlterAction::SwapWith(other)
+    } else if kind == ObjectKind::Alert && cursor.take(&["SILENCE", "OFF"]) {
+        AlterAction::Silence(None)
+    } else if kind == ObjectKind::Alert && cursor.take(&["SILENCE", "FOR"]) {
+        AlterAction::Silence(Some(alert::duration(cursor)?.1))
     } else {
         let Some(word) = cursor.word(0) else { return Err(cursor.unexpected()) };
         let construct = format!("ALTER {} ... {word}", kind.to_string().to_uppercase());
-        let forms = "ALTER has PAUSE and RESUME, and SWAP WITH for materialized views.";
+        let forms = match kind {
+            ObjectKind::Alert => "ALTER ALERT has PAUSE, RESUME, SILENCE FOR INTERVAL '1 hour' and SILENCE OFF.",
+            _ => "ALTER has PAUSE and RESUME, and SWAP WITH for materialized views.",
+        };
         return Err(Error::unsupported(construct, forms).at(position));
     };
     cursor.end()?;
@@ -466,7 +479,7 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         cursor.end()?;
         return Ok(Some(Statement::ShowCreate { kind, name }));
     }
-    let plurals: [(&[&str], ShowKind); 8] = [
+    let plurals: [(&[&str], ShowKind); 9] = [
         (&["SECRETS"], ShowKind::Objects(ObjectKind::Secret)),
         (&["CONNECTIONS"], ShowKind::Objects(ObjectKind::Connection)),
         (&["STREAMS"], ShowKind::Objects(ObjectKind::Stream)),
@@ -475,6 +488,7 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         (&["SINKS"], ShowKind::Objects(ObjectKind::Sink)),
         (&["FUNCTIONS"], ShowKind::Objects(ObjectKind::Function)),
         (&["JOBS"], ShowKind::Jobs),
+        (&["ALERTS"], ShowKind::Alerts),
     ];
     for (words, show) in plurals {
         if words.iter().enumerate().all(|(at, word)| cursor.word(1 + at).as_deref() == Some(*word)) {

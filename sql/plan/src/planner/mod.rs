@@ -1,5 +1,6 @@
 //! From a statement to what the engine runs.
 
+mod alert;
 mod evaluable;
 mod flow;
 mod function;
@@ -87,6 +88,11 @@ fn plan_into(catalog: &Catalog, object: &Object, create: &Create, text: &str, pl
         Body::Sink(body) => {
             let sink = sink::plan(catalog, object, body, plans)?;
             plans.sinks.push(Arc::new(sink));
+        }
+        Body::Alert(body) => {
+            let mut body = body.clone();
+            expand(catalog, &mut body.condition, text)?;
+            plans.alerts.push(Arc::new(alert::plan(catalog, object, &body, text, plans)?));
         }
     }
     Ok(())
@@ -210,6 +216,24 @@ fn placeholder(name: &str, schema: &SchemaRef) -> Result<LogicalPlan> {
 
 /// Options of the statement over those of its connection; a secret becomes `secret:NAME`.
 fn merged_options(catalog: &Catalog, options: &[OptionValue]) -> Result<(String, BTreeMap<String, String>)> {
+    let (connector, mut merged) = with_connection(catalog, options)?;
+    let named = merged.remove("connector");
+    match (connector, named) {
+        (Some(kind), Some(named)) if kind != named => {
+            Err(Error::option("connector", format!("\"{named}\" does not fit the connection, which is to {kind}")))
+        }
+        (Some(kind), _) | (None, Some(kind)) => Ok((kind, merged)),
+        (None, None) => {
+            Err(Error::option("connector", "is required").hint("Write connector = '...' or connection = name."))
+        }
+    }
+}
+
+/// Options of the statement over those of its connection, and the kind of that.
+pub(super) fn with_connection(
+    catalog: &Catalog,
+    options: &[OptionValue],
+) -> Result<(Option<String>, BTreeMap<String, String>)> {
     let mut merged = BTreeMap::new();
     let mut connector = None;
     if let Some(connection) = options.iter().find(|option| option.name == "connection") {
@@ -222,16 +246,7 @@ fn merged_options(catalog: &Catalog, options: &[OptionValue]) -> Result<(String,
     }
     put(&mut merged, options);
     merged.remove("connection");
-    let named = merged.remove("connector");
-    match (connector, named) {
-        (Some(kind), Some(named)) if kind != named => {
-            Err(Error::option("connector", format!("\"{named}\" does not fit the connection, which is to {kind}")))
-        }
-        (Some(kind), _) | (None, Some(kind)) => Ok((kind, merged)),
-        (None, None) => {
-            Err(Error::option("connector", "is required").hint("Write connector = '...' or connection = name."))
-        }
-    }
+    Ok((connector, merged))
 }
 
 fn put(merged: &mut BTreeMap<String, String>, options: &[OptionValue]) {

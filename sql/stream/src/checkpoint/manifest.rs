@@ -28,6 +28,9 @@ pub(crate) struct Manifest {
     pub(crate) late_log: Vec<String>,
     /// The dead letters kept for `stream$dlq`.
     pub(crate) dead_letters: Option<String>,
+    /// State of the alerts on views of this pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) alerts: Option<String>,
     /// Of the dead-letter writer.
     pub(crate) dead_letter_token: Option<String>,
     pub(crate) accounting: Accounting,
@@ -66,6 +69,6 @@ pub(crate) struct Held {
 impl Manifest {
     pub(crate) fn files(&self) -> impl Iterator<Item = &String> {
         let jobs = self.jobs.values().flat_map(|job| job.state.iter().chain(&job.rows).chain(&job.deltas));
-        jobs.chain(&self.late_log).chain(&self.dead_letters)
+        jobs.chain(&self.late_log).chain(&self.dead_letters).chain(&self.alerts)
     }
 }

@@ -75,6 +75,7 @@ mod tests {
             watermarks: SavedWatermarks::default(),
             late_log: Vec::new(),
             dead_letters: None,
+            alerts: None,
             dead_letter_token: None,
             accounting: Accounting::default(),
             jobs: Default::default(),

@@ -35,9 +35,9 @@ impl ViewSlot {
     }
 
     pub(super) fn new(plan: Option<Arc<ViewPlan>>, store: Arc<ViewStore>, state: ViewState, run: Run) -> Self {
-        let (sinks, files) = (Vec::new(), JobFiles::default());
+        let (sinks, alerts, files) = (Vec::new(), Vec::new(), JobFiles::default());
         let (saved, left, catching, memory_bytes) = (None, None, None, None);
-        Self { plan, store, state, run, sinks, files, saved, left, catching, memory_bytes, base_due: true }
+        Self { plan, store, state, run, sinks, alerts, files, saved, left, catching, memory_bytes, base_due: true }
     }
 }
 
@@ -48,6 +48,7 @@ impl Pipeline {
         let own = jobs.table.as_ref().map(|_| self.runtime.plan.id.0);
         // Before a view goes: its sinks may follow its name to another one.
         let view_sinks = self.take_view_sinks(jobs)?;
+        let alerts = self.take_alerts(jobs);
         self.views.retain(|id, _| Some(*id) == own || jobs.views.iter().any(|(plan, _)| plan.id.0 == *id));
         self.sinks.retain(|id, _| jobs.sinks.iter().any(|plan| plan.id.0 == *id));
         if let (Some(store), Some(id)) = (&jobs.table, own) {
@@ -58,6 +59,7 @@ impl Pipeline {
             self.set_view(plan.id.0, Some(Arc::clone(plan)), store, plan.run).await?;
         }
         self.set_sinks(jobs, view_sinks)?;
+        self.set_alerts(jobs, alerts)?;
         self.views.values_mut().for_each(|view| view.left = None);
         self.decode_for(jobs)?;
         self.dirty = true;
@@ -349,7 +351,7 @@ async fn offer_rest(sink: &mut RowsSink, mut range: RangeReader, to: &Position) 
 }
 
 /// In the background, as long as this start of the pipeline.
-fn spawn(tasks: &Tasks, run: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+pub(super) fn spawn(tasks: &Tasks, run: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
     let mut tasks = tasks.lock();
     while tasks.try_join_next().is_some() {}
     tasks.spawn(run)

@@ -5,6 +5,7 @@
 //! - Between two steps nothing is in flight: position, state and watermarks are of one moment.
 //! - What a manifest says is below its position is in the state it names, once.
 
+mod alerts;
 mod flush;
 pub(crate) mod group;
 mod jobs;
@@ -22,7 +23,7 @@ use arrow::array::RecordBatch;
 use ebap_connector::{
     DeadLetterWriter, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, Wanted, time::Backoff,
 };
-use ebap_sql::{Run, SinkPlan, SourceKind, ViewPlan};
+use ebap_sql::{AlertPlan, Run, SinkPlan, SourceKind, ViewPlan};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -31,6 +32,7 @@ use tokio::{
 use crate::{
     Error, Result,
     accounting::Accounting,
+    alerts::{AlertJob, SavedAlert},
     catch_up::{CatchUp, CatchUpEnd},
     checkpoint::{CheckpointStore, Held, JobFiles, Manifest},
     figures::Figures,
@@ -60,6 +62,7 @@ pub(crate) struct JobSet {
     pub(crate) table: Option<Arc<ViewStore>>,
     pub(crate) views: Vec<(Arc<ViewPlan>, Arc<ViewStore>)>,
     pub(crate) sinks: Vec<Arc<SinkPlan>>,
+    pub(crate) alerts: Vec<Arc<AlertPlan>>,
 }
 
 impl JobSet {
@@ -80,7 +83,12 @@ impl JobSet {
             let mut same = before.sinks.iter().filter(|other| other.id == plan.id);
             same.any(|other| other.run != plan.run || other.from != plan.from)
         };
-        self.run != before.run || self.views.iter().any(view) || self.sinks.iter().any(sink)
+        let alert = |plan: &Arc<AlertPlan>| {
+            let mut same = before.alerts.iter().filter(|other| other.id == plan.id);
+            same.any(|other| other.run != plan.run || other.silenced_until_us != plan.silenced_until_us)
+        };
+        let (views, sinks) = (self.views.iter().any(view), self.sinks.iter().any(sink));
+        self.run != before.run || views || sinks || self.alerts.iter().any(alert)
     }
 }
 
@@ -135,6 +143,7 @@ struct ViewSlot {
     /// What `ALTER` has said, as far as it has been done.
     run: Run,
     sinks: Vec<ViewSink>,
+    alerts: Vec<AlertJob>,
     files: JobFiles,
     /// The moment the files are of.
     saved: Option<Held>,
@@ -180,6 +189,9 @@ struct Pipeline {
     figures: Figures,
     views: BTreeMap<u64, ViewSlot>,
     sinks: BTreeMap<u64, RowsSinkJob>,
+    /// Of the manifest, until they run.
+    saved_alerts: BTreeMap<u64, SavedAlert>,
+    alerts_dirty: bool,
     /// Nothing is read.
     paused: bool,
     flushes: Vec<Flush>,
@@ -333,6 +345,7 @@ impl Pipeline {
             }
             self.tend_views().await?;
             self.tend_sinks();
+            self.tend_alerts();
             self.report();
             let due = self.flush_is_due();
             self.checkpoint(due).await?;

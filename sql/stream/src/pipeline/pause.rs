@@ -41,6 +41,7 @@ impl ViewSlot {
         for sink in &mut self.sinks {
             sink.replace(rows.clone());
         }
+        self.alerts.iter_mut().for_each(crate::alerts::AlertJob::reload);
         // Sinks are taken out of their views while jobs are set.
         self.left = Some(rows);
         Ok(())

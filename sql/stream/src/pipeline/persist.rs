@@ -65,6 +65,8 @@ impl Pipeline {
             figures: Figures::default(),
             views: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            saved_alerts: BTreeMap::new(),
+            alerts_dirty: false,
             paused: jobs.run.paused,
             flushes: Vec::new(),
             forced: None,
@@ -114,6 +116,9 @@ impl Pipeline {
             None => Vec::new(),
         };
         *self.runtime.dead_letters.lock() = saved.into_iter().map(SavedLetter::into_letter).collect();
+        if let Some(file) = &manifest.alerts {
+            self.saved_alerts = self.checkpoints.read_json(file).await?;
+        }
         self.accounting = manifest.accounting.clone();
         self.watermarks.restore(&manifest.watermarks, now_us);
         *self.runtime.start.write() = manifest.start.clone();
@@ -213,6 +218,7 @@ impl Pipeline {
         let mut beside = Vec::new();
         let late_log = self.take_late_log(epoch, &mut beside)?;
         let dead_letters = self.take_dead_letters(epoch, &mut beside)?;
+        let alerts = self.take_alerts_file(epoch, &mut beside)?;
         let (named, written) = self.take_jobs(epoch)?;
         let saved = written.iter().map(|(id, job)| (*id, job.at.clone())).collect();
         let mut manifest = Manifest {
@@ -225,6 +231,7 @@ impl Pipeline {
             watermarks: self.watermarks.save(),
             late_log,
             dead_letters,
+            alerts,
             dead_letter_token,
             accounting: self.accounting.clone(),
             jobs: named,
@@ -262,6 +269,7 @@ impl Pipeline {
         let (begun_us, at_us, saved) = (writing.begun_us, writing.at_us, std::mem::take(&mut writing.saved));
         let (manifest, bytes) = (&mut writing.task).await.map_err(|error| Error::Internal(error.to_string()))??;
         self.epoch = manifest.epoch;
+        self.alerts_are_durable();
         for (id, at) in saved {
             if let (Some(view), Some(files)) = (self.views.get_mut(&id), manifest.jobs.get(&id)) {
                 (view.files, view.saved) = (files.clone(), Some(at));
@@ -348,7 +356,7 @@ impl Pipeline {
     }
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))
 }
 

@@ -43,7 +43,8 @@ impl Pipeline {
         }
         metrics::gauge!("ebap_lag_records", "stream" => self.name().to_owned()).set(lag as f64);
         let (jobs, sinks) = self.job_infos(u64::try_from(lag).unwrap_or(0));
-        self.runtime.status.set_running(splits, jobs, sinks);
+        let alerts = self.alert_infos();
+        self.runtime.status.set_running(splits, jobs, sinks, alerts);
     }
 
     fn job_infos(&self, lag: u64) -> (Vec<JobInfo>, Vec<SinkInfo>) {

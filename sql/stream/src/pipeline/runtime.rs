@@ -105,6 +105,11 @@ impl SourceRuntime {
         self.members.is_empty() || self.members[member_of(split).0].watermark.is_some()
     }
 
+    /// Whether anything moves the watermark.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.plans().iter().any(|plan| plan.watermark.is_some())
+    }
+
     /// The streams and tables that are read.
     pub(crate) fn plans(&self) -> &[Arc<SourcePlan>] {
         if self.members.is_empty() { std::slice::from_ref(&self.plan) } else { &self.members }

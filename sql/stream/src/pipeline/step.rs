@@ -91,13 +91,11 @@ impl Pipeline {
     fn run_jobs(&mut self, step: &StepBatch) {
         let now_us = self.runtime.clock.now_us();
         for view in self.views.values_mut() {
+            let wanted = view.wants_changes();
             let ViewState::Running(job) = &mut view.state else { continue };
-            let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
             match job.process(step, wanted) {
                 Ok(changes) => {
-                    for sink in &mut view.sinks {
-                        sink.write(&changes, &step.position, &view.store, now_us);
-                    }
+                    view.tell(&changes, &step.position, now_us);
                 }
                 Err(error) => view.fail(&error),
             }
@@ -114,13 +112,11 @@ impl Pipeline {
         let _shared = gate.read();
         let now_us = self.runtime.clock.now_us();
         for view in self.views.values_mut() {
+            let wanted = view.wants_changes();
             let ViewState::Running(job) = &mut view.state else { continue };
-            let wanted = view.sinks.iter().any(super::ViewSink::wants_changes);
             match job.advance(watermark, wanted) {
                 Ok(changes) => {
-                    for sink in &mut view.sinks {
-                        sink.write(&changes, &self.position, &view.store, now_us);
-                    }
+                    view.tell(&changes, &self.position, now_us);
                 }
                 Err(error) => view.fail(&error),
             }

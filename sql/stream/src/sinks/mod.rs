@@ -20,6 +20,7 @@ use crate::{EngineConfig, Result, status::SinkInfo};
 
 pub(crate) use on_stream::{Counted, RowsSink, RowsSinkJob};
 pub(crate) use on_view::ViewSink;
+pub(crate) use task::Spawn;
 
 /// How it stands with a sink.
 #[derive(Debug)]

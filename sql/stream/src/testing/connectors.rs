@@ -16,9 +16,9 @@ use arrow::{
 };
 use async_trait::async_trait;
 use ebap_connector::{
-    ChangeBatch, ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, Offset, Position,
-    Records, Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened, Source, SourceContext, SourceReader,
-    SplitBounds, SplitId, SplitState, SplitStatus, Wanted,
+    AlertEvent, ChangeBatch, ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, Notifier,
+    NotifierContext, Offset, Position, Records, Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened, Source,
+    SourceContext, SourceReader, SplitBounds, SplitId, SplitState, SplitStatus, Wanted,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -31,6 +31,10 @@ pub(super) struct Outside {
     pub(super) committed: Mutex<(Vec<RecordBatch>, Option<Position>)>,
     /// What sinks on views have put, by key: the row as text.
     pub(super) values: Mutex<BTreeMap<String, String>>,
+    /// What was told of alerts.
+    pub(super) alerts: Mutex<Vec<AlertEvent>>,
+    /// Nobody listens to alerts.
+    pub(super) deaf: Mutex<bool>,
     /// Sinks wait, in being opened and with what they are given.
     pub(super) held: watch::Sender<bool>,
     /// Of the newest sink that was opened: an older one may still run for a moment after a kill.
@@ -68,9 +72,33 @@ impl ConnectorRegistry for TestConnectors {
         Ok(None)
     }
 
+    fn notifiers(&self, context: &NotifierContext) -> Result<Vec<Box<dyn Notifier>>> {
+        let told = context.options.get("told").is_some();
+        Ok(told.then(|| Box::new(Told(Arc::downgrade(&self.0))) as Box<dyn Notifier>).into_iter().collect())
+    }
+
     fn sink(&self, _: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {
         let (incarnation, key) = (context.incarnation, context.upsert_key.clone());
         Ok(Box::new(Keeper { outside: Arc::downgrade(&self.0), pending: Vec::new(), key, incarnation }))
+    }
+}
+
+/// Who is told of alerts, with the option `told`.
+struct Told(Weak<Outside>);
+
+#[async_trait]
+impl Notifier for Told {
+    fn describe(&self) -> String {
+        "told".to_owned()
+    }
+
+    async fn notify(&mut self, events: &[AlertEvent]) -> Result<()> {
+        let Some(outside) = self.0.upgrade() else { return Ok(()) };
+        if *outside.deaf.lock() {
+            return Err(Error::unreachable("told", "nobody listens"));
+        }
+        outside.alerts.lock().extend(events.iter().filter(|event| !event.repeated).cloned());
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! An engine over a source and a sink that a test holds in its hands.
 
 mod aggregate_tests;
+mod alert_tests;
 mod alter_tests;
 mod as_of_tests;
 mod connectors;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ebap_connector::{
-    ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoder, Result, Sink, SinkContext, Source, SourceContext,
+    ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoder, Notifier, NotifierContext, Result, Sink, SinkContext,
+    Source, SourceContext,
 };
 
 use super::{
@@ -28,6 +29,10 @@ impl ConnectorRegistry for SimConnectors {
     fn dead_letters(&self, context: &SourceContext) -> Result<Option<Box<dyn DeadLetterWriter>>> {
         let kept = context.name == "events";
         Ok(kept.then(|| Box::new(SimDeadLetters::new(Arc::clone(&self.0))) as Box<dyn DeadLetterWriter>))
+    }
+
+    fn notifiers(&self, _: &NotifierContext) -> Result<Vec<Box<dyn Notifier>>> {
+        Ok(Vec::new())
     }
 
     fn sink(&self, _: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {

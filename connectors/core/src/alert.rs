@@ -1,0 +1,75 @@
+//! Who is told when an alert fires and when it is resolved.
+//!
+//! The engine decides, makes its decision durable, and tells it then: a notifier is told each change at
+//! least once, again after a crash between the telling and the next epoch. `AlertEvent::id` is the same
+//! each time, so that a receiver can leave out what it knows.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Options, Result};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertStatus {
+    Firing,
+    Resolved,
+}
+
+impl AlertStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// What is told of one key of an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertEvent {
+    /// Of this change: `region_overload/{"region":"eu"}/1767225600000000/firing`. The time is `since_us`.
+    pub id: String,
+    pub alert: String,
+    /// Columns of `BY` and their values.
+    pub key: BTreeMap<String, String>,
+    pub severity: Option<String>,
+    /// The labels that the user gave, besides the key.
+    pub labels: BTreeMap<String, String>,
+    pub summary: String,
+    pub status: AlertStatus,
+    /// Not a change: it fires still. For receivers that forget what they do not hear again.
+    pub repeated: bool,
+    pub value: Option<f64>,
+    /// Event time since when the condition holds, in microseconds since 1970-01-01T00:00:00Z.
+    pub since_us: i64,
+    /// Event time of the end, where it is resolved.
+    pub until_us: Option<i64>,
+    /// Processing time of the decision.
+    pub decided_us: i64,
+}
+
+/// What notifiers are built from.
+#[derive(Clone, Debug)]
+pub struct NotifierContext {
+    /// Name of the alert.
+    pub alert: String,
+    /// `WITH` options that the engine does not take itself, secrets resolved.
+    pub options: Options,
+}
+
+/// One place that is told.
+///
+/// # Errors
+/// `Unreachable` has the engine try again, later and later; any other is shown with the alert
+/// (`ebap.alerts.message`) and the event is given up.
+#[async_trait]
+pub trait Notifier: Send {
+    /// For messages: `alertmanager 127.0.0.1:9093`. Without secrets.
+    fn describe(&self) -> String;
+
+    /// Gives the events in the order in which they were decided. Returns when the other side has them.
+    async fn notify(&mut self, events: &[AlertEvent]) -> Result<()>;
+}
