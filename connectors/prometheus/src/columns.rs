@@ -69,6 +69,13 @@ impl Columns {
     }
 }
 
+impl Columns {
+    /// The time is not in the rows.
+    pub(crate) fn is_timed_by_writing(&self) -> bool {
+        self.time == Time::WhenWritten
+    }
+}
+
 struct Finder<'a> {
     context: &'a SinkContext,
     schema: &'a SchemaRef,

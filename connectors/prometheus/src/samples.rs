@@ -7,6 +7,15 @@ use crate::{
     proto::{Label, Sample, TimeSeries},
 };
 
+/// Which of several values of one series and time stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SameTime {
+    /// As outside, where a sample is never replaced; another value is one that is refused.
+    FirstStays,
+    /// The time is that of writing, and what was written last holds from then on.
+    LastStays,
+}
+
 /// Beside its strings: tags and lengths of a label, and a whole sample.
 const LABEL_BYTES: usize = 6;
 const SAMPLE_BYTES: usize = 20;
@@ -48,15 +57,21 @@ impl Samples {
         *self = Self::default();
     }
 
-    /// All of them, each series in time order; and how many had another value than the first of their time and
-    /// series, which Prometheus would drop from within a request without a word.
-    pub(crate) fn take(&mut self) -> (Vec<TimeSeries>, u64) {
+    /// All of them, each series in time order and with one sample a time, as Prometheus would drop others from within a
+    /// request without a word; and how many are refused by that.
+    pub(crate) fn take(&mut self, same_time: SameTime) -> (Vec<TimeSeries>, u64) {
         let mut conflicts = 0;
         let series = std::mem::take(self).series.into_iter().map(|(labels, mut samples)| {
             samples.sort_by_key(|sample| sample.timestamp);
             samples.dedup_by(|next, kept| {
                 let same = next.timestamp == kept.timestamp;
-                conflicts += u64::from(same && next.value.to_bits() != kept.value.to_bits());
+                match same_time {
+                    SameTime::FirstStays => {
+                        conflicts += u64::from(same && next.value.to_bits() != kept.value.to_bits());
+                    }
+                    SameTime::LastStays if same => kept.value = next.value,
+                    SameTime::LastStays => {}
+                }
                 same
             });
             let labels = labels.into_iter().map(|(name, value)| Label { name, value }).collect();
@@ -101,7 +116,7 @@ mod tests {
             samples.push(labels(host), at, 1.0);
         }
         assert_eq!(samples.len(), 4);
-        let (series, conflicts) = samples.take();
+        let (series, conflicts) = samples.take(SameTime::FirstStays);
         assert_eq!((shape(&series), conflicts), (vec![vec![1, 2], vec![1, 3]], 0));
         assert_eq!((samples.len(), samples.bytes()), (0, 0));
     }
@@ -114,10 +129,21 @@ mod tests {
         }
         samples.push(labels("nan"), 5, f64::NAN);
         samples.push(labels("nan"), 5, f64::from_bits(0x7ff0_0000_0000_0002));
-        let (series, conflicts) = samples.take();
+        let (series, conflicts) = samples.take(SameTime::FirstStays);
         assert_eq!(conflicts, 1, "the same value again is no other, and neither is NaN");
         assert_eq!(series[0].samples, [Sample { value: 1.0, timestamp: 5 }]);
         assert_eq!(series[1].samples[0].value.to_bits(), f64::NAN.to_bits(), "no row says that a series has ended");
+    }
+
+    #[test]
+    fn of_what_is_written_at_one_time_the_last_value_stays() {
+        let mut samples = Samples::default();
+        for (at, value) in [(5, 1.0), (5, 3.0), (5, 2.0), (6, 7.0)] {
+            samples.push(labels("a"), at, value);
+        }
+        let (series, conflicts) = samples.take(SameTime::LastStays);
+        assert_eq!(conflicts, 0, "none of them is refused");
+        assert_eq!(series[0].samples, [Sample { value: 2.0, timestamp: 5 }, Sample { value: 7.0, timestamp: 6 }]);
     }
 
     #[test]
@@ -126,7 +152,7 @@ mod tests {
         for (host, at) in [("a", 1), ("a", 2), ("a", 3), ("b", 1)] {
             samples.push(labels(host), at, 1.0);
         }
-        let (mut left, mut alone) = (vec![samples.take().0], Vec::new());
+        let (mut left, mut alone) = (vec![samples.take(SameTime::FirstStays).0], Vec::new());
         while let Some(mut series) = left.pop() {
             match split(&mut series) {
                 Some(latter) => left.extend([latter, series]),
@@ -144,7 +170,7 @@ mod tests {
             samples.push(labels(&format!("host-{}", at % 10)), 1_700_000_000_000 + at, 0.5);
         }
         let counted = samples.bytes();
-        let message = crate::proto::WriteRequest { timeseries: samples.take().0 };
+        let message = crate::proto::WriteRequest { timeseries: samples.take(SameTime::FirstStays).0 };
         let real = prost::Message::encoded_len(&message);
         assert!((real..real * 3 / 2).contains(&counted), "{counted} counted, {real} sent");
     }

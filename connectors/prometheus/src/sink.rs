@@ -10,7 +10,7 @@ use crate::{
     columns::Columns,
     names::{self, Labels},
     options::{self, Bounds, KNOWN_OPTIONS, Receiver},
-    samples::{self, Samples},
+    samples::{self, SameTime, Samples},
 };
 
 /// # Errors
@@ -28,6 +28,7 @@ pub fn sink(context: &SinkContext) -> Result<Box<dyn Sink>> {
         bounds: Bounds::parse(&context.options)?,
         writer,
         pending: Samples::default(),
+        not_before_ms: i64::MIN,
         left_out: LeftOut::default(),
     }))
 }
@@ -41,6 +42,9 @@ struct PrometheusSink {
     /// At the most what one request holds. It goes out at each checkpoint, about once a second: rows of several
     /// splits are in time order then that would be out of order one by one.
     pending: Samples,
+    /// No sample that is timed by writing is older: what was sent before has all times below, and a clock may be set
+    /// back.
+    not_before_ms: i64,
     left_out: LeftOut,
 }
 
@@ -59,7 +63,8 @@ impl Sink for PrometheusSink {
             // Samples are never taken back: what a row was at its time, it was.
             SinkInput::Changes(ChangeBatch { inserts, .. }) => inserts,
         };
-        let rows = self.columns.rows(&batch, time::now_us().div_euclid(1_000))?;
+        self.not_before_ms = self.not_before_ms.max(time::now_us().div_euclid(1_000));
+        let rows = self.columns.rows(&batch, self.not_before_ms)?;
         for row in 0..batch.num_rows() {
             let labels = rows.labels(row);
             for sample in rows.samples(row) {
@@ -95,7 +100,10 @@ impl PrometheusSink {
     /// Sends what waits. A request that is refused is sent again in halves, the older samples of a series first,
     /// until what is refused is alone: the others go in.
     async fn send(&mut self) -> Result<()> {
-        let (series, conflicts) = self.pending.take();
+        let by_writing = self.columns.is_timed_by_writing();
+        let (series, conflicts) =
+            self.pending.take(if by_writing { SameTime::LastStays } else { SameTime::FirstStays });
+        self.not_before_ms = self.not_before_ms.saturating_add(1);
         let (mut refused, mut reason) = (conflicts, None);
         if conflicts > 0 {
             reason = Some("another value at the same time".to_owned());
