@@ -47,6 +47,8 @@ if [ -n "$need_stack" ]; then
   command_from curl curl
   command_from psql postgresql-client
   command_from redis-server redis-server
+  command_from prometheus prometheus
+  command_from prometheus-alertmanager prometheus-alertmanager
   command_from mvn maven
   command_from go golang
   # Trino wants 24 at least.

@@ -32,6 +32,12 @@ const fn metric(
     Metric { table, column, name, label: None, factor, help }
 }
 
+const fn left_out(reason: &'static str) -> Metric {
+    let label = Some(("reason", reason));
+    let (name, help) = ("ebap_sink_left_out_rows_total", "Rows that are not outside although the sink went on");
+    Metric { table: "sinks", column: reason, name, label, factor: 1.0, help }
+}
+
 const fn records(outcome: &'static str) -> Metric {
     let label = Some(("outcome", outcome));
     let (name, help) = ("ebap_accounting_records_total", "Where every record of a job went");
@@ -39,7 +45,7 @@ const fn records(outcome: &'static str) -> Metric {
 }
 
 /// Those of one name stand together.
-const METRICS: [Metric; 17] = [
+const METRICS: [Metric; 19] = [
     metric(("jobs", "epoch"), "ebap_job_epoch", 1.0, "Newest durable epoch"),
     metric(("jobs", "rows"), "ebap_job_rows", 1.0, "Rows of the view or table"),
     metric(("jobs", "groups"), "ebap_job_groups", 1.0, "Groups of open windows"),
@@ -62,6 +68,8 @@ const METRICS: [Metric; 17] = [
         1e-3,
         "Time it was too slow for its job",
     ),
+    left_out("refused"),
+    left_out("skipped"),
     records("consumed"),
     records("emitted"),
     records("late"),

@@ -51,7 +51,11 @@ impl ConnectorRegistry for Connectors {
         match connector {
             "redis" => ebap_redis::sink(context),
             "iceberg" => ebap_iceberg::sink(context),
-            other => Err(Error::option("connector", format!("\"{other}\" is no sink; there are redis and iceberg"))),
+            "prometheus" => ebap_prometheus::sink(context),
+            other => Err(Error::option(
+                "connector",
+                format!("\"{other}\" is no sink; there are redis, iceberg and prometheus"),
+            )),
         }
     }
 }

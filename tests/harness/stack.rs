@@ -16,6 +16,7 @@ pub enum Service {
     IcebergRest,
     Kafka,
     Trino,
+    Prometheus,
 }
 
 impl Service {
@@ -26,6 +27,7 @@ impl Service {
             Self::IcebergRest => "iceberg-rest.sh",
             Self::Kafka => "kafka.sh",
             Self::Trino => "trino.sh",
+            Self::Prometheus => "prometheus.sh",
         }
     }
 }
@@ -38,6 +40,7 @@ pub struct Stack {
     iceberg_port: u16,
     kafka_port: u16,
     trino_port: u16,
+    prometheus_port: u16,
     started: Vec<Service>,
 }
 
@@ -50,6 +53,7 @@ impl Stack {
             iceberg_port: process::free_port()?,
             kafka_port: process::free_port_with(CONTROLLER_DISTANCE)?,
             trino_port: process::free_port()?,
+            prometheus_port: process::free_port()?,
             started: Vec::new(),
         })
     }
@@ -79,6 +83,7 @@ impl Stack {
                 ("ICEBERG_REST_PORT", self.iceberg_port.to_string()),
                 ("KAFKA_PORT", self.kafka_port.to_string()),
                 ("TRINO_PORT", self.trino_port.to_string()),
+                ("PROMETHEUS_PORT", self.prometheus_port.to_string()),
             ])
             .output()
             .with_context(|| format!("{} does not run", script.display()))?;
@@ -98,6 +103,10 @@ impl Stack {
 
     pub fn catalog_uri(&self) -> String {
         format!("http://127.0.0.1:{}", self.iceberg_port)
+    }
+
+    pub fn prometheus_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.prometheus_port)
     }
 
     pub fn s3_endpoint(&self) -> String {

@@ -30,5 +30,5 @@ pub use ids::{Epoch, EventTime, Offset, Position, SplitId};
 pub use options::{Options, parse_duration, parse_size};
 pub use record::{ByteColumn, Headers, Records};
 pub use registry::{ConnectorRegistry, SourceContext};
-pub use sink::{ChangeBatch, Sink, SinkContext, SinkInput, SinkOpened, SinkPartition};
+pub use sink::{ChangeBatch, LeftOut, Sink, SinkContext, SinkInput, SinkOpened, SinkPartition};
 pub use source::{Source, SourceReader, SplitBounds, SplitState, SplitStatus};

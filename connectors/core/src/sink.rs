@@ -8,7 +8,9 @@
 //!   in one act of the outside system, and `open` reads that position back. The engine feeds it
 //!   again from exactly there, so the outside system alone is the truth and nothing is prepared in
 //!   our own manifest. After an unknown outcome (a lost response) the sink must look for its own
-//!   commit before it tries again.
+//!   commit before it tries again. A system that cannot hold a position (`holds_position`) has its sink fed from
+//!   the last one that `checkpoint` returned and a manifest kept: rows behind it may come again after a crash,
+//!   and must do no harm then.
 //! - **On a view** it gets the changelog ([`SinkInput::Changes`]): for a key the row that went and
 //!   the row that came. It is *idempotent*: values are absolute, each is stored with its version
 //!   (`version`, a number that grows with the input position), and a value is replaced only by one
@@ -82,6 +84,22 @@ pub enum SinkInput {
     Changes(ChangeBatch),
 }
 
+/// Rows that are not outside although the sink went on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The outside system does not take them, whenever it is asked.
+    pub refused: u64,
+    /// There was nothing to write: a sample without a value.
+    pub skipped: u64,
+}
+
+impl std::ops::AddAssign for LeftOut {
+    fn add_assign(&mut self, more: Self) {
+        self.refused += more.refused;
+        self.skipped += more.skipped;
+    }
+}
+
 #[async_trait]
 pub trait Sink: Send {
     /// Connects, creates what is missing outside (a table), checks that the schema fits, takes over
@@ -107,4 +125,15 @@ pub trait Sink: Send {
     /// visible outside, where that has changed. `force` (a `FLUSH`, a shutdown) makes all visible now;
     /// otherwise the sink may wait for its own interval.
     async fn checkpoint(&mut self, epoch: Epoch, position: &Position, force: bool) -> Result<Option<Position>>;
+
+    /// On a stream: whether the outside system holds the position. Where it does not, `open` gives none, and the
+    /// engine keeps the last one that `checkpoint` returned.
+    fn holds_position(&self) -> bool {
+        true
+    }
+
+    /// What was left out since this was asked last. It is asked after every other call, whatever came of that.
+    fn take_left_out(&mut self) -> LeftOut {
+        LeftOut::default()
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ebap_connector::SplitId;
+use ebap_connector::{LeftOut, SplitId};
 use parking_lot::Mutex;
 
 use crate::{accounting::Accounting, alerts::AlertInfo, figures::Figures};
@@ -48,6 +48,7 @@ pub(crate) struct SinkInfo {
     pub(crate) position: Option<String>,
     /// Time it was too slow for its job.
     pub(crate) behind_us: i64,
+    pub(crate) left_out: LeftOut,
     pub(crate) message: Option<String>,
 }
 

@@ -74,6 +74,8 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             text("state"),
             text("position"),
             real("backpressure_ms"),
+            number("refused"),
+            number("skipped"),
             text("message"),
         ],
         "alerts" => vec![
@@ -259,6 +261,8 @@ fn sinks(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         texts(all.iter().map(|(_, one)| Some(&one.state))),
         texts(all.iter().map(|(_, one)| one.position.as_ref())),
         reals(all.iter().map(|(_, one)| millis(one.behind_us))),
+        numbers(all.iter().map(|(_, one)| Some(one.left_out.refused as i64))),
+        numbers(all.iter().map(|(_, one)| Some(one.left_out.skipped as i64))),
         texts(all.iter().map(|(_, one)| one.message.as_ref())),
     ]
 }

@@ -47,6 +47,18 @@ impl Shared {
         Ok(stack.s3_endpoint())
     }
 
+    /// Prometheus alone; gives its address.
+    pub(crate) async fn prometheus(&self) -> anyhow::Result<String> {
+        let mut stack = self.stack.lock().await;
+        stack.need(&[Service::Prometheus])?;
+        Ok(stack.prometheus_url())
+    }
+
+    /// What it answers to an instant query, as JSON.
+    pub(crate) async fn ask_prometheus(&self, query: &str) -> anyhow::Result<String> {
+        self.stack.lock().await.run(Service::Prometheus, &["query", query])
+    }
+
     async fn topic(&self) -> anyhow::Result<std::sync::Arc<Topic>> {
         let bootstrap = self.kafka().await?;
         let mut topic = self.topic.lock().await;

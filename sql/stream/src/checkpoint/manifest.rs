@@ -38,6 +38,9 @@ pub(crate) struct Manifest {
     pub(crate) jobs: BTreeMap<u64, JobFiles>,
     /// Accounting of sinks on the stream, by object id.
     pub(crate) sinks: BTreeMap<u64, Counted>,
+    /// Of sinks on the stream whose system holds no position: up to where all is visible outside.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) sink_positions: BTreeMap<u64, Position>,
 }
 
 /// A base snapshot and what was merged into it since, epoch by epoch.

@@ -80,6 +80,7 @@ mod tests {
             accounting: Accounting::default(),
             jobs: Default::default(),
             sinks: Default::default(),
+            sink_positions: Default::default(),
         })
     }
 

@@ -194,8 +194,12 @@ impl Pipeline {
                 sink.set_run(plan.run, &view.store)?;
                 view.sinks.push(sink);
             } else {
-                let saved = || self.manifest.as_ref().and_then(|manifest| manifest.sinks.get(&plan.id.0).cloned());
-                let fresh = || RowsSinkJob::new(Arc::clone(plan), config, saved().unwrap_or_default());
+                let fresh = || {
+                    let (id, saved) = (&plan.id.0, self.manifest.as_ref());
+                    let counted = saved.and_then(|saved| saved.sinks.get(id).cloned()).unwrap_or_default();
+                    let kept = saved.and_then(|saved| saved.sink_positions.get(id).cloned());
+                    RowsSinkJob::new(Arc::clone(plan), config, counted, kept)
+                };
                 self.sinks.entry(plan.id.0).or_insert_with(fresh).set_run(plan.run);
             }
         }

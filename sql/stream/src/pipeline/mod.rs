@@ -380,6 +380,13 @@ impl Pipeline {
                 for told in self.forced.take().into_iter().flat_map(|forced| forced.told) {
                     let _ = told.await;
                 }
+                // What the sinks have made visible just now need not come again.
+                if !forget
+                    && self.sinks_moved()
+                    && let Err(error) = self.last_epoch().await
+                {
+                    tracing::error!(stream = self.name(), error = error.chain(), "no last position of a sink");
+                }
                 let _ = reply.send(());
                 return Ok(Some(if forget { Ended::Forgotten } else { Ended::Stopped }));
             }

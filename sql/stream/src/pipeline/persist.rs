@@ -185,7 +185,7 @@ impl Pipeline {
         }
         let next_us = now_us.saturating_add(micros(self.runtime.config.checkpoint_interval));
         let due_us = std::mem::replace(&mut self.checkpoint_at_us, next_us);
-        if self.dirty {
+        if self.dirty || self.sinks_moved() {
             self.begin_epoch(due_us).await?;
             if force || self.runtime.config.checkpoint_waits {
                 self.end_epoch(true).await?;
@@ -203,6 +203,22 @@ impl Pipeline {
             self.forced = Some(Forced { told, lost: false });
         }
         Ok(())
+    }
+
+    /// One more, for what the sinks have said since the last.
+    pub(super) async fn last_epoch(&mut self) -> Result<()> {
+        self.begin_epoch(self.runtime.clock.now_us()).await?;
+        self.end_epoch(true).await
+    }
+
+    /// What the manifest keeps for sinks whose system holds no position.
+    fn sink_positions(&self) -> BTreeMap<u64, Position> {
+        self.sinks.iter().filter_map(|(id, sink)| Some((*id, sink.kept()?))).collect()
+    }
+
+    /// More is outside than the newest manifest says, of sinks that go on from what it says.
+    pub(super) fn sinks_moved(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.sink_positions != self.sink_positions())
     }
 
     /// Takes what the next epoch consists of as it is now, and has it written while the loop goes on:
@@ -236,6 +252,7 @@ impl Pipeline {
             accounting: self.accounting.clone(),
             jobs: named,
             sinks: self.sinks.iter().map(|(id, sink)| (*id, sink.counted().clone())).collect(),
+            sink_positions: self.sink_positions(),
         };
         self.dirty = false;
         let (checkpoints, clock) = (self.checkpoints.clone(), Arc::clone(&self.runtime.clock));

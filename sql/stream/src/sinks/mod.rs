@@ -13,8 +13,11 @@ mod task;
 
 use std::sync::Arc;
 
-use ebap_connector::{ConnectorRegistry, Options, Position, Retry, Sink, SinkContext, SinkPartition, time::Backoff};
+use ebap_connector::{
+    ConnectorRegistry, LeftOut, Options, Position, Retry, Sink, SinkContext, SinkPartition, time::Backoff,
+};
 use ebap_sql::{Run, SinkPlan};
+use parking_lot::Mutex;
 
 use crate::{EngineConfig, Result, status::SinkInfo};
 
@@ -38,6 +41,15 @@ pub(crate) enum SinkState {
     Failed,
 }
 
+/// What a sink has told, wherever it was written to from: its task, or a catch-up.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Up to where all is visible outside.
+    visible: Option<Position>,
+    /// Since the start of the pipeline.
+    left_out: LeftOut,
+}
+
 /// To be opened at the next opportunity.
 const NOW: SinkState = SinkState::Waiting { until_us: i64::MIN };
 
@@ -48,7 +60,7 @@ pub(crate) struct SinkHead {
     pub(crate) state: SinkState,
     message: Option<String>,
     backoff: Backoff,
-    visible: Option<Position>,
+    told: Arc<Mutex<Told>>,
     /// Of the plan, as far as it has been followed.
     run: Run,
     /// Time it was behind its job because it was too slow for it, and since when it is.
@@ -61,7 +73,7 @@ impl SinkHead {
         let backoff = Backoff::new(config.backoff_first, config.backoff_max);
         let run = plan.run;
         let state = if run.paused { SinkState::Paused } else { NOW };
-        Self { plan, state, message: None, backoff, visible: None, run, behind_us: 0, behind_since_us: None }
+        Self { plan, state, message: None, backoff, told: Arc::default(), run, behind_us: 0, behind_since_us: None }
     }
 
     /// Its queue is full.
@@ -133,11 +145,13 @@ impl SinkHead {
             SinkState::Paused => "paused",
             SinkState::Failed => "failed",
         };
+        let told = self.told.lock();
         SinkInfo {
             name: self.plan.name.clone(),
             connector: self.plan.connector.clone(),
             state: state.to_owned(),
-            position: self.visible.as_ref().map(position_text),
+            position: told.visible.as_ref().map(position_text),
+            left_out: told.left_out,
             behind_us: self.behind_us + self.behind_since_us.map_or(0, |since_us| (now_us - since_us).max(0)),
             message: self.message.clone(),
         }

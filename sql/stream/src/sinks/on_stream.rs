@@ -1,4 +1,5 @@
-//! A sink on a stream: every row once, the position kept outside together with the rows.
+//! A sink on a stream: every row once, the position kept outside together with the rows. Where a system outside can
+//! hold none, the manifest keeps it (`RowsSinkJob::kept`), and rows behind it come again after a crash.
 
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use arrow::{
 };
 use ebap_connector::{ConnectorRegistry, Epoch, Offset, Position, Sink, SinkInput};
 use ebap_sql::{Run, SinkPlan};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{
-    SinkHead, SinkState, build, connector_error,
+    SinkHead, SinkState, Told, build, connector_error,
     task::{Opening, Returned, SinkTask, Spawn},
 };
 use crate::{
@@ -32,6 +34,7 @@ pub(crate) struct RowsSink {
     /// Rows below are outside already, or on the way.
     position: Position,
     pub(crate) counted: Counted,
+    told: Arc<Mutex<Told>>,
 }
 
 enum Outlet {
@@ -53,17 +56,18 @@ pub(crate) struct Counted {
 
 impl RowsSink {
     /// Rows below `position` are outside already.
-    fn new(plan: Arc<SinkPlan>, sink: Box<dyn Sink>, position: Position, counted: Counted) -> Self {
+    fn new(head: &SinkHead, sink: Box<dyn Sink>, position: Position, counted: Counted) -> Self {
+        let (plan, told) = (Arc::clone(&head.plan), Arc::clone(&head.told));
         let declared = plan.schema.fields().len();
         // Virtual columns follow the declared ones: `_partition`, then `_offset`.
         let columns = (0..declared).collect();
-        Self { plan, outlet: Outlet::Own(sink), columns, offset_column: declared + 1, position, counted }
+        Self { plan, outlet: Outlet::Own(sink), columns, offset_column: declared + 1, position, counted, told }
     }
 
     /// From now on the loop gives it rows.
     pub(crate) fn on_task(mut self, spawn: Spawn<'_>) -> Self {
         if let Outlet::Own(sink) = self.outlet {
-            self.outlet = Outlet::Task(SinkTask::start(sink, spawn));
+            self.outlet = Outlet::Task(SinkTask::start(sink, &self.told, spawn));
         }
         self
     }
@@ -85,7 +89,11 @@ impl RowsSink {
             self.position.set(split.split.clone(), Offset(split.offsets.1));
             if rows.num_rows() > 0 {
                 let position = self.position.clone();
-                self.own()?.write(SinkInput::Rows(rows), &position).await?;
+                let sink = self.own()?;
+                let written = sink.write(SinkInput::Rows(rows), &position).await;
+                let left_out = sink.take_left_out();
+                self.told.lock().left_out += left_out;
+                written?;
             }
         }
         Ok(())
@@ -95,7 +103,14 @@ impl RowsSink {
     /// written again after a crash.
     pub(crate) async fn commit(&mut self, epoch: Epoch) -> Result<()> {
         let position = self.position.clone();
-        self.own()?.checkpoint(epoch, &position, false).await?;
+        let sink = self.own()?;
+        let visible = sink.checkpoint(epoch, &position, false).await;
+        let left_out = sink.take_left_out();
+        let mut told = self.told.lock();
+        told.left_out += left_out;
+        if let Some(visible) = visible? {
+            told.visible = Some(visible);
+        }
         Ok(())
     }
 
@@ -199,14 +214,24 @@ pub(crate) struct RowsSinkJob {
     /// While it catches up.
     pub(crate) catching: Option<CatchUp>,
     counted: Counted,
+    /// Its position is to be kept here, as nothing outside holds it.
+    keeps_position: bool,
 }
 
 impl RowsSinkJob {
-    pub(crate) fn new(plan: Arc<SinkPlan>, config: &EngineConfig, counted: Counted) -> Self {
-        Self { head: SinkHead::new(plan, config), opening: None, running: None, ended: None, catching: None, counted }
+    /// `kept`: of a sink that has its position kept, the one of the manifest.
+    pub(crate) fn new(plan: Arc<SinkPlan>, config: &EngineConfig, counted: Counted, kept: Option<Position>) -> Self {
+        let (head, keeps_position) = (SinkHead::new(plan, config), kept.is_some());
+        head.told.lock().visible = kept;
+        Self { head, opening: None, running: None, ended: None, catching: None, counted, keeps_position }
     }
 
-    /// Follows `ALTER`. What is outside says where it goes on, so nothing else has to be kept.
+    /// What a manifest has to keep of its position: nothing, where what is outside says it.
+    pub(crate) fn kept(&self) -> Option<Position> {
+        self.keeps_position.then(|| self.head.told.lock().visible.clone()).flatten()
+    }
+
+    /// Follows `ALTER`. It goes on from what is outside, or from what is kept.
     pub(crate) fn set_run(&mut self, run: Run) {
         let was_paused = matches!(self.head.state, SinkState::Paused);
         if self.head.set_run(run) {
@@ -271,7 +296,10 @@ impl RowsSinkJob {
         let opened = opening.done()?;
         self.opening = None;
         match opened {
-            Ok((sink, opened)) => Some(self.opened(sink, opened.position, start)),
+            Ok((sink, opened)) => {
+                self.keeps_position = !sink.holds_position();
+                Some(self.opened(sink, opened.position.or_else(|| self.kept()), start))
+            }
             Err(error) => {
                 self.lose(&error, now_us);
                 None
@@ -291,7 +319,7 @@ impl RowsSinkJob {
             let counted = self.counted.position.get(split).or_else(|| start.get(split)).unwrap_or(*offset);
             from.set(split.clone(), counted.min(*offset));
         }
-        (RowsSink::new(Arc::clone(&self.head.plan), sink, outside, self.counted.clone()), from)
+        (RowsSink::new(&self.head, sink, outside, self.counted.clone()), from)
     }
 
     /// From now on it gets what the stream reads.
@@ -307,11 +335,7 @@ impl RowsSinkJob {
     /// Takes note of what its task has done.
     pub(crate) fn look(&mut self, now_us: i64) {
         let Some(task) = self.running.as_ref().and_then(RowsSink::task) else { return };
-        let (visible, error) = (task.visible(), task.failed());
-        if visible.is_some() {
-            self.head.visible = visible;
-        }
-        if let Some(error) = error {
+        if let Some(error) = task.failed() {
             self.lose(&error, now_us);
         }
     }

@@ -103,9 +103,6 @@ impl ViewSink {
     /// Takes note of what its task has done.
     fn look(&mut self, now_us: i64) {
         let Some(task) = &self.task else { return };
-        if let Some(visible) = task.visible() {
-            self.head.visible = Some(visible);
-        }
         if let Some(error) = task.failed() {
             self.lose(&error, now_us);
         } else if self.wants_changes() && task.is_idle() {
@@ -130,7 +127,7 @@ impl ViewSink {
         match opened {
             Ok((sink, opened)) => {
                 self.until = opened.position.unwrap_or_default();
-                self.task = Some(SinkTask::start(sink, spawn));
+                self.task = Some(SinkTask::start(sink, &self.head.told, spawn));
                 self.head.state = SinkState::CatchingUp;
             }
             Err(error) => self.head.fail(&error, now_us),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! loop: offer, checkpoint -> queue (ROWS_MAX rows, ITEMS_MAX items) -> task: Sink::write, Sink::checkpoint
-//!       error, visible    <- shared                                  <-
+//!       error, `Told`     <- shared                                  <-
 //! ```
 //!
 //! # Invariants
@@ -26,6 +26,8 @@ use tokio::{
     },
     task::AbortHandle,
 };
+
+use super::Told;
 
 /// What waits in a queue at the most; more makes the sink one that is behind.
 pub(crate) const ROWS_MAX: usize = if cfg!(test) { 64 } else { 131_072 };
@@ -80,7 +82,6 @@ pub(crate) struct All {
 struct Shared {
     items: usize,
     rows: usize,
-    visible: Option<Position>,
     error: Option<Error>,
 }
 
@@ -93,11 +94,11 @@ pub(crate) struct SinkTask {
 }
 
 impl SinkTask {
-    pub(crate) fn start(sink: Box<dyn Sink>, spawn: Spawn<'_>) -> Self {
+    pub(crate) fn start(sink: Box<dyn Sink>, told: &Arc<Mutex<Told>>, spawn: Spawn<'_>) -> Self {
         let (work, inbox) = mpsc::unbounded_channel();
         let (give, returned) = oneshot::channel();
         let shared = Arc::new(Mutex::new(Shared::default()));
-        let abort = spawn(Box::pin(run(inbox, Arc::clone(&shared), give, sink)));
+        let abort = spawn(Box::pin(run(inbox, (Arc::clone(&shared), Arc::clone(told)), give, sink)));
         Self { work, shared, returned: Some(returned), abort: Some(abort) }
     }
 
@@ -157,11 +158,6 @@ impl SinkTask {
         self.shared.lock().error.take()
     }
 
-    /// The position up to which all is visible outside, where that has changed.
-    pub(crate) fn visible(&self) -> Option<Position> {
-        self.shared.lock().visible.take()
-    }
-
     /// Takes no more work. The sink comes back when what it was given is done.
     pub(crate) fn give_back(mut self) -> Option<Returned> {
         self.abort = None;
@@ -185,7 +181,7 @@ impl Drop for SinkTask {
 /// `give` stands first, so that it is let go last: who hears of it may open the sink again.
 async fn run(
     mut inbox: mpsc::UnboundedReceiver<Work>,
-    shared: Arc<Mutex<Shared>>,
+    (shared, told): (Arc<Mutex<Shared>>, Arc<Mutex<Told>>),
     give: oneshot::Sender<Box<dyn Sink>>,
     mut sink: Box<dyn Sink>,
 ) {
@@ -195,16 +191,17 @@ async fn run(
             Work::All(..) | Work::Checkpoint { .. } => 0,
         };
         let done = perform(sink.as_mut(), work).await;
+        told.lock().left_out += sink.take_left_out();
         let mut shared = shared.lock();
         match done {
-            Ok(Done { visible, told }) => {
+            Ok(Done { visible, waits }) => {
+                if visible.is_some() {
+                    told.lock().visible = visible;
+                }
                 shared.items -= 1;
                 shared.rows -= rows;
-                if visible.is_some() {
-                    shared.visible = visible;
-                }
-                if let Some(told) = told {
-                    let _ = told.send(());
+                if let Some(waits) = waits {
+                    let _ = waits.send(());
                 }
             }
             Err(error) => {
@@ -219,7 +216,7 @@ async fn run(
 #[derive(Default)]
 struct Done {
     visible: Option<Position>,
-    told: Option<oneshot::Sender<()>>,
+    waits: Option<oneshot::Sender<()>>,
 }
 
 async fn perform(sink: &mut dyn Sink, work: Work) -> Result<Done> {
@@ -228,7 +225,7 @@ async fn perform(sink: &mut dyn Sink, work: Work) -> Result<Done> {
         Work::All(all, position) => write_all(sink, all, &position).await.map(|()| Done::default()),
         Work::Checkpoint { epoch, position, force, done } => {
             let visible = sink.checkpoint(epoch, &position, force).await?;
-            Ok(Done { visible, told: done })
+            Ok(Done { visible, waits: done })
         }
     }
 }

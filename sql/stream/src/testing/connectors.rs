@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,9 +16,9 @@ use arrow::{
 };
 use async_trait::async_trait;
 use ebap_connector::{
-    AlertEvent, ChangeBatch, ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, Notifier,
-    NotifierContext, Offset, Position, Records, Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened, Source,
-    SourceContext, SourceReader, SplitBounds, SplitId, SplitState, SplitStatus, Wanted,
+    AlertEvent, ChangeBatch, ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, LeftOut,
+    Notifier, NotifierContext, Offset, Position, Records, Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened,
+    Source, SourceContext, SourceReader, SplitBounds, SplitId, SplitState, SplitStatus, Wanted,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub(super) struct Outside {
     pub(super) deaf: Mutex<bool>,
     /// Sinks wait, in being opened and with what they are given.
     pub(super) held: watch::Sender<bool>,
+    /// It holds no position of a sink.
+    pub(super) forgets: AtomicBool,
     /// Of the newest sink that was opened: an older one may still run for a moment after a kill.
     incarnation: AtomicU64,
 }
@@ -79,7 +81,13 @@ impl ConnectorRegistry for TestConnectors {
 
     fn sink(&self, _: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {
         let (incarnation, key) = (context.incarnation, context.upsert_key.clone());
-        Ok(Box::new(Keeper { outside: Arc::downgrade(&self.0), pending: Vec::new(), key, incarnation }))
+        Ok(Box::new(Keeper {
+            outside: Arc::downgrade(&self.0),
+            pending: Vec::new(),
+            key,
+            incarnation,
+            left_out: LeftOut::default(),
+        }))
     }
 }
 
@@ -236,12 +244,13 @@ fn only_wanted(wanted: &Wanted, fields: &Fields, columns: &[ArrayRef]) -> Vec<Ar
     fields.iter().zip(columns).map(one).collect()
 }
 
-/// Commits rows with their position at every checkpoint.
+/// Commits rows with their position at every checkpoint. Says of rows from `nowhere` that they are refused.
 struct Keeper {
     outside: Weak<Outside>,
     pending: Vec<RecordBatch>,
     key: Vec<usize>,
     incarnation: u64,
+    left_out: LeftOut,
 }
 
 /// A row's columns as text.
@@ -265,14 +274,18 @@ impl Sink for Keeper {
         let outside = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?;
         let committed = outside.committed.lock();
         outside.incarnation.fetch_max(self.incarnation, Ordering::SeqCst);
-        let position = committed.1.clone();
+        let position = committed.1.clone().filter(|_| self.holds_position());
         Ok(SinkOpened { position })
     }
 
     async fn write(&mut self, input: SinkInput, _: &Position) -> Result<()> {
         self.released().await?;
         match input {
-            SinkInput::Rows(batch) => self.pending.push(batch),
+            SinkInput::Rows(batch) => {
+                let nowhere = (0..batch.num_rows()).filter(|row| text(&batch, *row, &[1]) == "nowhere");
+                self.left_out.refused += nowhere.count() as u64;
+                self.pending.push(batch);
+            }
             SinkInput::Changes(ChangeBatch { deletes, inserts }) => {
                 let outside = self.outside.upgrade().ok_or_else(|| Error::internal("gone"))?;
                 let mut values = outside.values.lock();
@@ -286,6 +299,14 @@ impl Sink for Keeper {
             }
         }
         Ok(())
+    }
+
+    fn holds_position(&self) -> bool {
+        !self.outside.upgrade().is_some_and(|outside| outside.forgets.load(Ordering::SeqCst))
+    }
+
+    fn take_left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.left_out)
     }
 
     async fn checkpoint(&mut self, _: Epoch, position: &Position, _: bool) -> Result<Option<Position>> {

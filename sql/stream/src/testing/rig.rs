@@ -75,6 +75,13 @@ impl Rig {
         }
     }
 
+    /// As a server is stopped that shall start again.
+    pub(super) async fn stop(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown().await;
+        }
+    }
+
     pub(super) async fn flush(&self) {
         self.engine.as_ref().expect("running").flush().await.expect("flush");
     }

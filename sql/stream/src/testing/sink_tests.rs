@@ -1,5 +1,7 @@
 //! Sinks that are slower than what they are fed with.
 
+use std::sync::atomic::Ordering;
+
 use arrow::array::RecordBatch;
 
 use super::rig::Rig;
@@ -125,4 +127,81 @@ async fn a_value_that_goes_while_its_sink_is_behind_goes_outside_too() {
     rig.outside.held.send_replace(false);
     rig.flush().await;
     assert!(digits(&rig).is_empty(), "{:?}", digits(&rig));
+}
+
+/// An outside that cannot say what it has, with a sink on the stream.
+async fn forgetful() -> Rig {
+    let mut rig = Rig::new();
+    rig.outside.forgets.store(true, Ordering::SeqCst);
+    rig.sql(EVENTS).await;
+    rig.sql("CREATE SINK rows FROM events WITH (connector = 'test')").await;
+    rig
+}
+
+#[tokio::test]
+async fn killed_a_sink_goes_on_from_where_the_manifest_has_it_and_nothing_is_lost() {
+    let mut rig = forgetful().await;
+    rig.outside.produce("0", lines(0..1_000));
+    rig.flush().await;
+    // The epoch of this one knows that the rows before are outside.
+    rig.outside.produce("0", lines(1_000..1_100));
+    rig.flush().await;
+    rig.kill();
+    rig.outside.produce("0", lines(1_100..1_200));
+    rig.start().await;
+    rig.flush().await;
+    let mut ids = ids(&rig);
+    let before = ids.partition_point(|id| *id < 1_000);
+    assert_eq!(ids[..before], (0..1_000).collect::<Vec<_>>(), "what was known to be outside does not come again");
+    ids.dedup();
+    assert_eq!(ids, (0..1_200).collect::<Vec<_>>());
+    let counted = rig.query("SELECT consumed FROM accounting WHERE job = 'rows'").await;
+    assert!(counted.contains("| 1200 "), "{counted}");
+}
+
+#[tokio::test]
+async fn stopped_in_order_nothing_comes_again() {
+    let mut rig = forgetful().await;
+    for end in [500, 1_000, 1_500] {
+        rig.outside.produce("0", lines(end - 500..end));
+        rig.flush().await;
+        rig.stop().await;
+        rig.start().await;
+    }
+    rig.outside.produce("0", lines(1_500..1_600));
+    rig.flush().await;
+    assert_eq!(ids(&rig), (0..1_600).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn killed_while_it_catches_up_a_sink_without_a_position_outside_loses_nothing() {
+    let mut rig = forgetful().await;
+    rig.outside.produce("0", lines(0..100));
+    rig.flush().await;
+    rig.outside.held.send_replace(true);
+    rig.outside.produce("0", lines(100..ROWS));
+    until(&rig, "SELECT state FROM sinks WHERE name = 'rows'", "catching up").await;
+    rig.kill();
+    rig.outside.held.send_replace(false);
+    rig.start().await;
+    rig.flush().await;
+    let mut ids = ids(&rig);
+    ids.dedup();
+    assert_eq!(ids, (0..ROWS).collect::<Vec<_>>());
+}
+
+/// However they come to the sink: by the loop or by a catch-up.
+#[tokio::test]
+async fn rows_that_are_refused_are_counted() {
+    let nowhere = |ids: std::ops::Range<i64>| ids.map(|id| format!(r#"{{"id":{id},"region":"nowhere"}}"#));
+    let mut rig = Rig::new();
+    rig.sql(EVENTS).await;
+    rig.outside.produce("0", nowhere(0..3).chain(lines(3..ROWS)));
+    rig.flush().await;
+    rig.sql("CREATE SINK rows FROM events WITH (connector = 'test')").await;
+    rig.flush().await;
+    until(&rig, "SELECT refused, skipped FROM sinks", "| 3       | 0 ").await;
+    rig.outside.produce("0", nowhere(ROWS..ROWS + 2));
+    rig.flush().await;
+    until(&rig, "SELECT refused, skipped FROM sinks", "| 5       | 0 ").await;
 }

@@ -143,9 +143,10 @@ pub(super) const FIRST: [Case; 9] = [
     },
 ];
 
-/// One on the stream, and three on views: one whose rows come and go, one with windows, one on close.
-pub(super) const SINKS: [(&str, &str, &str); 4] = [
+/// Two on the stream, of which one has nothing outside that holds its position, and three on views: one whose rows come and go, one with windows, one on close.
+pub(super) const SINKS: [(&str, &str, &str); 5] = [
     ("cold", "events", "CREATE SINK cold FROM events WITH (connector = 'sim')"),
+    ("samples", "events", "CREATE SINK samples FROM events WITH (connector = 'sim', forgets = 'true')"),
     ("hot_totals", "totals", "CREATE SINK hot_totals FROM totals WITH (connector = 'sim')"),
     ("hot_thin", "thin", "CREATE SINK hot_thin FROM thin WITH (connector = 'sim')"),
     ("hot_final", "final", "CREATE SINK hot_final FROM final WITH (connector = 'sim')"),

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use ebap_connector::{
     ChangeBatch, DeadLetter, DeadLetterWriter, Epoch, Error, Position, Result, Sink, SinkContext, SinkInput, SinkOpened,
 };
+use parking_lot::MutexGuard;
 
 use super::world::{Point, Process, furthest};
 
@@ -52,11 +53,19 @@ pub(super) struct RowsSink {
     pending: Vec<i64>,
     /// Commits at every so manieth checkpoint that is not forced.
     every: u64,
+    /// Nothing outside holds its position.
+    forgets: bool,
 }
 
 impl RowsSink {
     pub(super) fn new(process: Arc<Process>, context: &SinkContext) -> Self {
-        Self { process, incarnation: context.incarnation, pending: Vec::new(), every: 2 }
+        let forgets = context.options.get("forgets").is_some();
+        Self { process, incarnation: context.incarnation, pending: Vec::new(), every: 2, forgets }
+    }
+
+    fn outside(&self) -> MutexGuard<'_, RowsOutside> {
+        let world = &self.process.world;
+        if self.forgets { world.samples.lock() } else { world.rows.lock() }
     }
 }
 
@@ -64,7 +73,7 @@ impl RowsSink {
 impl Sink for RowsSink {
     async fn open(&mut self) -> Result<SinkOpened> {
         self.process.pass(Point::Anywhere).await;
-        let mut outside = self.process.world.rows.lock();
+        let mut outside = self.outside();
         if outside.incarnation > self.incarnation {
             return Err(fenced());
         }
@@ -93,18 +102,23 @@ impl Sink for RowsSink {
             return Err(lost());
         }
         {
-            let mut outside = world.rows.lock();
+            let pending = std::mem::take(&mut self.pending);
+            let mut outside = self.outside();
             if outside.incarnation > self.incarnation {
                 return Err(fenced());
             }
-            outside.ids.append(&mut self.pending);
-            outside.position = Some(position.clone());
+            outside.ids.extend(pending);
+            outside.position = (!self.forgets).then(|| position.clone());
         }
         self.process.pass(Point::AfterCommit).await;
         if world.fails(faults.outside) {
             return Err(lost());
         }
         Ok(Some(position.clone()))
+    }
+
+    fn holds_position(&self) -> bool {
+        !self.forgets
     }
 }
 

@@ -102,6 +102,8 @@ pub(super) struct World {
     /// How many more manifests are seen together with the views readers were shown: comparing costs.
     shows_left: AtomicU64,
     pub(super) rows: Mutex<RowsOutside>,
+    /// Of the sink whose position nothing outside holds.
+    pub(super) samples: Mutex<RowsOutside>,
     pub(super) views: Mutex<BTreeMap<String, ViewOutside>>,
     /// The topic: split and offset of each.
     pub(super) dead_letters: Mutex<Vec<(String, i64)>>,
@@ -122,6 +124,7 @@ impl World {
             seen: Mutex::default(),
             shows_left: AtomicU64::new(SHOWS),
             rows: Mutex::default(),
+            samples: Mutex::default(),
             views: Mutex::default(),
             dead_letters: Mutex::default(),
             trace: Mutex::default(),

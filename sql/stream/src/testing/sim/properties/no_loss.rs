@@ -1,4 +1,4 @@
-//! Every record that can become a row is in the sink on the stream, every other one in the topic of
+//! Every record that can become a row is in the sinks on the stream, every other one in the topic of
 //! dead letters.
 
 use std::collections::BTreeSet;
@@ -7,11 +7,12 @@ use super::super::{run::Run, seeds};
 
 pub(super) fn check(run: &Run) -> Result<(), String> {
     let held: BTreeSet<i64> = run.world.rows.lock().ids.iter().copied().collect();
+    let samples: BTreeSet<i64> = run.world.samples.lock().ids.iter().copied().collect();
     let letters: BTreeSet<(String, i64)> = run.world.dead_letters.lock().iter().cloned().collect();
     for split in &run.world.script.events {
         for record in &split.records {
             let there = match &record.row {
-                Some(row) => held.contains(&row.id),
+                Some(row) => held.contains(&row.id) && samples.contains(&row.id),
                 None => letters.contains(&(split.name.clone(), record.offset)),
             };
             if !there {
