@@ -37,9 +37,9 @@ lint: deps fmt ## formatting and clippy, warnings are errors
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # Connectors and the server have tests of their own against real services; see tests/with-stack.sh.
-INTEGRATION := redis prometheus iceberg kafka server
+INTEGRATION := redis prometheus alertmanager iceberg kafka server
 unit: build
-	bash tests/with-stack.sh "redis prometheus minio iceberg-rest" -- \
+	bash tests/with-stack.sh "redis prometheus alertmanager minio iceberg-rest" -- \
 	  cargo test --locked --workspace --lib --bins $(INTEGRATION:%=--test %)
 
 architecture: deps

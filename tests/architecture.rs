@@ -4,8 +4,16 @@ use std::{collections::BTreeMap, process::Command};
 
 use serde_json::Value;
 
-const CONNECTORS: [&str; 7] =
-    ["ebap-file", "ebap-format", "ebap-generator", "ebap-iceberg", "ebap-kafka", "ebap-prometheus", "ebap-redis"];
+const CONNECTORS: [&str; 8] = [
+    "ebap-alertmanager",
+    "ebap-file",
+    "ebap-format",
+    "ebap-generator",
+    "ebap-iceberg",
+    "ebap-kafka",
+    "ebap-prometheus",
+    "ebap-redis",
+];
 
 /// What a crate of ours may see of the others.
 fn allowed(from: &str, to: &str) -> bool {

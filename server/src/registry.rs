@@ -41,10 +41,11 @@ impl ConnectorRegistry for Connectors {
     }
 
     fn notifiers(&self, context: &NotifierContext) -> Result<Vec<Box<dyn Notifier>>> {
-        match context.options.0.keys().next() {
-            None => Ok(Vec::new()),
-            Some(option) => Err(Error::option(option, "is unknown to an alert")),
+        let known = |name: &str| ebap_alertmanager::OPTIONS.contains(&name);
+        if let Some(option) = context.options.0.keys().find(|name| !known(name)) {
+            return Err(Error::option(option, "is unknown to an alert"));
         }
+        ebap_alertmanager::notifiers(context)
     }
 
     fn sink(&self, connector: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {

@@ -14,6 +14,9 @@ use crate::{Options, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertStatus {
+    /// It pended, and does not any more.
+    Normal,
+    Pending,
     Firing,
     Resolved,
 }
@@ -21,6 +24,8 @@ pub enum AlertStatus {
 impl AlertStatus {
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Normal => "normal",
+            Self::Pending => "pending",
             Self::Firing => "firing",
             Self::Resolved => "resolved",
         }
@@ -40,6 +45,9 @@ pub struct AlertEvent {
     pub labels: BTreeMap<String, String>,
     pub summary: String,
     pub status: AlertStatus,
+    /// Somebody is to be called, or to hear that it is over: it fires or is resolved, and is not silenced. What is not is
+    /// for those who show states.
+    pub page: bool,
     /// Not a change: it fires still. For receivers that forget what they do not hear again.
     pub repeated: bool,
     pub value: Option<f64>,

@@ -141,6 +141,8 @@ pub(crate) struct AlertJob {
     /// Something the newest manifest does not say.
     pub(crate) dirty: bool,
     repeat_us: i64,
+    /// As it was last looked.
+    silenced: bool,
     shown: Option<(Arc<Vec<AlertRow>>, Arc<Vec<Transition>>)>,
     message: Option<String>,
 }
@@ -178,6 +180,7 @@ impl AlertJob {
             fresh: true,
             dirty: false,
             repeat_us: now_us,
+            silenced: false,
             shown: None,
             message: None,
             plan,
@@ -326,6 +329,10 @@ impl AlertJob {
             self.advance(at_us, moment.now_us);
         }
         self.look_for_silence(moment);
+        let silenced = self.is_silenced(moment.now_us);
+        if std::mem::replace(&mut self.silenced, silenced) && !silenced {
+            self.tell_fired(moment.now_us);
+        }
         self.repeat(moment.now_us);
         Ok(())
     }
@@ -433,17 +440,18 @@ impl AlertJob {
         // A whole run may lie within one step: it is told of its beginning before its end.
         let fires = change.to == State::Firing && !instance.told && !silenced;
         let ends = change.from == State::Firing && change.to == State::Normal && instance.told;
-        let mut events = Vec::new();
-        if fires {
-            instance.told = true;
-            events.push(event(&plan, name, instance, AlertStatus::Firing, &change, now_us));
+        if fires || ends {
+            instance.told = fires;
         }
-        if ends {
-            instance.told = false;
-            events.push(event(&plan, name, instance, AlertStatus::Resolved, &change, now_us));
-        }
+        let status = match (change.from, change.to) {
+            (State::Firing, State::Normal) => AlertStatus::Resolved,
+            (_, State::Normal) => AlertStatus::Normal,
+            (_, State::Pending) => AlertStatus::Pending,
+            (_, State::Firing) => AlertStatus::Firing,
+        };
+        let event = AlertEvent { page: fires || ends, ..event(&plan, name, instance, status, &change, now_us) };
         tracing::info!(alert = plan.name, key = %name, from = change.from.name(), to = change.to.name(), "alert");
-        events.into_iter().for_each(|event| self.tell.push(event));
+        self.tell.push(event);
         self.history.push_back(transition);
         if self.history.len() > HISTORY_MAX {
             self.history.pop_front();
@@ -473,17 +481,13 @@ impl AlertJob {
             return;
         }
         self.repeat_us = now_us.saturating_add(REPEAT_US);
-        // The end of a silence is found here where nothing else happens.
-        self.tell_fired(now_us);
-        if self.is_silenced(now_us) {
-            return;
-        }
+        let silenced = self.is_silenced(now_us);
         let nothing = self.nothing.as_ref().map(|nothing| (Arc::from("{}"), nothing));
         let all = self.instances.iter().map(|(name, instance)| (Arc::clone(name), instance)).chain(nothing);
-        let firing = all.filter(|(_, instance)| instance.state == State::Firing && instance.told);
+        let firing = all.filter(|(_, instance)| instance.state == State::Firing);
         let events = firing.map(|(name, instance)| {
             let event = event(&self.plan, &name, instance, AlertStatus::Firing, &fired(instance), now_us);
-            AlertEvent { repeated: true, ..event }
+            AlertEvent { repeated: true, page: instance.told && !silenced, ..event }
         });
         self.tell.repeat(events.collect());
     }
@@ -626,6 +630,7 @@ fn event(
             false => instance.summary.clone(),
         },
         status,
+        page: true,
         repeated: false,
         value: instance.value,
         since_us: change.began_us,

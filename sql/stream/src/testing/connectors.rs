@@ -105,7 +105,7 @@ impl Notifier for Told {
         if *outside.deaf.lock() {
             return Err(Error::unreachable("told", "nobody listens"));
         }
-        outside.alerts.lock().extend(events.iter().filter(|event| !event.repeated).cloned());
+        outside.alerts.lock().extend(events.iter().filter(|event| event.page && !event.repeated).cloned());
         Ok(())
     }
 }
