@@ -7,17 +7,18 @@
 //!
 //! # Invariants
 //! - Work is done in the order in which it was given. After an error nothing more is done.
+//! - What the sink keeps back for a while is flushed when that is over, also between two works and before it is given back.
 //! - A task whose handle is dropped ends; `end` tells when it has, so that a sink is never opened beside an
 //!   older one of the same process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::{
     array::RecordBatch,
     compute::concat_batches,
     datatypes::{Schema, SchemaRef},
 };
-use ebap_connector::{ChangeBatch, Epoch, Error, Position, Result, Sink, SinkInput, SinkOpened};
+use ebap_connector::{ChangeBatch, Epoch, Error, Position, Result, Sink, SinkInput, SinkOpened, time};
 use parking_lot::Mutex;
 use tokio::{
     sync::{
@@ -189,16 +190,22 @@ async fn run(
     give: oneshot::Sender<Box<dyn Sink>>,
     mut sink: Box<dyn Sink>,
 ) {
-    while let Some(work) = inbox.recv().await {
-        let rows = match &work {
-            Work::Write(input, _) => rows_of(input),
-            Work::All(..) | Work::Checkpoint { .. } => 0,
+    loop {
+        let next = next(&mut inbox, sink.flush_due()).await;
+        let (items, rows) = match &next {
+            Next::Work(Work::Write(input, _)) => (1, rows_of(input)),
+            Next::Work(Work::All(..) | Work::Checkpoint { .. }) => (1, 0),
+            Next::Due | Next::End => (0, 0),
         };
-        let done = perform(sink.as_mut(), work).await;
+        let ends = matches!(next, Next::End);
+        let done = match next {
+            Next::Work(work) => perform(sink.as_mut(), work).await,
+            Next::Due | Next::End => sink.flush().await.map(|visible| Done { visible, told: None }),
+        };
         let mut shared = shared.lock();
         match done {
             Ok(Done { visible, told }) => {
-                shared.items -= 1;
+                shared.items -= items;
                 shared.rows -= rows;
                 if visible.is_some() {
                     shared.visible = visible;
@@ -212,8 +219,32 @@ async fn run(
                 return;
             }
         }
+        if ends {
+            break;
+        }
     }
     let _ = give.send(sink);
+}
+
+enum Next {
+    Work(Work),
+    /// What the sink keeps back is to go out.
+    Due,
+    /// No work will come any more.
+    End,
+}
+
+/// What is overdue comes before work that waits: a queue that is never empty must not hold it up.
+async fn next(inbox: &mut mpsc::UnboundedReceiver<Work>, due: Option<Duration>) -> Next {
+    let work = match due {
+        None => inbox.recv().await,
+        Some(due) if due.is_zero() => return Next::Due,
+        Some(due) => tokio::select! {
+            work = inbox.recv() => work,
+            () = time::sleep(due) => return Next::Due,
+        },
+    };
+    work.map_or(Next::End, Next::Work)
 }
 
 #[derive(Default)]

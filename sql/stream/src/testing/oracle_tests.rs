@@ -298,7 +298,12 @@ fn union(random: &mut Random, depth: u64) -> Relation {
     let columns = vec![("u".to_owned(), Type::Int), ("v".to_owned(), Type::Text)];
     let (a, b) = (one.around(&pick(&one), columns.clone()), other.around(&pick(&other), columns.clone()));
     let all = if random.one_in(3) { "UNION" } else { "UNION ALL" };
-    Relation { live: format!("{} {all} {}", a.live, b.live), batch: format!("{} {all} {}", a.batch, b.batch), columns, single: false }
+    Relation {
+        live: format!("{} {all} {}", a.live, b.live),
+        batch: format!("{} {all} {}", a.batch, b.batch),
+        columns,
+        single: false,
+    }
 }
 
 fn relation(random: &mut Random, depth: u64) -> Relation {
