@@ -12,7 +12,8 @@ read -r -a services <<<"$1"
 [ "${2:-}" = -- ] || { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 shift 2
 
-export REDIS_PORT=16479 MINIO_PORT=19100 ICEBERG_REST_PORT=18281 KAFKA_PORT="${KAFKA_PORT:-19192}"
+export REDIS_PORT=16479 REDIS_CLUSTER_PORT=16480 REDIS_TLS_PORT=16484 REDIS_SENTINEL_PORT=16487
+export MINIO_PORT=19100 ICEBERG_REST_PORT=18281 KAFKA_PORT="${KAFKA_PORT:-19192}"
 
 started=()
 stop_all() {

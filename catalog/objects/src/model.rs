@@ -76,6 +76,9 @@ pub struct Object {
     /// How often `ALTER … RESUME` was said: a job that has failed starts again when this rises.
     #[serde(default)]
     pub resumes: u64,
+    /// How often `ALTER SINK … REBUILD` was said.
+    #[serde(default)]
+    pub rebuilds: u64,
 }
 
 /// A migration file that has been applied.
@@ -177,6 +180,7 @@ impl Catalog {
             created_at_us,
             paused: false,
             resumes: 0,
+            rebuilds: 0,
         };
         self.objects.insert(id, object);
         Ok(id)

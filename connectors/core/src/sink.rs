@@ -99,7 +99,8 @@ pub trait Sink: Send {
     async fn write(&mut self, input: SinkInput, position: &Position) -> Result<()>;
 
     /// How long what `write` has buffered may still wait. When that is over, or the sink is to end, the engine calls
-    /// `flush`, whether anything more is written or not. `None` where nothing waits for the time.
+    /// `flush`, whether anything more is written or not. A sink that has nothing to write may ask for it too, to look
+    /// whether its system still has what it wrote. `None` where nothing waits for the time.
     fn flush_due(&self) -> Option<Duration> {
         None
     }

@@ -25,6 +25,9 @@ use crate::{
 
 /// Long enough to survive a pipeline that was paused over a holiday, and yet not for ever.
 const CONTROL_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How often a sink that has nothing to write looks whether Redis still has what it wrote: a server may have been
+/// restarted without its memory, and a replica promoted that had not got all of it.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const SPLIT_PREFIX: &str = "split:";
 /// Rows of one call of a script: some 0.3 ms, during which Redis does nothing else.
 const SCRIPT_ROWS: usize = 50;
@@ -49,6 +52,7 @@ pub fn sink(context: &SinkContext) -> Result<Box<dyn Sink>> {
         opened: None,
         pending: Pending::default(),
         waiting: None,
+        looked: time::instant(),
         visible: None,
         written: None,
         indexed: HashSet::new(),
@@ -66,6 +70,8 @@ struct RedisSink {
     pending: Pending,
     /// The position behind what waits, and since when the oldest of it does.
     waiting: Option<(Position, Instant)>,
+    /// When Redis last answered as it should.
+    looked: Instant,
     /// What was flushed and not told yet.
     visible: Option<Position>,
     /// Hashes of the places written since `open`, until they have been swept around.
@@ -122,6 +128,7 @@ impl Sink for RedisSink {
         let stored: Vec<(String, String)> =
             link.query(&control).await.map_err(|error| self.settings.server.failed(&error))?;
         let position = self.published(&stored)?;
+        self.looked = time::instant();
         self.opened = Some(Opened { link, writer, shards, advance, index, rows });
         Ok(SinkOpened { position: (!position.0.is_empty()).then_some(position) })
     }
@@ -153,12 +160,17 @@ impl Sink for RedisSink {
     }
 
     fn flush_due(&self) -> Option<Duration> {
-        let (_, since) = self.waiting.as_ref()?;
-        Some(self.settings.flush_interval.saturating_sub(since.elapsed()))
+        Some(match &self.waiting {
+            Some((_, since)) => self.settings.flush_interval.saturating_sub(since.elapsed()),
+            None => LOOK_INTERVAL.saturating_sub(self.looked.elapsed()),
+        })
     }
 
     async fn flush(&mut self) -> Result<Option<Position>> {
-        self.send().await?;
+        match self.waiting {
+            Some(_) => self.send().await?,
+            None => self.apply(Vec::new(), &Position::default()).await?,
+        }
         Ok(self.visible.take())
     }
 
@@ -272,7 +284,9 @@ impl RedisSink {
         };
         let failed = |error: &redis::RedisError| server.failed(error);
         let opened = self.opened.as_mut().ok_or_else(not_open)?;
-        opened.link.run(phases, &failed, &check).await
+        opened.link.run(phases, &failed, &check).await?;
+        self.looked = time::instant();
+        Ok(())
     }
 
     /// Which of the changes put something that the index may not have; it is taken to have it from now on.
@@ -381,7 +395,12 @@ fn evalsha(script: &Script, keys: &[&String], arguments: &[&String]) -> Cmd {
 
 fn fenced(key: &str, holder: &str, writer: &str) -> Error {
     let (theirs, mine) = (incarnation(holder), incarnation(writer));
-    Error::Fenced { message: format!("incarnation {theirs} of \"{key}\" is newer than this one, {mine}") }
+    Error::Fenced {
+        message: match theirs == mine {
+            true => format!("a newer opening of the sink holds \"{key}\""),
+            false => format!("incarnation {theirs} of \"{key}\" is newer than this one, {mine}"),
+        },
+    }
 }
 
 fn incarnation(writer: &str) -> &str {

@@ -420,6 +420,12 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
         AlterAction::Pause
     } else if cursor.take(&["RESUME"]) {
         AlterAction::Resume
+    } else if cursor.take(&["REBUILD"]) {
+        if kind != ObjectKind::Sink {
+            let construct = format!("REBUILD of a {kind}");
+            return Err(Error::unsupported(construct, "Sinks on views can be rebuilt.").at(position));
+        }
+        AlterAction::Rebuild
     } else if cursor.take(&["SWAP"]) {
         cursor.expect(&["WITH"])?;
         let other = cursor.object_name()?;
@@ -431,7 +437,7 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
     } else {
         let Some(word) = cursor.word(0) else { return Err(cursor.unexpected()) };
         let construct = format!("ALTER {} ... {word}", kind.to_string().to_uppercase());
-        let forms = "ALTER has PAUSE and RESUME, and SWAP WITH for materialized views.";
+        let forms = "ALTER has PAUSE and RESUME, SWAP WITH for materialized views, and REBUILD for sinks.";
         return Err(Error::unsupported(construct, forms).at(position));
     };
     cursor.end()?;

@@ -290,3 +290,104 @@ fn rows_of(input: &SinkInput) -> usize {
         SinkInput::Changes(ChangeBatch { deletes, inserts }) => deletes.num_rows() + inserts.num_rows(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use arrow::datatypes::{DataType, Field};
+    use async_trait::async_trait;
+    use ebap_connector::{Offset, SplitId};
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(20);
+
+    /// Keeps everything back for an interval.
+    #[derive(Default)]
+    struct Slow {
+        waits: Option<(Position, Instant)>,
+    }
+
+    #[async_trait]
+    impl Sink for Slow {
+        async fn open(&mut self) -> Result<SinkOpened> {
+            Ok(SinkOpened::default())
+        }
+
+        async fn write(&mut self, _: SinkInput, position: &Position) -> Result<()> {
+            let since = self.waits.take().map_or_else(time::instant, |(_, since)| since);
+            self.waits = Some((position.clone(), since));
+            Ok(())
+        }
+
+        fn flush_due(&self) -> Option<Duration> {
+            self.waits.as_ref().map(|(_, since)| INTERVAL.saturating_sub(since.elapsed()))
+        }
+
+        async fn flush(&mut self) -> Result<Option<Position>> {
+            Ok(self.waits.take().map(|(position, _)| position))
+        }
+
+        async fn checkpoint(&mut self, _: Epoch, _: &Position, _: bool) -> Result<Option<Position>> {
+            Ok(None)
+        }
+    }
+
+    fn task() -> SinkTask {
+        SinkTask::start(Box::<Slow>::default(), &|run| tokio::spawn(run).abort_handle())
+    }
+
+    fn row() -> SinkInput {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        SinkInput::Rows(RecordBatch::new_empty(schema))
+    }
+
+    fn at(offset: i64) -> Position {
+        Position([(SplitId::new("0"), Offset(offset))].into())
+    }
+
+    async fn visible(task: &SinkTask) -> Position {
+        loop {
+            if let Some(position) = task.visible() {
+                return position;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_back_goes_out_when_nothing_more_comes() {
+        let task = task();
+        let began = time::instant();
+        assert!(task.offer(row(), &at(1)));
+        assert_eq!(visible(&task).await, at(1));
+        assert!(began.elapsed() >= INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_back_goes_out_while_more_comes() {
+        let task = task();
+        let mut offset = 0;
+        let first = loop {
+            offset += 1;
+            while !task.offer(row(), &at(offset)) {
+                tokio::task::yield_now().await;
+            }
+            if let Some(position) = task.visible() {
+                break position;
+            }
+        };
+        assert!(at(offset).covers(&first));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_back_goes_out_before_the_sink_comes_back() {
+        let task = task();
+        assert!(task.offer(row(), &at(1)));
+        let shared = Arc::clone(&task.shared);
+        let returned = task.give_back().expect("a sink");
+        assert_eq!(returned.await.expect("the sink").flush_due(), None);
+        assert_eq!(shared.lock().visible, Some(at(1)));
+    }
+}
