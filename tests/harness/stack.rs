@@ -38,6 +38,8 @@ pub struct Stack {
     iceberg_port: u16,
     kafka_port: u16,
     trino_port: u16,
+    /// Whether Redis keeps what it has over a restart.
+    pub redis_keeps: bool,
     started: Vec<Service>,
 }
 
@@ -50,6 +52,7 @@ impl Stack {
             iceberg_port: process::free_port()?,
             kafka_port: process::free_port_with(CONTROLLER_DISTANCE)?,
             trino_port: process::free_port()?,
+            redis_keeps: false,
             started: Vec::new(),
         })
     }
@@ -79,6 +82,7 @@ impl Stack {
                 ("ICEBERG_REST_PORT", self.iceberg_port.to_string()),
                 ("KAFKA_PORT", self.kafka_port.to_string()),
                 ("TRINO_PORT", self.trino_port.to_string()),
+                ("REDIS_AOF", if self.redis_keeps { "yes" } else { "no" }.to_owned()),
             ])
             .output()
             .with_context(|| format!("{} does not run", script.display()))?;

@@ -4,6 +4,7 @@
 #   redis.sh install           install the package if redis-server is missing (root)
 #   redis.sh start             start and wait until it answers PING
 #   redis.sh stop | status     by PID file; status exits 3 when not running
+#   redis.sh kill              SIGKILL, as when it crashes
 #   redis.sh cli ARGS...       redis-cli on this instance
 #   redis.sh clean             stop and delete its data
 #
@@ -98,6 +99,7 @@ case "${1:-}" in
   install) install ;;
   start) start ;;
   stop) st_stop "$PIDFILE" Redis 20 ;;
+  kill) st_stop "$PIDFILE" Redis 20 KILL ;;
   status) st_status "$PIDFILE" "Redis on 127.0.0.1:$REDIS_PORT" ;;
   clean) st_stop "$PIDFILE" Redis 20; rm -rf "$INST" ;;
   cli) shift; cli "$@" ;;
