@@ -62,10 +62,13 @@ pub(crate) async fn run(kills: i64) -> anyhow::Result<()> {
     for round in 1..=rounds {
         let client = ebap.connect().await?;
         let part = ROWS / (rounds + 2);
-        read_at_least(&client, part * round + round * 7_919 % part).await?;
+        let wanted = part * round + round * 7_919 % part;
+        read_at_least(&client, wanted).await?;
         if round * restarts / rounds > (round - 1) * restarts / rounds {
             stack.run(Service::Redis, &["kill"])?;
             stack.run(Service::Redis, &["start"])?;
+            // The server that finds it again, and one that starts beside it.
+            read_at_least(&client, (wanted + part / 2).min(ROWS)).await?;
         }
         if round <= kills {
             ebap.kill()?;
@@ -76,8 +79,8 @@ pub(crate) async fn run(kills: i64) -> anyhow::Result<()> {
     read_at_least(&client, ROWS).await?;
     rows::execute(&client, &["FLUSH"]).await?;
     ends.store(true, Ordering::Relaxed);
-    let polls = reader.await.context("the reader")??;
-    ensure!(polls > 0, "nobody has read anything");
+    let (polls, keys) = reader.await.context("the reader")??;
+    ensure!(polls > rounds.unsigned_abs() && keys > 0, "nobody has read anything: {polls} polls, {keys} keys");
     verify(&client, &mut connect(&url).await?).await
 }
 
@@ -86,8 +89,8 @@ async fn connect(url: &str) -> anyhow::Result<MultiplexedConnection> {
     client.get_multiplexed_async_connection().await.context("connect to Redis")
 }
 
-/// Polls the versions of all keys: no key may go back. Gives how often it saw all of them.
-async fn read_until(ends: Arc<AtomicBool>, url: String) -> anyhow::Result<u64> {
+/// Polls the versions of all keys: no key may go back. Gives how often it saw all of them, and how many.
+async fn read_until(ends: Arc<AtomicBool>, url: String) -> anyhow::Result<(u64, usize)> {
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     let mut polls = 0;
     while !ends.load(Ordering::Relaxed) {
@@ -106,7 +109,7 @@ async fn read_until(ends: Arc<AtomicBool>, url: String) -> anyhow::Result<u64> {
             polls += 1;
         }
     }
-    Ok(polls)
+    Ok((polls, seen.len()))
 }
 
 async fn versions(redis: &mut MultiplexedConnection) -> anyhow::Result<Vec<(String, u64)>> {
