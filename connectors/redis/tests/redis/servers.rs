@@ -47,7 +47,7 @@ struct Cluster {
     redis: ClusterConnection,
 }
 
-const NODES: &str = "redis://127.0.0.1:16480,redis://127.0.0.1:16481, redis://127.0.0.1:16482";
+pub(crate) const NODES: &str = "redis://127.0.0.1:16480,redis://127.0.0.1:16481, redis://127.0.0.1:16482";
 
 /// One cluster for all tests: each has keys and sinks of its own, and nothing of them is there.
 async fn cluster(sinks: &[&str]) -> Cluster {
@@ -90,7 +90,7 @@ impl Cluster {
 }
 
 /// Opened, with a key of the test's own, and an `id` too.
-fn in_cluster(id: &str, incarnation: u64, options: &[(&str, &str)]) -> Box<dyn Sink> {
+pub(crate) fn in_cluster(id: &str, incarnation: u64, options: &[(&str, &str)]) -> Box<dyn Sink> {
     let mut context = crate::context(NODES, incarnation);
     context.id = id.to_owned();
     context.options.set("cluster", "true");

@@ -269,12 +269,14 @@ async fn write_all(sink: &mut dyn Sink, all: All, position: &Position) -> Result
         // In one batch, so that a value that stays is replaced and never away.
         let inserts = one_batch(&all.schema, &all.rows)?;
         let deletes = one_batch(&all.schema, &all.stale)?;
-        return sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await;
-    }
-    for inserts in all.rows {
-        let deletes = RecordBatch::new_empty(inserts.schema());
         sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await?;
+    } else {
+        for inserts in all.rows {
+            let deletes = RecordBatch::new_empty(inserts.schema());
+            sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await?;
+        }
     }
+    // With stale rows given too: they may not be all, and what a sink keeps of what it has written ends here.
     sink.sweep(position).await
 }
 
