@@ -39,7 +39,7 @@ lint: deps fmt ## formatting and clippy, warnings are errors
 # Connectors and the server have tests of their own against real services; see tests/with-stack.sh.
 INTEGRATION := redis prometheus alertmanager iceberg kafka server
 unit: build
-	bash tests/with-stack.sh "redis prometheus alertmanager minio iceberg-rest" -- \
+	bash tests/with-stack.sh "redis redis-cluster redis-tls redis-sentinel prometheus alertmanager minio iceberg-rest" -- \
 	  cargo test --locked --workspace --lib --bins $(INTEGRATION:%=--test %)
 
 architecture: deps

@@ -9,6 +9,7 @@ mod demo;
 mod object_store;
 mod pipeline;
 mod prometheus;
+mod redis_sink;
 mod splits;
 
 use std::{process::ExitCode, sync::Arc};
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             object_store::state_in_a_bucket_outlives_the_machine,
         ),
         trials::trial("every_sample_is_in_prometheus_after_a_kill", &shared, prometheus::every_sample_outlives_a_kill),
+        trials::trial("what_redis_lost_is_written_again", &shared, redis_sink::what_redis_lost_is_written_again),
         trials::trial("pipeline_over_real_kafka_equals_the_batch_answer", &shared, pipeline::equals_the_batch_answer),
         trials::trial(
             "killed_twice_and_kafka_away_gives_the_same_answer",

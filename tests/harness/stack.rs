@@ -41,6 +41,8 @@ pub struct Stack {
     kafka_port: u16,
     trino_port: u16,
     prometheus_port: u16,
+    /// Whether Redis keeps what it has over a restart.
+    pub redis_keeps: bool,
     started: Vec<Service>,
 }
 
@@ -54,6 +56,7 @@ impl Stack {
             kafka_port: process::free_port_with(CONTROLLER_DISTANCE)?,
             trino_port: process::free_port()?,
             prometheus_port: process::free_port()?,
+            redis_keeps: false,
             started: Vec::new(),
         })
     }
@@ -84,6 +87,7 @@ impl Stack {
                 ("KAFKA_PORT", self.kafka_port.to_string()),
                 ("TRINO_PORT", self.trino_port.to_string()),
                 ("PROMETHEUS_PORT", self.prometheus_port.to_string()),
+                ("REDIS_AOF", if self.redis_keeps { "yes" } else { "no" }.to_owned()),
             ])
             .output()
             .with_context(|| format!("{} does not run", script.display()))?;

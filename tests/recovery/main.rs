@@ -5,6 +5,8 @@
 //! points and among faults of the store: `sql/stream/src/testing/sim/properties`.
 //! `EBAP_RECOVERY_KILLS` sets how often the server is killed.
 
+mod redis_sink;
+
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, ensure};
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     trials::run(vec![
         trials::trial("an_unbroken_run_equals_the_batch_answer", &nothing, |_| run(0)),
         trials::trial("a_run_killed_again_and_again_equals_the_batch_answer", &nothing, move |_| run(kills)),
+        trials::trial("redis_ends_with_the_batch_answer_whatever_is_killed", &nothing, move |_| redis_sink::run(kills)),
         trials::trial("a_run_that_is_asked_to_end_goes_on_where_it_was", &nothing, |_| ends_and_goes_on()),
     ])
 }

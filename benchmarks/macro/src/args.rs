@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Times each job is run; the first finds a server that has just started, the later ones a warm one.
     #[arg(long, alias = "repeats", default_value_t = 2)]
     pub(crate) runs: usize,
-    /// Events a second of jobs with a producer [default: latency 10000, l1 20000, soak 50000].
+    /// Events a second of jobs with a producer [default: latency 10000, redis 10000 and 50000, l1 20000, soak 50000].
     #[arg(long)]
     pub(crate) rate: Option<u64>,
     /// Seconds of measuring `latency` and `l1`, after `--warm-up`.
@@ -55,6 +55,8 @@ pub(crate) enum Job {
     CatchUp,
     /// From producing to visible over pgwire.
     Latency,
+    /// From producing to readable in Redis, at 10,000 and at 50,000 changed keys a second.
+    Redis,
     /// The same of five views, each over the one before.
     Levels,
     /// From a change of a table to an event that has met it.

@@ -20,6 +20,7 @@ mod meter;
 mod nexmark;
 mod paced;
 mod recovery;
+mod redis_sink;
 mod server;
 mod soak;
 mod topic;
@@ -65,6 +66,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
             Job::Ceiling => ceiling::run(&bench).await,
             Job::CatchUp => catch_up::run(&bench).await,
             Job::Latency => latency::run(&bench).await,
+            Job::Redis => redis_sink::run(&bench).await,
             Job::Levels => levels::run(&bench).await,
             Job::Freshness => freshness::run(&bench).await,
             Job::T1 | Job::T3 | Job::D1 => windows::run(&bench, job).await,

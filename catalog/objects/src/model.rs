@@ -82,6 +82,9 @@ pub struct Object {
     /// Of an alert: nobody is told before this processing time (`ALTER ALERT … SILENCE FOR`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silenced_until_us: Option<i64>,
+    /// How often `ALTER SINK … REBUILD` was said.
+    #[serde(default)]
+    pub rebuilds: u64,
 }
 
 /// A migration file that has been applied.
@@ -184,6 +187,7 @@ impl Catalog {
             paused: false,
             resumes: 0,
             silenced_until_us: None,
+            rebuilds: 0,
         };
         self.objects.insert(id, object);
         Ok(id)

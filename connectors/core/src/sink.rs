@@ -20,13 +20,15 @@
 //!   outside and was not among them, and goes on with changes.
 //!
 //! # Invariants
-//! - `write` may buffer within a fixed bound and must wait when it is full. It runs on a task of its own behind a
+//! - `write` may buffer within a fixed bound, by number and, with `flush_due`, by time, and must wait when it is full. It runs on a task of its own behind a
 //!   bounded queue; when that is full too, the sink is taken off its stream and catches up at its own pace.
 //! - When `checkpoint(force = true)` returns, all that was written before it is visible outside.
 //! - Errors that may pass are `Unreachable`: the engine drops the sink, waits, and starts again with
 //!   `open`. A sink therefore needs no retry loop around lost state of its own, but a short bounded
 //!   retry of single requests is welcome.
 //! - A newer `incarnation` fences an older one: a writer that finds a newer one gives `Fenced`.
+
+use std::time::Duration;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
@@ -113,6 +115,18 @@ pub trait Sink: Send {
     /// Takes the output of one step. `position` lies behind the records it was computed from;
     /// its `version()` is the version of the values.
     async fn write(&mut self, input: SinkInput, position: &Position) -> Result<()>;
+
+    /// How long what `write` has buffered may still wait. When that is over, or the sink is to end, the engine calls
+    /// `flush`, whether anything more is written or not. A sink that has nothing to write may ask for it too, to look
+    /// whether its system still has what it wrote. `None` where nothing waits for the time.
+    fn flush_due(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Makes visible what waits for the time. Returns a position as `checkpoint` does.
+    async fn flush(&mut self) -> Result<Option<Position>> {
+        Ok(None)
+    }
 
     /// On a view, when every row of it has been written since `open`: what this sink once put outside
     /// and has not written again belongs to no row any more and goes. A row may have left the view while

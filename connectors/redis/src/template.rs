@@ -1,4 +1,4 @@
-//! The `key` option: text with `{column}` placeholders. Finds mistakes when the sink is created, never later.
+//! The options `key` and `member`: text with `{column}` placeholders. Finds mistakes when the sink is created, never later.
 //!
 //! Values are put in as they are: a `:` inside a value is not escaped, and NULL reads `null`. Whoever lets users choose
 //! the values of two neighbouring columns should put the one of fixed form (a time, a number) first.
@@ -17,34 +17,29 @@ enum Part {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct KeyTemplate(Vec<Part>);
+pub(crate) struct Template(Vec<Part>);
 
-impl KeyTemplate {
+impl Template {
     /// `{{` and `}}` stand for the braces themselves.
-    pub(crate) fn parse(template: &str, schema: &Schema, upsert_key: &[usize]) -> Result<Self> {
-        let parts = split(template)?
+    pub(crate) fn parse(option: &str, template: &str, schema: &Schema) -> Result<Self> {
+        let parts = split(option, template)?
             .into_iter()
             .map(|part| match part {
                 Piece::Text(text) => Ok(Part::Text(text)),
                 Piece::Column(name) => schema
                     .index_of(&name)
                     .map(Part::Column)
-                    .map_err(|_| Error::option("key", format!("column \"{name}\" does not exist in the view"))),
+                    .map_err(|_| Error::option(option, format!("column \"{name}\" does not exist in the view"))),
             })
             .collect::<Result<Vec<_>>>()?;
-        let missing: Vec<_> = upsert_key
-            .iter()
-            .filter(|column| !parts.contains(&Part::Column(**column)))
-            .map(|column| format!("{{{}}}", schema.field(*column).name()))
-            .collect();
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            return Err(Error::option("key", format!("two rows of the view could share a key: {missing} is missing")));
-        }
         if parts.is_empty() {
-            return Err(Error::option("key", "is empty"));
+            return Err(Error::option(option, "is empty"));
         }
         Ok(Self(parts))
+    }
+
+    pub(crate) fn names(&self, column: usize) -> bool {
+        self.0.contains(&Part::Column(column))
     }
 
     pub(crate) fn render(&self, batch: &RecordBatch, row: usize) -> Result<String> {
@@ -73,7 +68,7 @@ enum Piece {
     Column(String),
 }
 
-fn split(template: &str) -> Result<Vec<Piece>> {
+fn split(option: &str, template: &str) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut text = String::new();
     let mut chars = template.chars().peekable();
@@ -88,7 +83,9 @@ fn split(template: &str) -> Result<Vec<Piece>> {
                 loop {
                     match chars.next() {
                         Some('}') => break,
-                        Some('{') | None => return Err(Error::option("key", "a placeholder is not closed with \"}\"")),
+                        Some('{') | None => {
+                            return Err(Error::option(option, "a placeholder is not closed with \"}\""));
+                        }
                         Some(char) => name.push(char),
                     }
                 }
@@ -97,7 +94,7 @@ fn split(template: &str) -> Result<Vec<Piece>> {
                 }
                 pieces.push(Piece::Column(name.trim().to_owned()));
             }
-            '}' => return Err(Error::option("key", "\"}\" without \"{\"; write \"}}\" for the brace itself")),
+            '}' => return Err(Error::option(option, "\"}\" without \"{\"; write \"}}\" for the brace itself")),
             char => text.push(char),
         }
     }
@@ -140,7 +137,7 @@ mod tests {
         let columns: Vec<ArrayRef> =
             vec![Arc::new(sizes), Arc::new(regions), Arc::new(Int64Array::from(vec![1, 2, 3, 4, -5]))];
         let batch = RecordBatch::try_new(Arc::new(schema()), columns).expect("columns fit");
-        let template = KeyTemplate::parse("{{a}}:{size}:{region}:{n}", &schema(), &[0, 1]).expect("template");
+        let template = Template::parse("key", "{{a}}:{size}:{region}:{n}", &schema()).expect("template");
         let keys: Vec<_> = (0..5).map(|row| template.render(&batch, row).expect("key")).collect();
         assert_eq!(keys, ["{a}:1m:eu:1", "{a}:5m:null:2", "{a}:1h:a:b:3", "{a}:1h30m::4", "{a}:1d:x:-5"]);
     }
@@ -148,12 +145,8 @@ mod tests {
     #[test]
     fn mistakes_in_a_template_are_named() {
         let message =
-            |template: &str| KeyTemplate::parse(template, &schema(), &[0, 1]).expect_err("must be refused").to_string();
+            |template: &str| Template::parse("key", template, &schema()).expect_err("must be refused").to_string();
         assert_eq!(message("k:{sise}"), "option \"key\": column \"sise\" does not exist in the view");
-        assert_eq!(
-            message("k:{n}"),
-            "option \"key\": two rows of the view could share a key: {size}, {region} is missing"
-        );
         assert_eq!(message("k:{n"), "option \"key\": a placeholder is not closed with \"}\"");
         assert_eq!(message("k}:{n}"), "option \"key\": \"}\" without \"{\"; write \"}}\" for the brace itself");
     }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, types},
+    array::{Array, ArrayRef, AsArray, RecordBatch, types},
     datatypes::{ArrowPrimitiveType, DataType, IntervalUnit, TimeUnit},
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -16,6 +16,9 @@ pub(crate) fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Res
         DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => out.push_str(array.as_string::<i64>().value(row)),
         DataType::Utf8View => out.push_str(array.as_string_view().value(row)),
+        // What most views have, without the detour over a formatter that is made for every value.
+        DataType::Int64 => append(out, primitive::<types::Int64Type>(array, row)),
+        DataType::Int32 => append(out, primitive::<types::Int32Type>(array, row)),
         DataType::Float32 => write_float(out, f64::from(primitive::<types::Float32Type>(array, row)), || {
             primitive::<types::Float32Type>(array, row).to_string()
         }),
@@ -128,6 +131,13 @@ fn write_json(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The row as a JSON object, NULL as `null`.
+pub(crate) fn write_row(out: &mut String, batch: &RecordBatch, row: usize) -> Result<()> {
+    let schema = batch.schema();
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    write_object(out, names.zip(batch.columns().iter().map(|column| (column, row))))
 }
 
 fn write_object<'a>(out: &mut String, entries: impl Iterator<Item = (String, (&'a ArrayRef, usize))>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What `ALTER` does to the catalog.
 //!
 //! `PAUSE` and `RESUME` are facts of the catalog, so a restart keeps them; the engine does what they say.
+//! So is `REBUILD`: a number that rises, which a restart in between does not lose.
 //! `SWAP WITH` exchanges the names of two views. What is defined by a name follows the name: queries, and
 //! sinks `FROM` it, which go on with the rows of the view that now has it.
 
@@ -50,6 +51,15 @@ pub(crate) fn alter(
                 object.silenced_until_us = length_us.map(|us| now_us.saturating_add(us));
             }
         }
+        AlterAction::Rebuild => {
+            check_rebuild(catalog, id)?;
+            if let Some(object) = next.get_mut(id) {
+                object.rebuilds += 1;
+                if object.paused {
+                    notices.push(format!("{kind} \"{name}\" is paused, and is rebuilt when it is resumed"));
+                }
+            }
+        }
         AlterAction::SwapWith(other) => {
             let other = find(catalog, kind, other)?.id;
             swap(&mut next, id, other)?;
@@ -63,6 +73,16 @@ fn find<'a>(catalog: &'a Catalog, kind: ObjectKind, name: &str) -> Result<&'a Ob
         Some(other) => wrong_kind(name, kind, other, "ALTER", "change"),
         None => unknown(kind, name),
     })
+}
+
+/// What a sink on a stream wrote is not replaced by writing it again.
+fn check_rebuild(catalog: &Catalog, id: ObjectId) -> Result<()> {
+    let on_view = plan_catalog(catalog)?.sinks.iter().find(|sink| sink.id == id).is_none_or(|sink| sink.on_view);
+    if on_view {
+        return Ok(());
+    }
+    let hint = "A sink on a stream has every row once; drop what it wrote and create it again.";
+    Err(Error::unsupported("REBUILD of a sink on a stream".to_owned(), hint))
 }
 
 fn swap(next: &mut Catalog, one: ObjectId, other: ObjectId) -> Result<()> {

@@ -55,6 +55,8 @@ pub struct Run {
     pub paused: bool,
     /// A job that has failed starts again when this has risen.
     pub resumes: u64,
+    /// A sink writes every row of its view again when this has risen.
+    pub rebuilds: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -185,6 +185,7 @@ impl Engine {
         let run = members().fold(Run::default(), |run, source| Run {
             paused: run.paused || source.run.paused,
             resumes: run.resumes + source.run.resumes,
+            rebuilds: 0,
         });
         JobSet {
             run,

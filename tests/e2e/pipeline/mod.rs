@@ -40,6 +40,13 @@ impl Shared {
         Ok(stack.bootstrap())
     }
 
+    /// Redis alone; gives its address.
+    pub(crate) async fn redis(&self) -> anyhow::Result<String> {
+        let mut stack = self.stack.lock().await;
+        stack.need(&[Service::Redis])?;
+        Ok(stack.redis_url())
+    }
+
     /// S3 alone; gives its endpoint.
     pub(crate) async fn s3(&self) -> anyhow::Result<String> {
         let mut stack = self.stack.lock().await;

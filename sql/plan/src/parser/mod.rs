@@ -90,6 +90,8 @@ pub enum AlterAction {
     Pause,
     /// Also starts a job again that has failed.
     Resume,
+    /// Writes every row of the view again, for a sink.
+    Rebuild,
     /// Exchanges the names of two materialized views.
     SwapWith(String),
     /// Of an alert: microseconds from now for which nobody is told; `None` ends it.

@@ -426,6 +426,12 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
         AlterAction::Pause
     } else if cursor.take(&["RESUME"]) {
         AlterAction::Resume
+    } else if cursor.take(&["REBUILD"]) {
+        if kind != ObjectKind::Sink {
+            let construct = format!("REBUILD of a {kind}");
+            return Err(Error::unsupported(construct, "Sinks on views can be rebuilt.").at(position));
+        }
+        AlterAction::Rebuild
     } else if cursor.take(&["SWAP"]) {
         cursor.expect(&["WITH"])?;
         let other = cursor.object_name()?;
@@ -443,7 +449,7 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
         let construct = format!("ALTER {} ... {word}", kind.to_string().to_uppercase());
         let forms = match kind {
             ObjectKind::Alert => "ALTER ALERT has PAUSE, RESUME, SILENCE FOR INTERVAL '1 hour' and SILENCE OFF.",
-            _ => "ALTER has PAUSE and RESUME, and SWAP WITH for materialized views.",
+            _ => "ALTER has PAUSE and RESUME, SWAP WITH for materialized views, and REBUILD for sinks.",
         };
         return Err(Error::unsupported(construct, forms).at(position));
     };

@@ -139,7 +139,7 @@ pub(crate) fn relation_schema(catalog: &Catalog, id: ObjectId) -> Result<SchemaR
 }
 
 fn run(object: &Object) -> Run {
-    Run { paused: object.paused, resumes: object.resumes }
+    Run { paused: object.paused, resumes: object.resumes, rebuilds: object.rebuilds }
 }
 
 fn visible(source: &SourcePlan) -> SchemaRef {

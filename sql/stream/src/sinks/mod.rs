@@ -128,6 +128,19 @@ impl SinkHead {
         run.paused
     }
 
+    /// Follows `ALTER … REBUILD`. True where all is to be written again; a sink that is paused does that anyway when
+    /// it is resumed.
+    fn rebuild(&mut self, run: Run) -> bool {
+        let rebuilt = run.rebuilds > self.run.rebuilds;
+        if !rebuilt || matches!(self.state, SinkState::Paused) {
+            return false;
+        }
+        self.state = NOW;
+        self.message = None;
+        self.backoff.reset();
+        true
+    }
+
     pub(crate) fn due(&self, now_us: i64) -> bool {
         matches!(self.state, SinkState::Waiting { until_us } if until_us <= now_us)
     }

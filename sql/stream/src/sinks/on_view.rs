@@ -43,6 +43,13 @@ impl ViewSink {
     /// Follows `ALTER`.
     pub(crate) fn set_run(&mut self, run: Run, view: &ViewStore) -> Result<()> {
         let was_running = self.wants_changes();
+        if self.head.rebuild(run) {
+            // Nothing is known of what is outside, and what it still has to do is among what it is to do again.
+            self.stale.clear();
+            if let Some(task) = self.task.take() {
+                self.ended = task.end();
+            }
+        }
         if self.head.set_run(run) {
             // It does what waits, so that what is outside is what the view has now.
             self.ended = self.task.take().and_then(SinkTask::give_back);

@@ -7,17 +7,18 @@
 //!
 //! # Invariants
 //! - Work is done in the order in which it was given. After an error nothing more is done.
+//! - What the sink keeps back for a while is flushed when that is over, also between two works and before it is given back.
 //! - A task whose handle is dropped ends; `end` tells when it has, so that a sink is never opened beside an
 //!   older one of the same process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::{
     array::RecordBatch,
     compute::concat_batches,
     datatypes::{Schema, SchemaRef},
 };
-use ebap_connector::{ChangeBatch, Epoch, Error, Position, Result, Sink, SinkInput, SinkOpened};
+use ebap_connector::{ChangeBatch, Epoch, Error, Position, Result, Sink, SinkInput, SinkOpened, time};
 use parking_lot::Mutex;
 use tokio::{
     sync::{
@@ -185,12 +186,18 @@ async fn run(
     give: oneshot::Sender<Box<dyn Sink>>,
     mut sink: Box<dyn Sink>,
 ) {
-    while let Some(work) = inbox.recv().await {
-        let rows = match &work {
-            Work::Write(input, _) => rows_of(input),
-            Work::All(..) | Work::Checkpoint { .. } => 0,
+    loop {
+        let next = next(&mut inbox, sink.flush_due()).await;
+        let (items, rows) = match &next {
+            Next::Work(Work::Write(input, _)) => (1, rows_of(input)),
+            Next::Work(Work::All(..) | Work::Checkpoint { .. }) => (1, 0),
+            Next::Due | Next::End => (0, 0),
         };
-        let done = perform(sink.as_mut(), work).await;
+        let ends = matches!(next, Next::End);
+        let done = match next {
+            Next::Work(work) => perform(sink.as_mut(), work).await,
+            Next::Due | Next::End => sink.flush().await.map(|visible| Done { visible, waits: None }),
+        };
         told.lock().left_out += sink.take_left_out();
         let mut shared = shared.lock();
         match done {
@@ -198,7 +205,7 @@ async fn run(
                 if visible.is_some() {
                     told.lock().visible = visible;
                 }
-                shared.items -= 1;
+                shared.items -= items;
                 shared.rows -= rows;
                 if let Some(waits) = waits {
                     let _ = waits.send(());
@@ -209,8 +216,32 @@ async fn run(
                 return;
             }
         }
+        if ends {
+            break;
+        }
     }
     let _ = give.send(sink);
+}
+
+enum Next {
+    Work(Work),
+    /// What the sink keeps back is to go out.
+    Due,
+    /// No work will come any more.
+    End,
+}
+
+/// What is overdue comes before work that waits: a queue that is never empty must not hold it up.
+async fn next(inbox: &mut mpsc::UnboundedReceiver<Work>, due: Option<Duration>) -> Next {
+    let work = match due {
+        None => inbox.recv().await,
+        Some(due) if due.is_zero() => return Next::Due,
+        Some(due) => tokio::select! {
+            work = inbox.recv() => work,
+            () = time::sleep(due) => return Next::Due,
+        },
+    };
+    work.map_or(Next::End, Next::Work)
 }
 
 #[derive(Default)]
@@ -235,12 +266,14 @@ async fn write_all(sink: &mut dyn Sink, all: All, position: &Position) -> Result
         // In one batch, so that a value that stays is replaced and never away.
         let inserts = one_batch(&all.schema, &all.rows)?;
         let deletes = one_batch(&all.schema, &all.stale)?;
-        return sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await;
-    }
-    for inserts in all.rows {
-        let deletes = RecordBatch::new_empty(inserts.schema());
         sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await?;
+    } else {
+        for inserts in all.rows {
+            let deletes = RecordBatch::new_empty(inserts.schema());
+            sink.write(SinkInput::Changes(ChangeBatch { deletes, inserts }), position).await?;
+        }
     }
+    // With stale rows given too: they may not be all, and what a sink keeps of what it has written ends here.
     sink.sweep(position).await
 }
 
@@ -254,5 +287,109 @@ fn rows_of(input: &SinkInput) -> usize {
     match input {
         SinkInput::Rows(rows) => rows.num_rows(),
         SinkInput::Changes(ChangeBatch { deletes, inserts }) => deletes.num_rows() + inserts.num_rows(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use arrow::datatypes::{DataType, Field};
+    use async_trait::async_trait;
+    use ebap_connector::{Offset, SplitId};
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(20);
+
+    /// Keeps everything back for an interval.
+    #[derive(Default)]
+    struct Slow {
+        waits: Option<(Position, Instant)>,
+    }
+
+    #[async_trait]
+    impl Sink for Slow {
+        async fn open(&mut self) -> Result<SinkOpened> {
+            Ok(SinkOpened::default())
+        }
+
+        async fn write(&mut self, _: SinkInput, position: &Position) -> Result<()> {
+            let since = self.waits.take().map_or_else(time::instant, |(_, since)| since);
+            self.waits = Some((position.clone(), since));
+            Ok(())
+        }
+
+        fn flush_due(&self) -> Option<Duration> {
+            self.waits.as_ref().map(|(_, since)| INTERVAL.saturating_sub(since.elapsed()))
+        }
+
+        async fn flush(&mut self) -> Result<Option<Position>> {
+            Ok(self.waits.take().map(|(position, _)| position))
+        }
+
+        async fn checkpoint(&mut self, _: Epoch, _: &Position, _: bool) -> Result<Option<Position>> {
+            Ok(None)
+        }
+    }
+
+    type Shown = Arc<Mutex<Told>>;
+
+    fn task() -> (SinkTask, Shown) {
+        let told = Shown::default();
+        let task = SinkTask::start(Box::<Slow>::default(), &told, &|run| tokio::spawn(run).abort_handle());
+        (task, told)
+    }
+
+    fn row() -> SinkInput {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        SinkInput::Rows(RecordBatch::new_empty(schema))
+    }
+
+    fn at(offset: i64) -> Position {
+        Position([(SplitId::new("0"), Offset(offset))].into())
+    }
+
+    async fn visible(told: &Shown) -> Position {
+        loop {
+            if let Some(position) = told.lock().visible.clone() {
+                return position;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_back_goes_out_when_nothing_more_comes() {
+        let (task, told) = task();
+        let began = time::instant();
+        assert!(task.offer(row(), &at(1)));
+        assert_eq!(visible(&told).await, at(1));
+        assert!(began.elapsed() >= INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_back_goes_out_while_more_comes() {
+        let (task, told) = task();
+        let mut offset = 0;
+        let first = loop {
+            offset += 1;
+            while !task.offer(row(), &at(offset)) {
+                tokio::task::yield_now().await;
+            }
+            if let Some(position) = told.lock().visible.clone() {
+                break position;
+            }
+        };
+        assert!(at(offset).covers(&first));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_back_goes_out_before_the_sink_comes_back() {
+        let (task, told) = task();
+        assert!(task.offer(row(), &at(1)));
+        let returned = task.give_back().expect("a sink");
+        assert_eq!(returned.await.expect("the sink").flush_due(), None);
+        assert_eq!(told.lock().visible, Some(at(1)));
     }
 }

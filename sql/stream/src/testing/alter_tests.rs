@@ -131,6 +131,36 @@ async fn a_sink_gets_every_row_once_around_a_pause() {
     assert!(rig.query("SELECT consumed AS n FROM accounting WHERE job = 'out'").await.contains("| 600 |"));
 }
 
+/// As after a `FLUSHALL`: what is outside is gone, or is what nobody wrote.
+#[tokio::test]
+async fn a_sink_that_is_rebuilt_writes_every_row_again() {
+    let mut rig = Rig::new();
+    rig.sql(EVENTS).await;
+    rig.sql("CREATE MATERIALIZED VIEW few AS SELECT id % 3 AS n, count(*) AS c FROM events GROUP BY id % 3").await;
+    rig.sql("CREATE SINK out FROM few WITH (connector = 'test')").await;
+    rig.outside.produce("0", lines(0..90));
+    rig.flush().await;
+    let before = rig.outside.values.lock().clone();
+    assert_eq!(before.len(), 3);
+    for pause in [false, true] {
+        rig.outside.values.lock().clear();
+        if pause {
+            rig.sql("ALTER SINK out PAUSE; ALTER SINK out REBUILD; ALTER SINK out RESUME").await;
+        } else {
+            rig.sql("ALTER SINK out REBUILD").await;
+        }
+        rig.flush().await;
+        assert_eq!(*rig.outside.values.lock(), before);
+    }
+    // The number is in the catalog, and is not a reason to do it again at every start.
+    rig.outside.produce("0", lines(90..93));
+    rig.kill();
+    rig.start().await;
+    rig.flush().await;
+    assert!(rig.query("SELECT state FROM sinks WHERE name = 'out'").await.contains("running"));
+    assert_ne!(*rig.outside.values.lock(), before);
+}
+
 #[tokio::test]
 async fn names_are_swapped_and_a_sink_follows_its_name() {
     let mut rig = Rig::new();

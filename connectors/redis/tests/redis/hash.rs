@@ -1,91 +1,11 @@
-//! What somebody who reads Redis sees of a view, against a real server on its own port.
+//! A row as a hash, and what holds for every type: versions, fences, sweeping, what is refused.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Arc, sync::OnceLock};
+use std::collections::BTreeMap;
 
-use arrow::{
-    array::{ArrayRef, Int64Array, IntervalMonthDayNanoArray, RecordBatch, StringArray},
-    datatypes::{DataType, Field, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef},
-};
-use ebap_connector::{ChangeBatch, Epoch, Error, Offset, Options, Position, Sink, SinkContext, SinkInput, SplitId};
-use redis::{AsyncTypedCommands, aio::MultiplexedConnection};
+use ebap_connector::{Epoch, Error, SinkContext};
+use redis::AsyncTypedCommands;
 
-const PORT: u16 = 16_479;
-
-/// Starts the server once per process; starting it again finds it running.
-fn server() {
-    static STARTED: OnceLock<()> = OnceLock::new();
-    STARTED.get_or_init(|| {
-        // What cargo says now: a build cache may be shared by clones, and the path of another be compiled in.
-        let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").to_owned());
-        let default = PathBuf::from(here).join("../../tests/stack");
-        let stack = std::env::var_os("EBAP_STACK_DIR").map_or(default, PathBuf::from);
-        let started = Command::new(stack.join("redis.sh")).arg("start").env("REDIS_PORT", PORT.to_string()).status();
-        assert!(started.expect("tests/stack/redis.sh runs").success(), "redis did not start");
-    });
-}
-
-/// A database of its own for each test, empty.
-async fn database(number: u8) -> (String, MultiplexedConnection) {
-    server();
-    let url = format!("redis://127.0.0.1:{PORT}/{number}");
-    let client = redis::Client::open(url.as_str()).expect("url");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
-    connection.flushdb().await.expect("flush");
-    (url, connection)
-}
-
-fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("window_size", DataType::Interval(IntervalUnit::MonthDayNano), false),
-        Field::new("region", DataType::Utf8, true),
-        Field::new("count", DataType::Int64, true),
-    ]))
-}
-
-fn context(url: &str, incarnation: u64) -> SinkContext {
-    let mut options = Options::default();
-    options.set("connector", "redis");
-    options.set("url", url);
-    options.set("key", "activity:{window_size}:{region}");
-    SinkContext {
-        name: "hot".into(),
-        id: "sink-1".into(),
-        schema: schema(),
-        upsert_key: vec![0, 1],
-        on_view: true,
-        time_column: None,
-        partitions: Vec::new(),
-        options,
-        incarnation,
-    }
-}
-
-fn sink(url: &str, incarnation: u64) -> Box<dyn Sink> {
-    ebap_redis::sink(&context(url, incarnation)).expect("options are fine")
-}
-
-/// One-minute rows of region and count.
-fn rows(values: &[(&str, Option<i64>)]) -> RecordBatch {
-    let minute = IntervalMonthDayNanoType::make_value(0, 0, 60_000_000_000);
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(IntervalMonthDayNanoArray::from(vec![minute; values.len()])),
-        Arc::new(StringArray::from_iter_values(values.iter().map(|(region, _)| region))),
-        Arc::new(Int64Array::from_iter(values.iter().map(|(_, count)| *count))),
-    ];
-    RecordBatch::try_new(schema(), columns).expect("columns fit")
-}
-
-fn changes(deletes: &[(&str, Option<i64>)], inserts: &[(&str, Option<i64>)]) -> SinkInput {
-    SinkInput::Changes(ChangeBatch { deletes: rows(deletes), inserts: rows(inserts) })
-}
-
-fn position(splits: &[(&str, i64)]) -> Position {
-    Position(splits.iter().map(|(split, offset)| (SplitId::new(*split), Offset(*offset))).collect())
-}
-
-async fn hash(connection: &mut MultiplexedConnection, key: &str) -> BTreeMap<String, String> {
-    connection.hgetall(key).await.expect("hgetall").into_iter().collect()
-}
+use crate::{changes, context, database, everything_expires, hash, position, sink};
 
 #[tokio::test]
 async fn a_row_is_a_hash_with_its_version_and_a_time_to_live() {
@@ -98,10 +18,7 @@ async fn a_row_is_a_hash_with_its_version_and_a_time_to_live() {
     let expected: BTreeMap<_, _> = expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     assert_eq!(hash(&mut redis, "activity:1m:eu").await, expected);
     assert!(!hash(&mut redis, "activity:1m:us").await.contains_key("count"), "NULL is an absent field");
-    for key in redis.keys("*").await.expect("keys") {
-        let ttl_ms: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.expect("pttl");
-        assert!(ttl_ms > 0, "\"{key}\" never expires");
-    }
+    everything_expires(&mut redis).await;
     let at = position(&[("0", 10)]);
     assert_eq!(sink.checkpoint(Epoch(1), &at, false).await.expect("checkpoint"), Some(at));
 }
@@ -241,11 +158,35 @@ fn what_cannot_work_is_refused_when_the_sink_is_created() {
     );
     assert_eq!(
         message(&|context| context.options.set("type", "json")),
-        "option \"type\": \"json\" is not supported; use 'hash'"
+        "option \"type\": \"json\" is not supported; use 'hash', 'string', 'set', 'sorted set' or 'stream'"
     );
     assert_eq!(
         message(&|context| context.options.set("tll", "1h")),
         "option \"tll\": is not known here; did you mean \"ttl\"?"
+    );
+    let message_with = |options: &[(&str, &str)]| {
+        message(&|context| options.iter().for_each(|(name, value)| context.options.set(*name, *value)))
+    };
+    assert_eq!(
+        message_with(&[("type", "set"), ("key", "k:{window_size}"), ("member", "{count}")]),
+        "option \"member\": two rows of the view could share a key and a member: {region} is missing"
+    );
+    assert_eq!(
+        message_with(&[("type", "zset"), ("member", "{region}"), ("score", "region")]),
+        "option \"score\": column \"region\" is not a number"
+    );
+    assert_eq!(message_with(&[("score", "count")]), "option \"score\": is of type 'sorted set', not of 'hash'");
+    assert_eq!(
+        message_with(&[("sentinel", "ebap"), ("cluster", "true")]),
+        "option \"sentinel\": cannot be used together with cluster"
+    );
+    assert_eq!(
+        message_with(&[("ca_cert", "/tmp/ca.crt")]),
+        "option \"ca_cert\": needs a url that begins with rediss://"
+    );
+    assert_eq!(
+        message_with(&[("url", "rediss://127.0.0.1:1/#insecure")]),
+        "option \"url\": #insecure is not supported; give the certificate's issuer as ca_cert"
     );
     let leaked = message(&|context| context.options.set("url", "http://user:hunter2@host"));
     assert!(!leaked.contains("hunter2"), "{leaked}");
