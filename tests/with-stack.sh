@@ -13,6 +13,7 @@ read -r -a services <<<"$1"
 shift 2
 
 export REDIS_PORT=16479 MINIO_PORT=19100 ICEBERG_REST_PORT=18281 KAFKA_PORT="${KAFKA_PORT:-19192}"
+export POSTGRES_PORT=15532 CONNECT_PORT=18183
 
 started=()
 stop_all() {

@@ -16,6 +16,8 @@ pub enum Service {
     IcebergRest,
     Kafka,
     Trino,
+    Postgres,
+    Connect,
 }
 
 impl Service {
@@ -26,6 +28,8 @@ impl Service {
             Self::IcebergRest => "iceberg-rest.sh",
             Self::Kafka => "kafka.sh",
             Self::Trino => "trino.sh",
+            Self::Postgres => "postgres.sh",
+            Self::Connect => "connect.sh",
         }
     }
 }
@@ -38,6 +42,8 @@ pub struct Stack {
     iceberg_port: u16,
     kafka_port: u16,
     trino_port: u16,
+    postgres_port: u16,
+    connect_port: u16,
     started: Vec<Service>,
 }
 
@@ -50,6 +56,8 @@ impl Stack {
             iceberg_port: process::free_port()?,
             kafka_port: process::free_port_with(CONTROLLER_DISTANCE)?,
             trino_port: process::free_port()?,
+            postgres_port: process::free_port()?,
+            connect_port: process::free_port()?,
             started: Vec::new(),
         })
     }
@@ -79,6 +87,8 @@ impl Stack {
                 ("ICEBERG_REST_PORT", self.iceberg_port.to_string()),
                 ("KAFKA_PORT", self.kafka_port.to_string()),
                 ("TRINO_PORT", self.trino_port.to_string()),
+                ("POSTGRES_PORT", self.postgres_port.to_string()),
+                ("CONNECT_PORT", self.connect_port.to_string()),
             ])
             .output()
             .with_context(|| format!("{} does not run", script.display()))?;
@@ -90,6 +100,15 @@ impl Stack {
 
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.kafka_port)
+    }
+
+    pub fn connect_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.connect_port)
+    }
+
+    /// The database of the application, as `tokio_postgres` takes it.
+    pub fn postgres_url(&self) -> String {
+        format!("postgresql://ebap:ebap@127.0.0.1:{}/ebap", self.postgres_port)
     }
 
     pub fn redis_url(&self) -> String {

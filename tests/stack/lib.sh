@@ -28,6 +28,9 @@ ICEBERG_REST_URI="${ICEBERG_REST_URI:-http://127.0.0.1:$ICEBERG_REST_PORT}"
 ICEBERG_WAREHOUSE="${ICEBERG_WAREHOUSE:-s3://$S3_BUCKET/}"
 TRINO_PORT="${TRINO_PORT:-18080}"
 REDIS_PORT="${REDIS_PORT:-16379}"
+# The database, for connect.sh too.
+POSTGRES_PORT="${POSTGRES_PORT:-15432}"
+POSTGRES_DB="${POSTGRES_DB:-ebap}" POSTGRES_USER="${POSTGRES_USER:-ebap}" POSTGRES_PASSWORD="${POSTGRES_PASSWORD:-ebap}"
 
 st_log() { printf '[%s] %s\n' "${ST_NAME:-stack}" "$*" >&2; }
 st_die() { printf '[%s] ERROR: %s\n' "${ST_NAME:-stack}" "$*" >&2; exit 1; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts Redis, MinIO, an Iceberg REST catalog, Kafka and Trino on loopback, and prints where they are.
+# Starts Redis, MinIO, an Iceberg REST catalog, Kafka, Trino, PostgreSQL and Kafka Connect on loopback, and prints where they are.
 # Those that run already are left alone. Ports and keys: the head of each script beside this one.
 #
 #   up.sh
@@ -7,7 +7,7 @@ set -eu -o pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 [ $# -eq 0 ] || { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 # Each stands on those before it.
-for name in redis minio iceberg-rest kafka trino; do bash "$here/$name.sh" start; done
+for name in redis minio iceberg-rest kafka trino postgres connect; do bash "$here/$name.sh" start; done
 # shellcheck source=lib.sh
 . "$here/lib.sh"
 cat <<TEXT
@@ -16,4 +16,6 @@ S3 (MinIO)    $S3_ENDPOINT  bucket $S3_BUCKET, key $S3_ACCESS_KEY, secret $S3_SE
 Iceberg REST  $ICEBERG_REST_URI  warehouse $ICEBERG_WAREHOUSE
 Kafka         $(bash "$here/kafka.sh" bootstrap)
 Trino         http://127.0.0.1:$TRINO_PORT  catalog iceberg, users admin (all) and any other (read)
+PostgreSQL    $(bash "$here/postgres.sh" url)
+Kafka Connect $(bash "$here/connect.sh" url)
 TEXT
