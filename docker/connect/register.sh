@@ -39,7 +39,7 @@ while :; do
     *'"state":"FAILED"'*)
       # The trace as it is in the log of the worker.
       printf '%b\n' "$(grep -o '"trace":"[^"]*' <<<"$status" | cut -d'"' -f4)" >&2
-      die "connector $name has failed" ;;
+      die "connector $name has failed; to start it again: curl -X POST '$url/restart?includeTasks=true&onlyFailed=true'" ;;
     *'"state":"UNASSIGNED"'* | *'"state":"RESTARTING"'* | *'"tasks":[]'*) ;;
     *'"connector":{"state":"RUNNING"'*'"tasks":[{'*'"state":"RUNNING"'*) break ;;
   esac

@@ -77,7 +77,7 @@ fn refuse_changes(body: &SourceBody, options: &BTreeMap<String, String>, text: &
                 format!("format '{format}' for a stream"),
                 "Use CREATE TABLE name (…, PRIMARY KEY (…)) WITH (…, format = 'debezium-json'): its rows follow the changes.",
             );
-            Err(placed(error, find_word(text, format)))
+            Err(placed(error, find_word(text, "format")))
         }
         _ => Ok(()),
     }
