@@ -50,6 +50,8 @@ if [ -n "$need_stack" ]; then
   command_from prometheus prometheus
   command_from prometheus-alertmanager prometheus-alertmanager
   command_from mvn maven
+  # Not on PATH, where Debian has it.
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command_from postgres postgresql
   command_from go golang
   # Trino wants 24 at least.
   [ "$(java_major)" -ge 24 ] || missing+=(openjdk-25-jdk-headless)

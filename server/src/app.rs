@@ -138,6 +138,7 @@ impl App {
             connectors.decoder(&DecodeSpec {
                 format,
                 schema: Arc::clone(&source.decoded),
+                key: source.decoded_key(),
                 options: context.options,
                 wanted: Wanted::All,
             })?;

@@ -3,6 +3,7 @@
 //! Scenarios run one after the other and share services, which are stopped when `main` ends, also
 //! after a failure.
 
+mod cdc;
 mod clients;
 mod command_line;
 mod demo;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         ),
         trials::trial("every_sample_is_in_prometheus_after_a_kill", &shared, prometheus::every_sample_outlives_a_kill),
         trials::trial("what_redis_lost_is_written_again", &shared, redis_sink::what_redis_lost_is_written_again),
+        trials::trial("deletes_in_postgres_are_deletes_here", &shared, cdc::deletes_in_postgres_are_deletes_here),
         trials::trial("pipeline_over_real_kafka_equals_the_batch_answer", &shared, pipeline::equals_the_batch_answer),
         trials::trial(
             "killed_twice_and_kafka_away_gives_the_same_answer",

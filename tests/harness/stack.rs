@@ -17,6 +17,8 @@ pub enum Service {
     Kafka,
     Trino,
     Prometheus,
+    Postgres,
+    Connect,
 }
 
 impl Service {
@@ -28,6 +30,8 @@ impl Service {
             Self::Kafka => "kafka.sh",
             Self::Trino => "trino.sh",
             Self::Prometheus => "prometheus.sh",
+            Self::Postgres => "postgres.sh",
+            Self::Connect => "connect.sh",
         }
     }
 }
@@ -43,6 +47,8 @@ pub struct Stack {
     prometheus_port: u16,
     /// Whether Redis keeps what it has over a restart.
     pub redis_keeps: bool,
+    postgres_port: u16,
+    connect_port: u16,
     started: Vec<Service>,
 }
 
@@ -57,6 +63,8 @@ impl Stack {
             trino_port: process::free_port()?,
             prometheus_port: process::free_port()?,
             redis_keeps: false,
+            postgres_port: process::free_port()?,
+            connect_port: process::free_port()?,
             started: Vec::new(),
         })
     }
@@ -88,6 +96,8 @@ impl Stack {
                 ("TRINO_PORT", self.trino_port.to_string()),
                 ("PROMETHEUS_PORT", self.prometheus_port.to_string()),
                 ("REDIS_AOF", if self.redis_keeps { "yes" } else { "no" }.to_owned()),
+                ("POSTGRES_PORT", self.postgres_port.to_string()),
+                ("CONNECT_PORT", self.connect_port.to_string()),
             ])
             .output()
             .with_context(|| format!("{} does not run", script.display()))?;
@@ -99,6 +109,15 @@ impl Stack {
 
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.kafka_port)
+    }
+
+    pub fn connect_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.connect_port)
+    }
+
+    /// The database of the application, as `tokio_postgres` takes it.
+    pub fn postgres_url(&self) -> String {
+        format!("postgresql://ebap:ebap@127.0.0.1:{}/ebap", self.postgres_port)
     }
 
     pub fn redis_url(&self) -> String {

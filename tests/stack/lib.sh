@@ -30,6 +30,9 @@ TRINO_PORT="${TRINO_PORT:-18080}"
 REDIS_PORT="${REDIS_PORT:-16379}"
 PROMETHEUS_PORT="${PROMETHEUS_PORT:-19290}"
 ALERTMANAGER_PORT="${ALERTMANAGER_PORT:-19293}"
+# The database, for connect.sh too.
+POSTGRES_PORT="${POSTGRES_PORT:-15432}"
+POSTGRES_DB="${POSTGRES_DB:-ebap}" POSTGRES_USER="${POSTGRES_USER:-ebap}" POSTGRES_PASSWORD="${POSTGRES_PASSWORD:-ebap}"
 
 st_log() { printf '[%s] %s\n' "${ST_NAME:-stack}" "$*" >&2; }
 st_die() { printf '[%s] ERROR: %s\n' "${ST_NAME:-stack}" "$*" >&2; exit 1; }

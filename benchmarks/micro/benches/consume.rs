@@ -38,8 +38,13 @@ fn main() -> anyhow::Result<()> {
         for path in [&["action"][..], &["metadata", "amount"], &["metadata", "region"], &["timestamp"]] {
             wanted.add(path.iter().copied());
         }
-        let spec =
-            DecodeSpec { format: "json".to_owned(), schema: events_schema(), options: Options::default(), wanted };
+        let spec = DecodeSpec {
+            format: "json".to_owned(),
+            schema: events_schema(),
+            key: Vec::new(),
+            options: Options::default(),
+            wanted,
+        };
         let mut decoder = ebap_format::decoder(&spec)?;
         let mut decode = |records: &Records| decoder.decode(records).map(drop).context("decode");
         report("ours, four decoded", records, || runtime.block_on(ours(&bootstrap, records, &mut decode)))?;

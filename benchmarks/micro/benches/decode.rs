@@ -8,7 +8,7 @@ use ebap_bench_micro::{CpuTime, events, events_schema, throughput, wide, wide_sc
 use ebap_connector::{DecodeSpec, Decoder, Options, Records, Wanted};
 
 fn ours(schema: SchemaRef, wanted: Wanted) -> Box<dyn Decoder> {
-    let spec = DecodeSpec { format: "json".to_owned(), schema, options: Options::default(), wanted };
+    let spec = DecodeSpec { format: "json".to_owned(), schema, key: Vec::new(), options: Options::default(), wanted };
     ebap_format::decoder(&spec).expect("JSON takes any column")
 }
 

@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, Fields, Schema, SchemaRef},
 };
 
-use crate::{Options, Records, Result};
+use crate::{EventTime, Options, Records, Result};
 
 /// What a decoder is built from.
 #[derive(Clone, Debug)]
@@ -18,6 +18,9 @@ pub struct DecodeSpec {
     /// `NOT NULL`: a record without it is rejected. Field metadata `ebap.type` = `uuid` marks a
     /// text column that must hold a UUID.
     pub schema: SchemaRef,
+    /// Of a table the columns of `schema` that are of its primary key: all that a record which takes a
+    /// row away must have. Empty for a stream.
+    pub key: Vec<usize>,
     pub options: Options,
     /// What somebody reads. Records are judged by all of `schema` all the same: which of them are
     /// rejected, and why, does not depend on it.
@@ -85,7 +88,7 @@ impl Wanted {
 /// Turns records into rows. Holds buffers between calls; one decoder serves one reader.
 ///
 /// # Invariants
-/// Every record is either a row of the batch or among the rejected, never both, never neither.
+/// Every record is exactly one of: a row of the batch, among the rejected, counted in `skipped`.
 /// Data never panics and never fails the call: an error is a bug or a lost outside system.
 pub trait Decoder: Send {
     fn decode(&mut self, records: &Records) -> Result<Decoded>;
@@ -93,11 +96,33 @@ pub trait Decoder: Send {
 
 #[derive(Debug)]
 pub struct Decoded {
-    /// In the schema of the `DecodeSpec`, as `Wanted::relaxed` gives it.
+    /// In the schema of the `DecodeSpec`, as `Wanted::relaxed` gives it. Where rows can be deletes, all
+    /// columns but those of the key may be NULL.
     pub batch: RecordBatch,
     /// For each row of the batch the index of its record, rising.
     pub rows: Vec<u32>,
     pub rejected: Vec<Rejected>,
+    /// Which of the rows take the row of their key away, in the order of their records. What stands in
+    /// their columns beside the key means nothing.
+    pub deletes: Vec<Delete>,
+    /// Records that say nothing about rows.
+    pub skipped: u64,
+}
+
+impl Decoded {
+    /// What a format gives that knows no deletes.
+    pub fn of_rows(batch: RecordBatch, rows: Vec<u32>, rejected: Vec<Rejected>) -> Self {
+        Self { batch, rows, rejected, deletes: Vec::new(), skipped: 0 }
+    }
+}
+
+/// A record that takes a row away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delete {
+    /// Index in the `Records`.
+    pub record: u32,
+    /// When it went in the system it comes from; none where the record does not say.
+    pub at: Option<EventTime>,
 }
 
 /// A record that could not be decoded.

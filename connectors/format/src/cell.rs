@@ -21,9 +21,23 @@ pub(crate) enum Cell {
     Map(Vec<(Cell, Cell)>),
 }
 
+/// How producers write what JSON has no type for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Plain,
+    /// Dates are days since 1970, JSON is text.
+    Debezium,
+}
+
 pub(crate) struct Converter {
     pub(crate) epoch: EpochUnit,
+    pub(crate) dialect: Dialect,
 }
+
+/// What Debezium writes in place of a large value that an UPDATE has left as it was: PostgreSQL does not send it, unless
+/// the table has REPLICA IDENTITY FULL.
+pub(crate) const UNAVAILABLE: &str = "__debezium_unavailable_value";
+const UNAVAILABLE_BASE64: &str = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
 
 type Outcome = Result<Cell, String>;
 
@@ -44,6 +58,7 @@ impl Converter {
     }
 
     fn value(&self, field: &Field, value: Value, path: &str) -> Outcome {
+        let value = if self.dialect == Dialect::Debezium { of_debezium(field, value, path)? } else { value };
         if field.metadata().get("ebap.type").is_some_and(|marker| marker == "json") {
             return Ok(Cell::Text(value.to_string()));
         }
@@ -67,16 +82,15 @@ impl Converter {
                     Value::String(text) => text.clone(),
                     _ => return Err(mismatch(path, "numeric", &value)),
                 };
-                let found = arrow::compute::kernels::cast_utils::parse_decimal::<arrow::datatypes::Decimal128Type>(
-                    &text, *precision, *scale,
-                );
-                let exact = fraction_digits(&text) <= usize::try_from(*scale).unwrap_or(0);
-                match found {
-                    Ok(found) if exact => Ok(Cell::Decimal(found)),
-                    _ => Err(format!("column \"{path}\": {text} does not fit numeric({precision}, {scale})")),
+                match decimal(&text, *precision, *scale) {
+                    Some(found) => Ok(Cell::Decimal(found)),
+                    None => Err(format!("column \"{path}\": {text} does not fit numeric({precision}, {scale})")),
                 }
             }
             (DataType::Timestamp(_, zone), value) => self.timestamp(zone.is_some(), value, path),
+            (DataType::Date32, value @ Value::Number(_)) if self.dialect == Dialect::Debezium => {
+                integer(value, path, "date", i32::MIN.into(), i32::MAX.into())
+            }
             (DataType::Date32, Value::String(text)) => match date(&text) {
                 Some(days) => Ok(Cell::Int(days.into())),
                 None => Err(invalid(path, "date", &text)),
@@ -139,6 +153,44 @@ impl Converter {
         };
         found.map(Cell::Int).ok_or_else(|| invalid(path, kind, value.as_str().unwrap_or(&value.to_string())))
     }
+}
+
+/// The value as a producer of plain JSON would have written it.
+fn of_debezium(field: &Field, value: Value, path: &str) -> Result<Value, String> {
+    match (field.data_type(), value) {
+        (of, Value::String(text)) if text == UNAVAILABLE || (*of == DataType::Binary && text == UNAVAILABLE_BASE64) => {
+            Err(format!(
+                "column \"{path}\" was not sent, as it is large and has not changed: set REPLICA IDENTITY FULL"
+            ))
+        }
+        (DataType::Utf8, Value::String(text))
+            if field.metadata().get("ebap.type").is_some_and(|marker| marker == "json") =>
+        {
+            serde_json::from_str(&text).map_err(|_| invalid(path, "json", &text))
+        }
+        (DataType::Decimal128(precision, scale), Value::String(text))
+            if decimal(&text, *precision, *scale).is_none() =>
+        {
+            // Digits and a point, so it is a number that does not fit.
+            if text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte)) {
+                return Ok(Value::String(text));
+            }
+            Err(format!("{}{AS_BYTES}", invalid(path, "numeric", &text)))
+        }
+        (DataType::Decimal128(..), value @ Value::Object(_)) => {
+            Err(format!("{}{AS_BYTES}", mismatch(path, "numeric", &value)))
+        }
+        (_, value) => Ok(value),
+    }
+}
+
+const AS_BYTES: &str = "; set decimal.handling.mode = string in the Debezium connector";
+
+/// None where it is no number, or has more digits than the type.
+pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    use arrow::{compute::kernels::cast_utils::parse_decimal, datatypes::Decimal128Type};
+    let found = parse_decimal::<Decimal128Type>(text, precision, scale).ok()?;
+    (fraction_digits(text) <= usize::try_from(scale).unwrap_or(0)).then_some(found)
 }
 
 fn text_cell(field: &Field, text: String, path: &str) -> Outcome {

@@ -5,7 +5,7 @@ use ebap_connector::{DecodeSpec, Decoded, Decoder, Error, Records, Rejected, Res
 use serde_json::Value;
 
 use crate::{
-    cell::{Cell, Converter},
+    cell::{Cell, Converter, Dialect},
     columns::Columns,
     time::EpochUnit,
 };
@@ -41,7 +41,7 @@ impl CsvDecoder {
         if values.len() != fields.len() {
             return Err(format!("the record has {} fields, the stream {} columns", values.len(), fields.len()));
         }
-        let converter = Converter { epoch: EpochUnit::Auto };
+        let converter = Converter { epoch: EpochUnit::Auto, dialect: Dialect::Plain };
         let cells = values.into_iter().zip(fields).map(|((text, quoted), field)| {
             let value = if !quoted && text == self.null { None } else { Some(json_value(text, field.data_type())) };
             converter.field(field, value, field.name())
@@ -126,7 +126,7 @@ impl Decoder for CsvDecoder {
                 Err(reason) => rejected.push(Rejected { record: at as u32, reason }),
             }
         }
-        Ok(Decoded { batch: self.columns.finish()?, rows, rejected })
+        Ok(Decoded::of_rows(self.columns.finish()?, rows, rejected))
     }
 }
 
@@ -149,7 +149,7 @@ impl Decoder for RawDecoder {
                 Err(reason) => rejected.push(Rejected { record: at as u32, reason: reason.to_owned() }),
             }
         }
-        Ok(Decoded { batch: self.columns.finish()?, rows, rejected })
+        Ok(Decoded::of_rows(self.columns.finish()?, rows, rejected))
     }
 }
 

@@ -7,7 +7,7 @@ use ebap_connector::{DecodeSpec, Decoded, Decoder, Error, Records, Rejected, Res
 use serde_json::Value;
 
 use crate::{
-    cell::{Cell, Converter},
+    cell::{Cell, Converter, Dialect},
     columns::Columns,
     plain::PlainReader,
     time::EpochUnit,
@@ -27,7 +27,12 @@ impl JsonDecoder {
             .ok_or_else(|| Error::option("timestamp_unit", format!("\"{unit}\" is not one of s, ms, us, ns, auto")))?;
         let columns = Columns::new(&spec.schema, &spec.wanted)?;
         let plain = PlainReader::new(spec.schema.fields());
-        Ok(Self { schema: Arc::clone(&spec.schema), converter: Converter { epoch }, columns, plain })
+        Ok(Self {
+            schema: Arc::clone(&spec.schema),
+            converter: Converter { epoch, dialect: Dialect::Plain },
+            columns,
+            plain,
+        })
     }
 
     /// True where the short way took the record.
@@ -79,7 +84,7 @@ impl Decoder for JsonDecoder {
                 Err(reason) => rejected.push(Rejected { record, reason }),
             }
         }
-        Ok(Decoded { batch: self.columns.finish()?, rows, rejected })
+        Ok(Decoded::of_rows(self.columns.finish()?, rows, rejected))
     }
 }
 
@@ -103,7 +108,7 @@ mod tests {
 
     fn spec(fields: Vec<Field>, wanted: Wanted) -> DecodeSpec {
         let schema = Arc::new(Schema::new(fields));
-        DecodeSpec { format: "json".to_owned(), schema, options: Options::default(), wanted }
+        DecodeSpec { format: "json".to_owned(), schema, key: Vec::new(), options: Options::default(), wanted }
     }
 
     fn decode_wanted(fields: Vec<Field>, lines: &[&[u8]], wanted: Wanted) -> Decoded {

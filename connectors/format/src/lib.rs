@@ -6,8 +6,10 @@
 //! column and what was found there.
 
 mod cell;
+mod change;
 mod columns;
 mod csv;
+mod debezium;
 mod json;
 mod plain;
 mod scan;
@@ -15,7 +17,7 @@ mod time;
 
 use ebap_connector::{DecodeSpec, Decoder, Error, Result};
 
-/// The decoder for the option `format`: `json`, `csv` or `raw`.
+/// The decoder for the option `format`: `json`, `csv`, `raw` or `debezium-json`.
 ///
 /// # Errors
 /// `Option` for another format or a bad option of it; `Schema` where the columns do not fit it.
@@ -24,6 +26,10 @@ pub fn decoder(spec: &DecodeSpec) -> Result<Box<dyn Decoder>> {
         "json" => Ok(Box::new(json::JsonDecoder::new(spec)?)),
         "csv" => Ok(Box::new(csv::CsvDecoder::new(spec)?)),
         "raw" => Ok(Box::new(csv::RawDecoder::new(spec)?)),
-        other => Err(Error::option("format", format!("\"{other}\" is not supported; there are json, csv and raw"))),
+        "debezium-json" => Ok(Box::new(debezium::DebeziumDecoder::new(spec)?)),
+        other => Err(Error::option(
+            "format",
+            format!("\"{other}\" is not supported; there are json, csv, raw and, for a table, debezium-json"),
+        )),
     }
 }

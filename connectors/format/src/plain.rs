@@ -11,7 +11,7 @@ use std::{ops::Range, sync::Arc};
 use arrow::datatypes::{DataType, Field, Fields};
 
 use crate::{
-    cell::{Converter, EXACT_DIGITS},
+    cell::{self, Converter, Dialect, EXACT_DIGITS, UNAVAILABLE},
     columns::Column,
     scan::{AHEAD, Outcome, Scanner, Unusual, unescape},
     time::{date, moment, plain_date, plain_moment, wall_clock},
@@ -292,6 +292,9 @@ impl Pass<'_> {
         match &mut node.kind {
             Kind::Text => {
                 let text = scanner.string()?;
+                if self.converter.dialect == Dialect::Debezium && text.raw == UNAVAILABLE.as_bytes() {
+                    return Err(Unusual);
+                }
                 if !text.escaped {
                     column.push_text(text.raw);
                 } else if !column.is_nothing() {
@@ -319,6 +322,12 @@ impl Pass<'_> {
                 }
             }
             Kind::Float => column.push_float(scanner.number()?.double().ok_or(Unusual)?),
+            Kind::Decimal { precision, scale } if first == b'"' => {
+                let text = utf8(scanner.string()?.raw)?;
+                let (precision, scale) = (u8::try_from(*precision), i8::try_from(*scale));
+                let (precision, scale) = (precision.map_err(|_| Unusual)?, scale.map_err(|_| Unusual)?);
+                column.push_decimal(cell::decimal(text, precision, scale).ok_or(Unusual)?);
+            }
             Kind::Decimal { precision, scale } => column.push_decimal(decimal(scanner, *precision, *scale)?),
             Kind::Moment { zoned } if first == b'"' => {
                 let text = scanner.string()?.raw;
@@ -332,6 +341,10 @@ impl Pass<'_> {
             Kind::Moment { .. } => {
                 let number = scanner.number()?.integer().ok_or(Unusual)?;
                 column.push_int(self.converter.epoch.micros(number).ok_or(Unusual)?);
+            }
+            Kind::Date if self.converter.dialect == Dialect::Debezium && first != b'"' => {
+                let days = scanner.number()?.integer().filter(|days| i32::try_from(*days).is_ok());
+                column.push_int(days.ok_or(Unusual)?);
             }
             Kind::Date => {
                 let text = scanner.string()?.raw;

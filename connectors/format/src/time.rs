@@ -11,6 +11,8 @@ pub(crate) enum EpochUnit {
     Nanos,
     /// By magnitude: numbers of ten digits are seconds today, of thirteen milliseconds, and so on.
     Auto,
+    /// By magnitude, and never seconds: Debezium has none.
+    AutoFine,
 }
 
 impl EpochUnit {
@@ -37,6 +39,10 @@ impl EpochUnit {
                 100_000_000_000..100_000_000_000_000 => Self::Millis.micros(number),
                 100_000_000_000_000..100_000_000_000_000_000 => Some(number),
                 _ => Self::Nanos.micros(number),
+            },
+            Self::AutoFine => match number.unsigned_abs() {
+                0..100_000_000_000_000 => Self::Millis.micros(number),
+                _ => Self::Auto.micros(number),
             },
         }
     }

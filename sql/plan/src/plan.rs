@@ -49,6 +49,14 @@ pub struct SourcePlan {
     pub run: Run,
 }
 
+impl SourcePlan {
+    /// The columns of the primary key in `decoded`; those that are computed are not there.
+    pub fn decoded_key(&self) -> Vec<usize> {
+        let names = self.primary_key.iter().map(|at| self.schema.field(*at).name());
+        names.filter_map(|name| self.decoded.index_of(name).ok()).collect()
+    }
+}
+
 /// What `ALTER` has said of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {

@@ -334,6 +334,12 @@ fn what_cannot_be_planned_is_refused_with_a_code_and_a_place() {
         ("CREATE STREAM x (a INT PRIMARY KEY) WITH (connector = 'file')", "42P16", "-", "a stream has no primary key"),
         ("CREATE TABLE x (a INT) WITH (connector = 'file')", "42P16", "-", "a table needs a primary key"),
         (
+            "CREATE STREAM x (a INT) WITH (connector = 'file', format = 'debezium-json')",
+            "0A000",
+            "format",
+            "format 'debezium-json' for a stream is not supported",
+        ),
+        (
             "CREATE STREAM x (a INT, WATERMARK FOR b AS b) WITH (connector = 'file')",
             "42703",
             "b",

@@ -7,13 +7,13 @@ use arrow::{
         Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch,
         TimestampMicrosecondArray, UInt32Array, new_null_array,
     },
-    compute::{filter_record_batch, take},
-    datatypes::{SchemaRef, TimestampMicrosecondType},
+    compute::{filter_record_batch, or, take},
+    datatypes::{Schema, SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::{common::DFSchema, physical_expr::PhysicalExpr};
 use ebap_catalog::ObjectId;
-use ebap_connector::{DeadLetter, Decoded, EventTime, Position, Records, Rejected, SplitId, Wanted};
-use ebap_sql::SourcePlan;
+use ebap_connector::{DeadLetter, Decoded, Delete, EventTime, Position, Records, Rejected, SplitId, Wanted};
+use ebap_sql::{SourceKind, SourcePlan};
 
 use crate::{
     Result,
@@ -37,9 +37,14 @@ pub(crate) struct SplitBatch {
     pub(crate) source: ObjectId,
     pub(crate) split: SplitId,
     pub(crate) batch: RecordBatch,
-    /// Records read: rows and rejected.
+    /// Which rows take the row of their key away; none where no row does. Of those only the columns of the key, and the
+    /// event time, mean anything.
+    pub(crate) deleted: Option<BooleanArray>,
+    /// Records read: rows, rejected and skipped.
     pub(crate) consumed: u64,
     pub(crate) rejected: u64,
+    /// Records that say nothing about rows.
+    pub(crate) skipped: u64,
     /// How many rows have `_late`.
     pub(crate) late: u64,
     pub(crate) newest: Option<EventTime>,
@@ -95,6 +100,29 @@ impl Preparers {
     }
 }
 
+/// Which records take a row away, in their order.
+struct Deletes(Vec<Delete>);
+
+impl Deletes {
+    fn of(&self, record: u32) -> Option<&Delete> {
+        let found = self.0.binary_search_by_key(&record, |delete| delete.record).ok()?;
+        self.0.get(found)
+    }
+
+    /// Of the rows of these records. None where there are none.
+    fn mask(&self, rows: &UInt32Array) -> Option<BooleanArray> {
+        (!self.0.is_empty()).then(|| rows.values().iter().map(|record| Some(self.of(*record).is_some())).collect())
+    }
+
+    /// A row that goes has not to keep to what is said of those that come.
+    fn pass(&self, rows: &UInt32Array, mask: BooleanArray) -> Result<BooleanArray> {
+        Ok(match self.mask(rows) {
+            Some(deleted) => or(&mask, &deleted)?,
+            None => mask,
+        })
+    }
+}
+
 impl RowPreparer {
     pub(crate) fn new(plan: Arc<SourcePlan>, wanted: &Wanted) -> Result<Self> {
         let decoded = DFSchema::try_from(plan.decoded.as_ref().clone())?;
@@ -107,6 +135,10 @@ impl RowPreparer {
             .map(|check| Ok((check.name.clone(), physical(&check.expr, &full)?)))
             .collect::<Result<_>>()?;
         let (schema, full_schema) = (wanted.relaxed(&plan.schema), wanted.relaxed(&plan.full_schema));
+        let (schema, full_schema) = match plan.kind {
+            SourceKind::Stream => (schema, full_schema),
+            SourceKind::Table => (relaxed(&schema, &plan.primary_key), relaxed(&full_schema, &plan.primary_key)),
+        };
         Ok(Self { plan, computed, checks, wanted: wanted.clone(), schema, full_schema })
     }
 
@@ -118,9 +150,9 @@ impl RowPreparer {
         lateness: Lateness<'_>,
         now_us: i64,
     ) -> Result<(SplitBatch, Vec<DeadLetter>)> {
-        let Decoded { batch, rows, mut rejected } = decoded;
-        let mut rows = UInt32Array::from(rows);
-        let mut batch = self.compute(batch, &mut rows, &mut rejected)?;
+        let Decoded { batch, rows, mut rejected, deletes, skipped } = decoded;
+        let (mut rows, deletes) = (UInt32Array::from(rows), Deletes(deletes));
+        let mut batch = self.compute(batch, &mut rows, &mut rejected, &deletes)?;
         for (name, check) in &self.checks {
             let reason =
                 format!("new row for {} \"{}\" violates check constraint \"{name}\"", self.kind(), self.plan.name);
@@ -131,24 +163,32 @@ impl RowPreparer {
                     by_row(check, &batch, &mut |_| ()).ok_or(error)?
                 }
             };
+            let mask = deletes.pass(&rows, mask)?;
             batch = keep(batch, &mask, &mut rows, &mut rejected, &reason)?;
         }
         let consumed = records.len() as u64;
         let letters = dead_letters(records, rejected, now_us);
-        debug_assert_eq!(consumed, batch.num_rows() as u64 + letters.len() as u64, "each record is a row or rejected");
-        let split = self.finish(records, batch, &rows, lateness, consumed, letters.len() as u64, now_us)?;
+        let rejected = letters.len() as u64;
+        debug_assert_eq!(consumed, batch.num_rows() as u64 + rejected + skipped, "each record is somewhere, once");
+        let split = self.finish(records, batch, (&rows, &deletes), lateness, (rejected, skipped), now_us)?;
         Ok((split, letters))
     }
 
     fn kind(&self) -> &'static str {
         match self.plan.kind {
-            ebap_sql::SourceKind::Stream => "stream",
-            ebap_sql::SourceKind::Table => "table",
+            SourceKind::Stream => "stream",
+            SourceKind::Table => "table",
         }
     }
 
     /// Adds the computed columns; a row on which one fails is rejected alone.
-    fn compute(&self, batch: RecordBatch, rows: &mut UInt32Array, rejected: &mut Vec<Rejected>) -> Result<RecordBatch> {
+    fn compute(
+        &self,
+        batch: RecordBatch,
+        rows: &mut UInt32Array,
+        rejected: &mut Vec<Rejected>,
+        deletes: &Deletes,
+    ) -> Result<RecordBatch> {
         if self.computed.is_empty() {
             return Ok(batch);
         }
@@ -180,14 +220,17 @@ impl RowPreparer {
             };
             columns.push(column);
         }
-        let nullable: SchemaRef = Arc::new(arrow::datatypes::Schema::new(
+        let nullable: SchemaRef = Arc::new(Schema::new(
             self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
         ));
         let mut full = record_batch(&nullable, columns, count)?;
         for (at, _) in &self.computed {
             let field = self.plan.schema.field(*at);
             if !field.is_nullable() && full.column(*at).null_count() > 0 {
-                let mask = arrow::compute::is_not_null(full.column(*at))?;
+                let mut mask = arrow::compute::is_not_null(full.column(*at))?;
+                if !self.plan.primary_key.contains(at) {
+                    mask = deletes.pass(rows, mask)?;
+                }
                 let reason = format!("null value in column \"{}\" violates not-null constraint", field.name());
                 full = keep(full, &mask, rows, rejected, &reason)?;
             }
@@ -195,20 +238,27 @@ impl RowPreparer {
         record_batch(&self.schema, full.columns().to_vec(), full.num_rows())
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn finish(
         &self,
         records: &Records,
         batch: RecordBatch,
-        rows: &UInt32Array,
+        (rows, deletes): (&UInt32Array, &Deletes),
         lateness: Lateness<'_>,
-        consumed: u64,
-        rejected: u64,
+        (rejected, skipped): (u64, u64),
         now_us: i64,
     ) -> Result<SplitBatch> {
         let count = batch.num_rows();
+        let deleted = deletes.mask(rows);
+        let batch = self.timed(records, batch, (rows, deletes), now_us)?;
         let offsets: Int64Array = rows.values().iter().map(|row| records.offsets[*row as usize]).collect();
-        let (late, watermark, late_rows, newest) = self.lateness(&records.split, &batch, &offsets, lateness);
+        let (late, watermark, late_rows, mut newest) = self.lateness(&records.split, &batch, &offsets, lateness);
+        if let (Some(_), Some(watermark)) = (&deleted, self.plan.watermark) {
+            // The time of a record that does not say one may be hours behind that of the change.
+            let says = |record: &u32| deletes.of(*record).is_none_or(|delete| delete.at.is_some());
+            let times = batch.column(watermark.column).as_primitive::<TimestampMicrosecondType>();
+            let said = times.values().iter().zip(rows.values()).filter(|(_, record)| says(record));
+            newest = said.map(|(time, _)| EventTime(*time)).max();
+        }
         let mut columns = batch.columns().to_vec();
         columns.push(self.if_wanted("_partition", count, || Int32Array::from(vec![records.partition; count])));
         columns.push(Arc::new(offsets));
@@ -230,12 +280,38 @@ impl RowPreparer {
             source: self.plan.id,
             split: records.split.clone(),
             batch: record_batch(&self.full_schema, columns, count)?,
-            consumed,
+            deleted,
+            consumed: records.len() as u64,
             rejected,
+            skipped,
             late: late_rows,
             newest,
             offsets: (first, records.next_offset.0),
         })
+    }
+
+    /// A row that goes has the time of its going for its event time.
+    fn timed(
+        &self,
+        records: &Records,
+        batch: RecordBatch,
+        (rows, deletes): (&UInt32Array, &Deletes),
+        now_us: i64,
+    ) -> Result<RecordBatch> {
+        let Some(watermark) = self.plan.watermark.filter(|_| !deletes.0.is_empty()) else { return Ok(batch) };
+        let of_record = |record: u32| match records.timestamps_ms[record as usize] {
+            -1 => now_us,
+            ms => ms * 1_000,
+        };
+        let times = batch.column(watermark.column).as_primitive::<TimestampMicrosecondType>();
+        let times = times.values().iter().zip(rows.values()).map(|(time, record)| match deletes.of(*record) {
+            Some(delete) => delete.at.map_or_else(|| of_record(*record), |at| at.0),
+            None => *time,
+        });
+        let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("+00:00");
+        let mut columns = batch.columns().to_vec();
+        columns[watermark.column] = Arc::new(times);
+        record_batch(&batch.schema(), columns, batch.num_rows())
     }
 
     /// A virtual column that costs something to make.
@@ -290,6 +366,15 @@ impl RowPreparer {
         let late_rows = late.true_count() as u64;
         (late, marks.with_timezone("+00:00"), late_rows, newest)
     }
+}
+
+/// The schema in which only these columns are never NULL, of those that are declared.
+fn relaxed(schema: &SchemaRef, key: &[usize]) -> SchemaRef {
+    let fields = schema.fields().iter().enumerate().map(|(at, field)| {
+        let nullable = field.is_nullable() || !key.contains(&at);
+        field.as_ref().clone().with_nullable(nullable)
+    });
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
 }
 
 /// NULL passes a constraint, as in SQL.

@@ -5,7 +5,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use arrow::{
     array::{AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
-    compute::filter_record_batch,
+    compute::{filter_record_batch, not},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use async_trait::async_trait;
@@ -224,6 +224,10 @@ impl PartitionStream for StreamRange {
             while let Some(step) = range.next().await.map_err(external)? {
                 for split in step.splits {
                     let mut batch = split.batch;
+                    if let Some(deleted) = split.deleted {
+                        // Nobody asks for what has been taken away.
+                        batch = filter_record_batch(&batch, &not(&deleted)?)?;
+                    }
                     if late_only {
                         let mask = batch.column(late).as_boolean().clone();
                         batch = filter_record_batch(&batch, &mask)?;

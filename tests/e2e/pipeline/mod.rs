@@ -47,6 +47,13 @@ impl Shared {
         Ok(stack.redis_url())
     }
 
+    /// Kafka, PostgreSQL and Kafka Connect between them; gives the addresses of the three.
+    pub(crate) async fn cdc(&self) -> anyhow::Result<(String, String, String)> {
+        let mut stack = self.stack.lock().await;
+        stack.need(&[Service::Kafka, Service::Postgres, Service::Connect])?;
+        Ok((stack.bootstrap(), stack.postgres_url(), stack.connect_url()))
+    }
+
     /// S3 alone; gives its endpoint.
     pub(crate) async fn s3(&self) -> anyhow::Result<String> {
         let mut stack = self.stack.lock().await;

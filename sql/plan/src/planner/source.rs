@@ -1,6 +1,9 @@
 //! `CREATE STREAM` and `CREATE TABLE`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::{
@@ -21,6 +24,7 @@ const IDLE_TIMEOUT_US: i64 = 30_000_000;
 
 pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: &str) -> Result<SourcePlan> {
     let (connector, options) = merged_options(catalog, &body.options)?;
+    refuse_changes(body, &options, text)?;
     let schema = schema(body, text)?;
     let is_computed = |name: &str| body.columns.iter().any(|column| column.name == name && column.computed.is_some());
     let decoded: SchemaRef = Arc::new(Schema::new(
@@ -63,6 +67,20 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: 
         primary_key,
         run: super::run(object),
     })
+}
+
+/// Changes of rows are of a table: rows of a stream stay.
+fn refuse_changes(body: &SourceBody, options: &BTreeMap<String, String>, text: &str) -> Result<()> {
+    match options.get("format") {
+        Some(format) if body.kind == SourceKind::Stream && format.starts_with("debezium-") => {
+            let error = Error::unsupported(
+                format!("format '{format}' for a stream"),
+                "Use CREATE TABLE name (…, PRIMARY KEY (…)) WITH (…, format = 'debezium-json'): its rows follow the changes.",
+            );
+            Err(placed(error, find_word(text, "format")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn schema(body: &SourceBody, text: &str) -> Result<SchemaRef> {

@@ -348,9 +348,14 @@ fn with_last(batch: &RecordBatch, numbers: &[i64]) -> Result<RecordBatch> {
 }
 
 pub(crate) fn unweighted(codec: &Codec, batch: &RecordBatch) -> Result<(RecordBatch, Int64Array)> {
-    let (weights, columns) = batch.columns().split_last().ok_or_else(wrong)?;
-    let weights = weights.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?.clone();
+    let (columns, weights) = apart(batch)?;
     Ok((record_batch(codec.schema(), columns.to_vec(), batch.num_rows())?, weights))
+}
+
+/// What `weighted` has put together.
+pub(crate) fn apart(batch: &RecordBatch) -> Result<(&[ArrayRef], Int64Array)> {
+    let (weights, columns) = batch.columns().split_last().ok_or_else(wrong)?;
+    Ok((columns, weights.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?.clone()))
 }
 
 pub(crate) fn wrong() -> crate::Error {

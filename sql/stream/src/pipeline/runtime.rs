@@ -126,7 +126,8 @@ impl SourceRuntime {
             let options = Options(plan.options.clone());
             let format = options.get("format").unwrap_or("json").to_owned();
             let schema = Arc::clone(&plan.decoded);
-            self.connectors.decoder(&DecodeSpec { format, schema, options, wanted: wanted.clone() })
+            let (key, wanted) = (plan.decoded_key(), wanted.clone());
+            self.connectors.decoder(&DecodeSpec { format, schema, key, options, wanted })
         };
         if let ([], [wanted]) = (self.members.as_slice(), wanted) {
             return Ok(one(&self.plan, wanted)?);

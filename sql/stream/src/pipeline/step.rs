@@ -64,9 +64,13 @@ impl Pipeline {
             let run = LateRun { start: split.offsets.0, end: split.offsets.1, watermark };
             self.runtime.late_log.write().record(&records.split, run);
         }
-        let rows = split.consumed - split.rejected;
-        let counts =
-            Counts { consumed: split.consumed, emitted: rows, dead_lettered: split.rejected, ..Counts::default() };
+        let counts = Counts {
+            consumed: split.consumed,
+            emitted: split.consumed - split.rejected - split.skipped,
+            dead_lettered: split.rejected,
+            filtered: split.skipped,
+            late: 0,
+        };
         self.accounting.add(&records.split, counts);
         metrics::counter!("ebap_records_total", "stream" => self.name().to_owned()).increment(split.consumed);
         metrics::counter!("ebap_late_rows_total", "stream" => self.name().to_owned()).increment(split.late);

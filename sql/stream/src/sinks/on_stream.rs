@@ -176,7 +176,8 @@ impl RowsSink {
             consumed: split.consumed,
             emitted: split.batch.num_rows() as u64,
             dead_lettered: split.rejected,
-            ..Counts::default()
+            filtered: split.skipped,
+            late: 0,
         };
         self.counted.accounting.add(&split.split, counts);
         self.counted.position.set(split.split.clone(), Offset(end));

@@ -11,14 +11,14 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, new_null_array},
-    datatypes::{DataType, FieldRef, Fields},
+    datatypes::{DataType, FieldRef, Fields, Schema},
     util::display::array_value_to_string,
 };
 use async_trait::async_trait;
 use ebap_connector::{
-    AlertEvent, ChangeBatch, ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Epoch, Error, LeftOut,
-    Notifier, NotifierContext, Offset, Position, Records, Rejected, Result, Sink, SinkContext, SinkInput, SinkOpened,
-    Source, SourceContext, SourceReader, SplitBounds, SplitId, SplitState, SplitStatus, Wanted,
+    AlertEvent, ChangeBatch, ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoded, Decoder, Delete, Epoch, Error,
+    EventTime, LeftOut, Notifier, NotifierContext, Offset, Position, Records, Rejected, Result, Sink, SinkContext,
+    SinkInput, SinkOpened, Source, SourceContext, SourceReader, SplitBounds, SplitId, SplitState, SplitStatus, Wanted,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -200,11 +200,45 @@ impl JsonLines {
     }
 }
 
+impl JsonLines {
+    /// Format `changes`: a line with `"op":"d"` takes the row of its key away, at `at_us` where it has that; one with
+    /// `"op":"m"` says nothing.
+    fn changes(&self, records: &Records) -> Result<Decoded> {
+        let fields =
+            self.0.schema.fields().iter().enumerate().map(|(at, field)| {
+                field.as_ref().clone().with_nullable(field.is_nullable() || !self.0.key.contains(&at))
+            });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let builder = arrow_json::ReaderBuilder::new(Arc::clone(&schema)).with_batch_size(records.len() + 1);
+        let mut decoder = builder.build_decoder().map_err(Error::internal)?;
+        let (mut rows, mut deletes, mut skipped) = (Vec::new(), Vec::new(), 0);
+        for at in 0..records.len() {
+            let line = std::str::from_utf8(records.values.get(at).unwrap_or_default()).map_err(Error::internal)?;
+            if line.contains(r#""op":"m""#) {
+                skipped += 1;
+                continue;
+            }
+            decoder.decode(format!("{line}\n").as_bytes()).map_err(Error::internal)?;
+            rows.push(at as u32);
+            if line.contains(r#""op":"d""#) {
+                let us =
+                    line.split_once(r#""at_us":"#).and_then(|(_, rest)| rest.split([',', '}']).next()?.parse().ok());
+                deletes.push(Delete { record: at as u32, at: us.map(EventTime) });
+            }
+        }
+        let batch = decoder.flush().map_err(Error::internal)?.unwrap_or_else(|| RecordBatch::new_empty(schema));
+        Ok(Decoded { batch, rows, rejected: Vec::new(), deletes, skipped })
+    }
+}
+
 impl Decoder for JsonLines {
     fn decode(&mut self, records: &Records) -> Result<Decoded> {
+        if self.0.format == "changes" {
+            return self.changes(records);
+        }
         if let Some(batch) = self.all(records) {
             let rows = (0..records.len() as u32).collect();
-            return Ok(Decoded { batch, rows, rejected: Vec::new() });
+            return Ok(Decoded::of_rows(batch, rows, Vec::new()));
         }
         let (mut batches, mut rows, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
         for at in 0..records.len() {
@@ -224,7 +258,7 @@ impl Decoder for JsonLines {
         let schema = self.0.wanted.relaxed(&self.0.schema);
         let columns = only_wanted(&self.0.wanted, schema.fields(), batch.columns());
         let batch = RecordBatch::try_new(schema, columns).map_err(Error::internal)?;
-        Ok(Decoded { batch, rows, rejected })
+        Ok(Decoded::of_rows(batch, rows, rejected))
     }
 }
 

@@ -5,6 +5,7 @@ mod alert_tests;
 mod alter_tests;
 mod as_of_tests;
 mod connectors;
+mod delete_tests;
 mod flow_tests;
 mod format_tests;
 mod loop_tests;

@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},
-    compute::filter_record_batch,
     datatypes::{SchemaRef, TimestampMicrosecondType},
 };
 use ebap_catalog::ObjectId;
@@ -114,16 +113,16 @@ impl ViewJob {
             let read = flow.scans.iter().any(|(relation, _)| *relation == split.source);
             let mut late = if read { split.batch.num_rows() } else { 0 };
             for (relation, rule) in flow.scans.iter().filter(|(relation, _)| *relation == split.source) {
-                let batch = on_time(split, *rule, flow.times.get(relation).copied())?;
-                late = late.min(split.batch.num_rows() - batch.num_rows());
-                changes.push((*relation, *rule, Delta::came(batch)));
+                let delta = on_time(split, *rule, flow.times.get(relation).copied())?;
+                late = late.min(split.batch.num_rows() - delta.rows());
+                changes.push((*relation, *rule, delta));
             }
             let counts = Counts {
                 consumed: split.consumed,
                 emitted: (split.batch.num_rows() - late) as u64,
                 late: late as u64,
                 dead_lettered: split.rejected,
-                filtered: 0,
+                filtered: split.skipped,
             };
             self.accounting.add(&split.split, counts);
         }
@@ -189,8 +188,15 @@ fn of_job(error: Error, job: &str) -> Error {
 }
 
 /// The rows that do not come too late for the operators above.
-fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>) -> Result<RecordBatch> {
-    let (Some(time), true) = (time, split.late > 0) else { return Ok(split.batch.clone()) };
+fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>) -> Result<Delta> {
+    let delta = match &split.deleted {
+        Some(deleted) => {
+            let weights = deleted.values().iter().map(|deleted| if deleted { -1 } else { 1 });
+            Delta::weighted(split.batch.clone(), weights.collect())
+        }
+        None => Delta::came(split.batch.clone()),
+    };
+    let (Some(time), true) = (time, split.late > 0) else { return Ok(delta) };
     let times = split.batch.column(time).as_primitive::<TimestampMicrosecondType>();
     // `_watermark` is the last column, and null for rows on time.
     let marks = split.batch.column(split.batch.num_columns() - 1).as_primitive::<TimestampMicrosecondType>();
@@ -202,5 +208,5 @@ fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>) -> Result<Record
         }
     };
     let mask: BooleanArray = (0..split.batch.num_rows()).map(|row| Some(takes(row))).collect();
-    Ok(filter_record_batch(&split.batch, &mask)?)
+    delta.filter(&mask)
 }

@@ -41,6 +41,8 @@ use partial::PartialAggregate;
 use store::{FrozenRows, RowId, ViewStore};
 
 const TIME_COLUMN: &str = "__time";
+/// Last column in what a table saves of an epoch: whether the row of the key went. Older states have none.
+const DELETED_COLUMN: &str = "__deleted";
 const SNAPSHOT_ROWS: usize = 65_536;
 
 /// What a job saves at an epoch.
@@ -131,7 +133,9 @@ impl ViewJob {
 
     pub(crate) fn table(source: &SourcePlan, store: Arc<ViewStore>, config: &EngineConfig) -> Result<Self> {
         let columns: Vec<usize> = (0..source.schema.fields().len()).collect();
-        let input = RowOps::columns(&source.full_schema, &columns)?;
+        // Of a row that goes all but the key may be NULL.
+        let nullable = source.full_schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let input = RowOps::columns(&Arc::new(Schema::new(nullable.collect::<Vec<_>>())), &columns)?;
         let types = source.primary_key.iter().map(|at| SortField::new(source.schema.field(*at).data_type().clone()));
         let converter = RowConverter::new(types.collect())?;
         let kind = Kind::Keyed { converter, key: source.primary_key.clone(), index: HashMap::new() };
@@ -190,7 +194,7 @@ impl ViewJob {
             return self.process_flow(step, wanted);
         }
         let begun = instant();
-        let (mut batches, mut times, mut rows) = (Vec::new(), Vec::new(), 0);
+        let (mut batches, mut times, mut deleted, mut rows) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for split in &step.splits {
             let (batch, row_times, counts) = self.admit(split)?;
             self.accounting.add(&split.split, counts);
@@ -198,6 +202,7 @@ impl ViewJob {
             if batch.num_rows() > 0 {
                 batches.push(batch);
                 times.push(row_times);
+                deleted.push(split.deleted.as_ref());
             }
         }
         self.figures.input.ran(rows, batches.iter().map(RecordBatch::num_rows).sum(), begun);
@@ -219,9 +224,9 @@ impl ViewJob {
             Kind::Flow(_) => Ok(Vec::new()),
             Kind::Keyed { .. } => {
                 let mut out = Vec::new();
-                for batch in batches {
-                    self.delta.push(batch.clone());
-                    out.extend(self.upsert(batch, wanted)?);
+                for (batch, deleted) in batches.into_iter().zip(deleted) {
+                    self.delta.push(with_deleted(&batch, deleted)?);
+                    out.extend(self.upsert(batch, deleted, wanted)?);
                 }
                 Ok(out)
             }
@@ -266,7 +271,7 @@ impl ViewJob {
             emitted,
             late,
             dead_lettered: split.rejected,
-            filtered: admitted - emitted,
+            filtered: admitted - emitted + split.skipped,
         };
         Ok((rows, times, counts))
     }
@@ -316,7 +321,13 @@ impl ViewJob {
         Ok(out)
     }
 
-    fn upsert(&mut self, batch: RecordBatch, wanted: bool) -> Result<Option<ChangeBatch>> {
+    /// The newest row of each key takes the place of the one before, or takes it away.
+    fn upsert(
+        &mut self,
+        batch: RecordBatch,
+        deleted: Option<&BooleanArray>,
+        wanted: bool,
+    ) -> Result<Option<ChangeBatch>> {
         let Kind::Keyed { converter, key, index } = &mut self.kind else { return Ok(None) };
         let columns: Vec<ArrayRef> = key.iter().map(|at| Arc::clone(batch.column(*at))).collect();
         let keys = converter.convert_columns(&columns)?;
@@ -327,8 +338,15 @@ impl ViewJob {
         }
         let mut newest: Vec<u32> = last.values().copied().collect();
         newest.sort_unstable();
+        let mut gone: Vec<RowId> = Vec::new();
+        newest.retain(|at| {
+            let (key, stays) =
+                (rows[*at as usize].as_ref(), deleted.is_none_or(|deleted| !deleted.value(*at as usize)));
+            gone.extend(if stays { index.get(key).copied() } else { index.remove(key) });
+            stays
+        });
         let batch = take_record_batch(&batch, &UInt32Array::from(newest.clone()))?;
-        let gone: Vec<RowId> = newest.iter().filter_map(|at| index.get(rows[*at as usize].as_ref()).copied()).collect();
+        let batch = crate::rows::record_batch(self.store.schema(), batch.columns().to_vec(), batch.num_rows())?;
         let deletes = if wanted { Some(self.store.gather(&gone)?) } else { None };
         let inserts = wanted.then(|| batch.clone());
         let count = batch.num_rows();
@@ -447,7 +465,7 @@ impl ViewJob {
             let (batch, times) = without_times(batch, self.store.schema())?;
             match &mut self.kind {
                 Kind::Keyed { .. } => {
-                    self.upsert(batch, false)?;
+                    self.upsert(batch, None, false)?;
                 }
                 Kind::Groups { .. } | Kind::Rows => {
                     self.store.apply(&[], batch, times)?;
@@ -476,7 +494,8 @@ impl ViewJob {
                 Kind::Groups { state, .. } => state.replay(&batch)?,
                 Kind::Flow(flow) => flow.restore(&batch, &self.store)?,
                 Kind::Keyed { .. } => {
-                    self.upsert(batch, false)?;
+                    let (batch, deleted) = without_deleted(&batch);
+                    self.upsert(batch, deleted.as_ref(), false)?;
                 }
                 Kind::Rows => {
                     let (batch, times) = without_times(&batch, self.store.schema())?;
@@ -567,4 +586,23 @@ fn without_times(batch: &RecordBatch, schema: &arrow::datatypes::SchemaRef) -> R
     let times = batch.column(last).as_primitive::<Int64Type>().values().to_vec();
     let batch = crate::rows::record_batch(schema, batch.columns()[..last].to_vec(), batch.num_rows())?;
     Ok((batch, times))
+}
+
+fn with_deleted(batch: &RecordBatch, deleted: Option<&BooleanArray>) -> Result<RecordBatch> {
+    let mut fields = batch.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new(DELETED_COLUMN, DataType::Boolean, false)));
+    let mut columns = batch.columns().to_vec();
+    let none = || BooleanArray::from(vec![false; batch.num_rows()]);
+    columns.push(Arc::new(deleted.cloned().unwrap_or_else(none)));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn without_deleted(batch: &RecordBatch) -> (RecordBatch, Option<BooleanArray>) {
+    let last = batch.num_columns() - 1;
+    if batch.schema().field(last).name() != DELETED_COLUMN {
+        return (batch.clone(), None);
+    }
+    let mut rows = batch.clone();
+    let deleted = rows.remove_column(last).as_boolean().clone();
+    (rows, Some(deleted))
 }

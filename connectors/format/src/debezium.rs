@@ -1,0 +1,290 @@
+//! Changes of a table as Debezium writes them in JSON, with schemas or without.
+//!
+//! A value is an envelope (`op`, `before`, `after`, `source`), or NULL: a *tombstone*, which stands behind each delete so
+//! that a compacted topic forgets the key. Where compaction has left nothing but the tombstone, it is the delete.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use ebap_connector::{DecodeSpec, Decoded, Decoder, Delete, Error, EventTime, Records, Rejected, Result};
+use serde_json::{Map, Value};
+
+use crate::{
+    cell::{Cell, Converter, Dialect},
+    change::Change,
+    columns::Columns,
+    plain::PlainReader,
+    scan::{Outcome, Scanner, Unusual},
+    time::EpochUnit,
+};
+
+pub(crate) struct DebeziumDecoder {
+    schema: SchemaRef,
+    key: Vec<usize>,
+    converter: Converter,
+    columns: Columns,
+    plain: PlainReader,
+}
+
+impl DebeziumDecoder {
+    pub(crate) fn new(spec: &DecodeSpec) -> Result<Self> {
+        if spec.key.is_empty() {
+            let what = "\"debezium-json\" is for a table whose primary key has a column that is not computed";
+            return Err(Error::option("format", what));
+        }
+        let epoch = match spec.options.get("timestamp_unit").unwrap_or("auto") {
+            "auto" => EpochUnit::AutoFine,
+            unit => EpochUnit::parse(unit).ok_or_else(|| {
+                Error::option("timestamp_unit", format!("\"{unit}\" is not one of s, ms, us, ns, auto"))
+            })?,
+        };
+        // A delete has its key alone; in rows `NOT NULL` is checked as each value is read.
+        let fields = spec.schema.fields().iter().enumerate();
+        let relaxed = fields
+            .map(|(at, field)| field.as_ref().clone().with_nullable(field.is_nullable() || !spec.key.contains(&at)));
+        let relaxed: SchemaRef = Arc::new(Schema::new(relaxed.collect::<Vec<Field>>()));
+        Ok(Self {
+            schema: Arc::clone(&spec.schema),
+            key: spec.key.clone(),
+            converter: Converter { epoch, dialect: Dialect::Debezium },
+            columns: Columns::new(&relaxed, &spec.wanted)?,
+            plain: PlainReader::new(spec.schema.fields()),
+        })
+    }
+
+    /// What one record says. Its row, where it has one, is in the columns then.
+    fn take(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(Change, Option<EventTime>), String> {
+        let Some(value) = value else {
+            if key.is_none() {
+                return Err("the record has neither a key nor a value".to_owned());
+            }
+            let cells = self.deleted(None, key)?;
+            self.columns.append(cells);
+            return Ok((Change::Take, None));
+        };
+        let text = simdutf8::basic::from_utf8(value).map_err(|error| format!("invalid JSON: {error}"))?;
+        let envelope = match Envelope::read(text.as_bytes()) {
+            Ok(envelope) => envelope,
+            Err(Unusual) => {
+                return Err(match serde_json::from_str::<Value>(text) {
+                    Err(error) => format!("invalid JSON: {error}"),
+                    Ok(_) => "the record is not a JSON object".to_owned(),
+                });
+            }
+        };
+        let op = envelope.op.ok_or("the record has no \"op\": it is no change event of Debezium")?;
+        let op: String = serde_json::from_slice(op).map_err(|_| "the \"op\" of the record is not text".to_owned())?;
+        let change = Change::of(&op)?;
+        match change {
+            Change::Put => {
+                let after = envelope.after.ok_or_else(|| format!("a change with op \"{op}\" has no \"after\""))?;
+                if let Some(before) = envelope.before {
+                    self.refuse_another_key(before, after)?;
+                }
+                self.row(after)?;
+            }
+            Change::Take => {
+                let cells = self.deleted(envelope.before, key)?;
+                self.columns.append(cells);
+            }
+            Change::Nothing => {}
+        }
+        Ok((change, envelope.time()))
+    }
+
+    /// Appends the row.
+    fn row(&mut self, after: &[u8]) -> Result<(), String> {
+        let whole = 0..after.len();
+        if self.plain.read(after, &whole, &self.converter, self.columns.open()).is_ok() {
+            self.columns.keep();
+            return Ok(());
+        }
+        self.columns.take_back();
+        let mut row = object(after, "the \"after\" of the record")?;
+        let fields = self.schema.fields().iter();
+        let cells = fields.map(|field| self.converter.field(field, row.remove(field.name()), field.name()));
+        let cells = cells.collect::<Result<Vec<Cell>, String>>()?;
+        self.columns.append(cells);
+        Ok(())
+    }
+
+    /// Debezium makes two records of a change of the key, by its own idea of what the key is. Where the table has another
+    /// one, the row of the old key would stay.
+    fn refuse_another_key(&self, before: &[u8], after: &[u8]) -> Result<(), String> {
+        let (old, new) = (self.key_texts(before), self.key_texts(after));
+        let changed =
+            old.iter().zip(&new).position(|(old, new)| matches!((old, new), (Some(old), Some(new)) if old != new));
+        match changed {
+            None => Ok(()),
+            Some(at) => Err(format!(
+                "an update changes \"{}\", which the database does not take for the key: declare its primary key",
+                self.schema.field(self.key[at]).name()
+            )),
+        }
+    }
+
+    /// The texts of the columns of the key; none for NULL.
+    fn key_texts<'a>(&self, row: &'a [u8]) -> Vec<Option<&'a [u8]>> {
+        let mut texts = vec![None; self.key.len()];
+        // What cannot be read is judged where the row is.
+        let _ = members(row, |name, value| {
+            let at = self.key.iter().position(|at| self.schema.field(*at).name().as_bytes() == name);
+            if let Some(at) = at {
+                texts[at] = (value != b"null").then_some(value);
+            }
+        });
+        texts
+    }
+
+    /// A row that goes: its key from `before`, which may be missing or hold nothing but the key, or from the record's key.
+    fn deleted(&self, before: Option<&[u8]>, key: Option<&[u8]>) -> Result<Vec<Cell>, String> {
+        let mut row = match before {
+            Some(before) => object(before, "the \"before\" of the record")?,
+            None => Map::new(),
+        };
+        let names = |at: &usize| self.schema.field(*at).name();
+        let lacks =
+            |row: &Map<String, Value>| self.key.iter().map(names).any(|name| row.get(name).is_none_or(Value::is_null));
+        if lacks(&row) {
+            for (name, value) in self.of_key(key)? {
+                if row.get(&name).is_none_or(Value::is_null) {
+                    row.insert(name, value);
+                }
+            }
+        }
+        let fields = self.schema.fields().iter().enumerate();
+        let cells = fields.map(|(at, field)| {
+            let value = row.remove(field.name());
+            match self.key.contains(&at) {
+                true => {
+                    self.converter.field(field, value, field.name()).map_err(|reason| format!("a delete: {reason}"))
+                }
+                // For computed columns of the key; nobody else looks at them.
+                false => Ok(self.converter.field(field, value, field.name()).unwrap_or(Cell::Null)),
+            }
+        });
+        cells.collect()
+    }
+
+    /// What the record's key says: an object, or the value of the one column that the key has.
+    fn of_key(&self, key: Option<&[u8]>) -> Result<Map<String, Value>, String> {
+        let Some(key) = key else { return Ok(Map::new()) };
+        let mut value: Value =
+            serde_json::from_slice(key).map_err(|error| format!("the key of the record is invalid JSON: {error}"))?;
+        if let Value::Object(object) = &mut value
+            && object.len() == 2
+            && object.contains_key("schema")
+            && let Some(payload) = object.remove("payload")
+        {
+            value = payload;
+        }
+        match (value, self.key.as_slice()) {
+            (Value::Object(object), _) => Ok(object),
+            (value, [one]) => Ok(Map::from_iter([(self.schema.field(*one).name().clone(), value)])),
+            _ => Err("the key of the record is not a JSON object".to_owned()),
+        }
+    }
+}
+
+impl Decoder for DebeziumDecoder {
+    fn decode(&mut self, records: &Records) -> Result<Decoded> {
+        let mut rows = Vec::with_capacity(records.len());
+        let (mut rejected, mut deletes, mut skipped) = (Vec::new(), Vec::new(), 0);
+        for at in 0..records.len() {
+            let record = u32::try_from(at).map_err(Error::internal)?;
+            match self.take(records.keys.get(at), records.values.get(at)) {
+                Ok((Change::Put, _)) => rows.push(record),
+                Ok((Change::Take, at)) => {
+                    rows.push(record);
+                    deletes.push(Delete { record, at });
+                }
+                Ok((Change::Nothing, _)) => skipped += 1,
+                Err(reason) => rejected.push(Rejected { record, reason }),
+            }
+        }
+        Ok(Decoded { batch: self.columns.finish()?, rows, rejected, deletes, skipped })
+    }
+}
+
+/// The members of an envelope, each as its text; none for NULL.
+#[derive(Default)]
+struct Envelope<'a> {
+    op: Option<&'a [u8]>,
+    before: Option<&'a [u8]>,
+    after: Option<&'a [u8]>,
+    source: Option<&'a [u8]>,
+    payload: Option<&'a [u8]>,
+}
+
+impl<'a> Envelope<'a> {
+    /// The envelope itself, or the `payload` beside its `schema`.
+    fn read(value: &'a [u8]) -> Outcome<Self> {
+        let outer = Self::members(value)?;
+        match (outer.op, outer.payload) {
+            (None, Some(payload)) => Self::members(payload),
+            _ => Ok(outer),
+        }
+    }
+
+    fn members(text: &'a [u8]) -> Outcome<Self> {
+        let mut envelope = Self::default();
+        members(text, |name, value| {
+            let place = match name {
+                b"op" => &mut envelope.op,
+                b"before" => &mut envelope.before,
+                b"after" => &mut envelope.after,
+                b"source" => &mut envelope.source,
+                b"payload" => &mut envelope.payload,
+                _ => return,
+            };
+            *place = (value != b"null").then_some(value);
+        })?;
+        Ok(envelope)
+    }
+
+    /// When the database made the change durable.
+    fn time(&self) -> Option<EventTime> {
+        let (mut us, mut ms) = (None, None);
+        members(self.source?, |name, value| match name {
+            b"ts_us" => us = integer(value),
+            b"ts_ms" => ms = integer(value),
+            _ => {}
+        })
+        .ok()?;
+        us.or_else(|| ms?.checked_mul(1_000)).map(EventTime)
+    }
+}
+
+fn integer(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Gives `take` the name and the text of each member of a JSON object. Names with escapes are none that anybody here asks
+/// for.
+fn members<'a>(text: &'a [u8], mut take: impl FnMut(&'a [u8], &'a [u8])) -> Outcome<()> {
+    let mut scanner = Scanner::new(text, &(0..text.len()));
+    scanner.take(b'{')?;
+    if !scanner.takes(b'}')? {
+        loop {
+            let name = scanner.string()?;
+            scanner.take(b':')?;
+            let value = scanner.skip(1)?;
+            take(name.raw, value);
+            if scanner.takes(b'}')? {
+                break;
+            }
+            scanner.take(b',')?;
+        }
+    }
+    scanner.end()
+}
+
+fn object(text: &[u8], what: &str) -> Result<Map<String, Value>, String> {
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        _ => Err(format!("{what} is not a JSON object")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
