@@ -120,7 +120,10 @@ fn kind(options: &Options, schema: &Schema, upsert_key: &[usize]) -> Result<Kind
             if max_length == 0 {
                 return Err(Error::option("max_length", "must be at least 1"));
             }
-            Kind::Stream { max_length, identity: upsert_key.to_vec() }
+            // Rows of a view without a key are told apart by all they have.
+            let all = || (0..schema.fields().len()).collect();
+            let identity = if upsert_key.is_empty() { all() } else { upsert_key.to_vec() };
+            Kind::Stream { max_length, identity }
         }
         _ => Kind::Hash,
     })

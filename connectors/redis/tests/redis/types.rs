@@ -140,6 +140,18 @@ async fn a_stream_has_every_change_with_its_version() {
 }
 
 #[tokio::test]
+async fn a_stream_has_every_row_of_a_view_without_a_key() {
+    let (url, mut redis) = database(19).await;
+    let mut context = crate::context(&url, 1);
+    context.upsert_key.clear();
+    [STREAM[0], STREAM[1]].iter().for_each(|(name, value)| context.options.set(*name, *value));
+    let mut sink = ebap_redis::sink(&context).expect("options are fine");
+    sink.open().await.expect("open");
+    put(sink.as_mut(), 2, &[("eu", Some(1)), ("eu", Some(2))]).await;
+    assert_eq!(entries(&mut redis, "log:1m").await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_stream_is_bounded() {
     let (url, mut redis) = database(14).await;
     let mut sink = sink_with(&url, 1, &[STREAM[0], STREAM[1], ("max_length", "100")]);
