@@ -15,12 +15,16 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(2);
 
 /// The same files a user would apply with `ebap migrate`.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("0001_sources.sql", include_str!("../../sql/migrations/0001_sources.sql")),
     ("0002_activity.sql", include_str!("../../sql/migrations/0002_activity.sql")),
     ("0003_active_users_now.sql", include_str!("../../sql/migrations/0003_active_users_now.sql")),
     ("0004_cart_abandonment.sql", include_str!("../../sql/migrations/0004_cart_abandonment.sql")),
     ("0005_regional_health.sql", include_str!("../../sql/migrations/0005_regional_health.sql")),
+    ("0006_checkout_error_rate.sql", include_str!("../../sql/migrations/0006_checkout_error_rate.sql")),
+    ("0007_cart_churn.sql", include_str!("../../sql/migrations/0007_cart_churn.sql")),
+    ("0008_regional_health_now.sql", include_str!("../../sql/migrations/0008_regional_health_now.sql")),
+    ("0009_alerts.sql", include_str!("../../sql/migrations/0009_alerts.sql")),
 ];
 
 #[derive(Clone, Debug, clap::Args)]

@@ -41,11 +41,17 @@ impl ConnectorRegistry for Connectors {
     }
 
     fn notifiers(&self, context: &NotifierContext) -> Result<Vec<Box<dyn Notifier>>> {
-        let known = |name: &str| ebap_alertmanager::OPTIONS.contains(&name);
+        let known = |name: &str| {
+            let http = ebap_alertmanager::OPTIONS.contains(&name);
+            http || ebap_redis::ALERT_OPTIONS.contains(&name) || ebap_kafka::is_alert_option(name)
+        };
         if let Some(option) = context.options.0.keys().find(|name| !known(name)) {
             return Err(Error::option(option, "is unknown to an alert"));
         }
-        ebap_alertmanager::notifiers(context)
+        let mut all = ebap_alertmanager::notifiers(context)?;
+        all.extend(ebap_redis::notifier(context)?);
+        all.extend(ebap_kafka::notifier(context)?);
+        Ok(all)
     }
 
     fn sink(&self, connector: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {

@@ -3,6 +3,7 @@
 //! Scenarios run one after the other and share services, which are stopped when `main` ends, also
 //! after a failure.
 
+mod alerts;
 mod cdc;
 mod clients;
 mod command_line;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             &shared,
             object_store::state_in_a_bucket_outlives_the_machine,
         ),
+        trials::trial("an_alert_pages_once_whatever_dies", &shared, alerts::an_alert_pages_once_whatever_dies),
         trials::trial("every_sample_is_in_prometheus_after_a_kill", &shared, prometheus::every_sample_outlives_a_kill),
         trials::trial("what_redis_lost_is_written_again", &shared, redis_sink::what_redis_lost_is_written_again),
         trials::trial("deletes_in_postgres_are_deletes_here", &shared, cdc::deletes_in_postgres_are_deletes_here),

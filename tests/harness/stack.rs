@@ -17,6 +17,7 @@ pub enum Service {
     Kafka,
     Trino,
     Prometheus,
+    Alertmanager,
     Postgres,
     Connect,
 }
@@ -30,6 +31,7 @@ impl Service {
             Self::Kafka => "kafka.sh",
             Self::Trino => "trino.sh",
             Self::Prometheus => "prometheus.sh",
+            Self::Alertmanager => "alertmanager.sh",
             Self::Postgres => "postgres.sh",
             Self::Connect => "connect.sh",
         }
@@ -45,6 +47,7 @@ pub struct Stack {
     kafka_port: u16,
     trino_port: u16,
     prometheus_port: u16,
+    alertmanager_port: u16,
     /// Whether Redis keeps what it has over a restart.
     pub redis_keeps: bool,
     postgres_port: u16,
@@ -62,6 +65,7 @@ impl Stack {
             kafka_port: process::free_port_with(CONTROLLER_DISTANCE)?,
             trino_port: process::free_port()?,
             prometheus_port: process::free_port()?,
+            alertmanager_port: process::free_port()?,
             redis_keeps: false,
             postgres_port: process::free_port()?,
             connect_port: process::free_port()?,
@@ -95,6 +99,7 @@ impl Stack {
                 ("KAFKA_PORT", self.kafka_port.to_string()),
                 ("TRINO_PORT", self.trino_port.to_string()),
                 ("PROMETHEUS_PORT", self.prometheus_port.to_string()),
+                ("ALERTMANAGER_PORT", self.alertmanager_port.to_string()),
                 ("REDIS_AOF", if self.redis_keeps { "yes" } else { "no" }.to_owned()),
                 ("POSTGRES_PORT", self.postgres_port.to_string()),
                 ("CONNECT_PORT", self.connect_port.to_string()),
@@ -130,6 +135,10 @@ impl Stack {
 
     pub fn prometheus_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.prometheus_port)
+    }
+
+    pub fn alertmanager_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.alertmanager_port)
     }
 
     pub fn s3_endpoint(&self) -> String {

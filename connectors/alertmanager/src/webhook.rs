@@ -5,11 +5,9 @@
 //! (seconds since 1970), a full stop, and the body.
 
 use async_trait::async_trait;
-use chrono::{DateTime, SecondsFormat};
 use ebap_connector::{AlertEvent, Error, Notifier, Options, Result, time};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Client, Url, header::CONTENT_TYPE};
-use serde_json::json;
 use sha2::Sha256;
 
 use crate::http;
@@ -44,7 +42,7 @@ impl Notifier for Webhook {
 
     async fn notify(&mut self, events: &[AlertEvent]) -> Result<()> {
         for event in events.iter().filter(|event| event.page && !event.repeated) {
-            let body = body(event);
+            let body = event.json();
             let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
             if let Some(secret) = &self.secret {
                 let seconds = (time::now_us() / 1_000_000).to_string();
@@ -55,27 +53,6 @@ impl Notifier for Webhook {
         }
         Ok(())
     }
-}
-
-fn body(event: &AlertEvent) -> String {
-    let time = |us: i64| {
-        let time = DateTime::from_timestamp_micros(us);
-        time.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
-    };
-    json!({
-        "id": event.id,
-        "alert": event.alert,
-        "status": event.status.as_str(),
-        "key": event.key,
-        "severity": event.severity,
-        "labels": event.labels,
-        "summary": event.summary,
-        "value": event.value,
-        "since": time(event.since_us),
-        "until": event.until_us.and_then(time),
-        "decided_at": time(event.decided_us),
-    })
-    .to_string()
 }
 
 fn signature(secret: &str, seconds: &str, body: &str) -> Result<String> {

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{Options, Result};
 
@@ -57,6 +59,36 @@ pub struct AlertEvent {
     pub until_us: Option<i64>,
     /// Processing time of the decision.
     pub decided_us: i64,
+}
+
+impl AlertEvent {
+    /// `{"region":"eu"}`
+    pub fn key_json(&self) -> String {
+        serde_json::to_string(&self.key).unwrap_or_default()
+    }
+
+    /// As webhooks and topics have it; times are RFC 3339.
+    pub fn json(&self) -> String {
+        let time = |us: i64| {
+            let time = DateTime::from_timestamp_micros(us);
+            time.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
+        };
+        json!({
+            "id": self.id,
+            "alert": self.alert,
+            "status": self.status.as_str(),
+            "page": self.page,
+            "key": self.key,
+            "severity": self.severity,
+            "labels": self.labels,
+            "summary": self.summary,
+            "value": self.value,
+            "since": time(self.since_us),
+            "until": self.until_us.and_then(time),
+            "decided_at": time(self.decided_us),
+        })
+        .to_string()
+    }
 }
 
 /// What notifiers are built from.

@@ -3,6 +3,7 @@
 //! Group offsets and group assignment are never used: which split is read from where is said by the
 //! engine's manifest alone. Reading is `read_committed`.
 
+mod alert;
 mod client;
 mod dead_letter;
 mod options;
@@ -11,6 +12,7 @@ mod reader;
 mod source;
 mod writer;
 
+pub use alert::{is_alert_option, notifier};
 pub use dead_letter::dead_letters;
 pub use source::source;
 pub use writer::TopicWriter;

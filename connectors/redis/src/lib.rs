@@ -32,6 +32,7 @@
 //!   loses against every value of the successor: by version, at equal versions by writer. What the successor deleted
 //!   is kept as a version for ten minutes; a writer that was held up for longer than half of that sends nothing more.
 
+mod alert;
 mod change;
 mod connection;
 mod kind;
@@ -41,4 +42,5 @@ mod sink;
 mod template;
 mod text;
 
+pub use alert::{ALERT_OPTIONS, notifier};
 pub use sink::sink;

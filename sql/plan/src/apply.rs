@@ -329,14 +329,14 @@ fn canonical_alert(name: &str, alert: &AlertBody) -> String {
     let clauses = [("FOR", &alert.hold), ("KEEP FIRING FOR", &alert.keep), ("NO DATA AFTER", &alert.no_data)];
     for (clause, interval) in clauses {
         if let Some((interval, _)) = interval {
-            text.push_str(&format!("\n{clause} {interval}"));
+            text.push_str(&format!(" {clause} {interval}"));
         }
     }
     if let Some(by) = &alert.by {
-        text.push_str(&format!("\nBY ({})", by.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ")));
+        text.push_str(&format!(" BY ({})", by.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ")));
     }
     if !alert.options.is_empty() {
-        text.push_str(&format!("\nWITH ({})", options_text(&alert.options)));
+        text.push_str(&format!(" WITH ({})", options_text(&alert.options)));
     }
     text
 }

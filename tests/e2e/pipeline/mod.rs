@@ -68,6 +68,18 @@ impl Shared {
         Ok(stack.prometheus_url())
     }
 
+    /// Kafka, Redis and Alertmanager; gives their addresses.
+    pub(crate) async fn alerts(&self) -> anyhow::Result<(String, String, String)> {
+        let mut stack = self.stack.lock().await;
+        stack.need(&[Service::Kafka, Service::Redis, Service::Alertmanager])?;
+        Ok((stack.bootstrap(), stack.redis_url(), stack.alertmanager_url()))
+    }
+
+    /// What Alertmanager has, as JSON.
+    pub(crate) async fn alertmanager_has(&self) -> anyhow::Result<String> {
+        self.stack.lock().await.run(Service::Alertmanager, &["alerts"])
+    }
+
     /// What it answers to an instant query, as JSON.
     pub(crate) async fn ask_prometheus(&self, query: &str) -> anyhow::Result<String> {
         self.stack.lock().await.run(Service::Prometheus, &["query", query])
