@@ -3,7 +3,7 @@
 //! Made when it is asked for, so that a job that was dropped is gone here too. What happens between two
 //! looks (records, checkpoints) is counted where it happens, by the recorder.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -77,6 +77,9 @@ const METRICS: [Metric; 19] = [
     records("filtered"),
 ];
 
+/// Of an alert.
+const STATES: [&str; 3] = ["normal", "pending", "firing"];
+
 /// Text columns that say which row it is.
 const LABELS: [(&str, &[&str]); 4] = [
     ("jobs", &["name", "kind", "source"]),
@@ -111,7 +114,29 @@ pub(crate) fn render(engine: &Engine) -> String {
             states(&mut out, &rows, &labels);
         }
     }
+    if let Ok(rows) = engine.system_rows("alerts") {
+        alerts(&mut out, &rows);
+    }
     out
+}
+
+/// How many keys of each alert are in each state; of an alert without keys nothing.
+fn alerts(out: &mut String, rows: &RecordBatch) {
+    let text = |name: &str| rows.column_by_name(name).map(|column| column.as_string::<i32>().clone());
+    let (Some(names), Some(states)) = (text("name"), text("state")) else { return };
+    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for (name, state) in names.iter().zip(&states) {
+        let at = STATES.iter().position(|known| Some(*known) == state);
+        if let (Some(name), Some(at)) = (name, at) {
+            counts.entry(name).or_default()[at] += 1;
+        }
+    }
+    let _ = writeln!(out, "# HELP ebap_alert_keys Keys of the alert in this state\n# TYPE ebap_alert_keys gauge");
+    for (name, counts) in counts {
+        for (state, count) in STATES.iter().zip(counts) {
+            let _ = writeln!(out, "ebap_alert_keys{{alert=\"{}\",state=\"{state}\"}} {count}", escaped(name));
+        }
+    }
 }
 
 fn states(out: &mut String, rows: &RecordBatch, labels: &[String]) {

@@ -114,6 +114,9 @@ pub(crate) async fn an_alert_pages_once_whatever_dies(shared: Arc<Shared>) -> an
     rows::execute(&client, &["FLUSH"]).await?;
     ensure!(rows::texts(&client, state).await? == [["firing", "red"]]);
     ensure!(firing().await?.len() == 1, "it fires once");
+    let (_, metrics) = ebap.http("/metrics").await?;
+    let line = "ebap_alert_keys{alert=\"checkout_errors\",state=\"firing\"} 1";
+    ensure!(metrics.lines().any(|one| one == line), "{metrics}");
     produce(&kafka, first_ms, 705..1_000)?;
     rows::execute(&client, &["FLUSH"]).await?;
     ensure!(told(5).await? == expected(5), "{:?}", changes(&kafka)?);

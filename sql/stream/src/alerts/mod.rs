@@ -16,7 +16,7 @@ mod instance;
 mod tell;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -43,6 +43,8 @@ use crate::{EngineConfig, Error, Result, rows::RowOps, sinks::Spawn};
 const KEYS_MAX: usize = 100_000;
 /// Changes of state that are remembered of one alert.
 const HISTORY_MAX: usize = 1_000;
+/// How often it is looked whether data are missing, at the most.
+const SILENCE_LOOK_US: i64 = 1_000_000;
 /// How often those who forget are told again of what fires still.
 const REPEAT_US: i64 = 60_000_000;
 
@@ -129,6 +131,12 @@ pub(crate) struct AlertJob {
     /// Keys of rows to the names of their instances.
     names: HashMap<Box<[u8]>, Arc<str>>,
     instances: BTreeMap<Arc<str>, Instance>,
+    /// Keys that time alone may change: those that are not normal, or have a row that meets the condition.
+    active: BTreeSet<Arc<str>>,
+    /// Keys whose last row went.
+    emptied: BTreeSet<Arc<str>>,
+    /// When it is looked next whether data are missing.
+    silence_us: i64,
     /// Fires where there is no key at all.
     nothing: Option<Instance>,
     tell: Tell,
@@ -171,6 +179,9 @@ impl AlertJob {
             rows,
             converter,
             names: HashMap::new(),
+            active: instances.keys().cloned().collect(),
+            emptied: BTreeSet::new(),
+            silence_us: i64::MIN,
             instances,
             nothing,
             tell: Tell::restore(saved.waiting, saved.seq),
@@ -243,6 +254,8 @@ impl AlertJob {
         for batch in view {
             self.count(batch, 1, now_us)?;
         }
+        let empty = self.instances.iter().filter(|(_, instance)| instance.rows <= 0);
+        self.emptied.extend(empty.map(|(name, _)| Arc::clone(name)));
         self.stale = false;
         Ok(())
     }
@@ -282,6 +295,9 @@ impl AlertJob {
                 }
             };
             instance.rows += by;
+            if instance.rows <= 0 {
+                self.emptied.insert(Arc::clone(&name));
+            }
             if by > 0 {
                 instance.data_us = now_us;
             }
@@ -289,6 +305,7 @@ impl AlertJob {
             let holds = holds.as_ref().is_some_and(|holds| holds.is_valid(row) && holds.value(row));
             if holds && !slice.is_some_and(|slice| Instance::is_past(rules, slice, at_us)) {
                 instance.count(slice, by);
+                self.active.insert(Arc::clone(&name));
             }
             let end_us = slice.map_or(i64::MAX, |(end_us, _)| end_us);
             if by > 0 && end_us >= instance.shown_us {
@@ -342,13 +359,13 @@ impl AlertJob {
         // Replayed steps are of a time that has been decided about.
         let at_us = from_us.map_or(at_us, |from_us| from_us.max(at_us));
         let mut changes = Vec::new();
-        for (name, instance) in &mut self.instances {
-            if !instance.is_quiet() || instance.no_data {
-                changes.extend(
-                    instance.advance(rules, from_us, at_us).into_iter().map(|change| (Arc::clone(name), change)),
-                );
-            }
-        }
+        // Most keys are normal, and time alone does not change that.
+        self.active.retain(|name| {
+            let Some(instance) = self.instances.get_mut(name) else { return false };
+            let decided = instance.advance(rules, from_us, at_us);
+            changes.extend(decided.into_iter().map(|change| (Arc::clone(name), change)));
+            !instance.is_quiet()
+        });
         self.at_us = Some(at_us);
         self.fresh = false;
         self.shown = None;
@@ -356,10 +373,22 @@ impl AlertJob {
             self.note(&name, change, now_us);
         }
         self.tell_fired(now_us);
-        let no_data = self.plan.no_data_us.is_some();
-        let gone = |instance: &Instance| instance.rows <= 0 && instance.is_quiet() && !no_data;
+        self.forget_gone();
+    }
+
+    /// Keys without a row whose alert is normal.
+    fn forget_gone(&mut self) {
+        let watched = self.plan.no_data_us.is_some();
         let before = self.instances.len();
-        self.instances.retain(|_, instance| !gone(instance));
+        for name in std::mem::take(&mut self.emptied) {
+            match self.instances.get(&name) {
+                Some(instance) if instance.rows > 0 || watched => {}
+                // It is looked at again when it is normal.
+                Some(instance) if !instance.is_quiet() => drop(self.emptied.insert(name)),
+                Some(_) => drop(self.instances.remove(&name)),
+                None => {}
+            }
+        }
         if self.instances.len() < before {
             let kept = &self.instances;
             self.names.retain(|_, name| kept.contains_key(name));
@@ -370,6 +399,10 @@ impl AlertJob {
     fn look_for_silence(&mut self, moment: Moment) {
         let Some(after_us) = self.plan.no_data_us else { return };
         let now_us = moment.now_us;
+        if now_us < self.silence_us {
+            return;
+        }
+        self.silence_us = now_us.saturating_add(SILENCE_LOOK_US.min(after_us));
         let at_us = moment.of(&self.plan).or(self.at_us).unwrap_or(now_us);
         let rules = self.rules();
         if self.instances.is_empty() && self.nothing.is_none() {
@@ -396,6 +429,9 @@ impl AlertJob {
                 true => instance.miss_data(at_us),
                 false => instance.have_data(rules, at_us),
             };
+            if change.is_some() {
+                self.active.insert(Arc::clone(name));
+            }
             changes.extend(change.map(|change| (Arc::clone(name), change)));
         }
         if changes.is_empty() {
@@ -465,12 +501,20 @@ impl AlertJob {
             return;
         }
         let plan = Arc::clone(&self.plan);
-        let nothing = self.nothing.as_mut().map(|nothing| (Arc::from("{}"), nothing));
-        let all = self.instances.iter_mut().map(|(name, instance)| (Arc::clone(name), instance)).chain(nothing);
         let mut events = Vec::new();
-        for (name, instance) in all.filter(|(_, instance)| instance.state == State::Firing && !instance.told) {
-            instance.told = true;
-            events.push(event(&plan, &name, instance, AlertStatus::Firing, &fired(instance), now_us));
+        let mut tell = |name: &str, instance: &mut Instance| {
+            if instance.state == State::Firing && !instance.told {
+                instance.told = true;
+                events.push(event(&plan, name, instance, AlertStatus::Firing, &fired(instance), now_us));
+            }
+        };
+        for name in &self.active {
+            if let Some(instance) = self.instances.get_mut(name) {
+                tell(name, instance);
+            }
+        }
+        if let Some(nothing) = &mut self.nothing {
+            tell("{}", nothing);
         }
         self.dirty |= !events.is_empty();
         events.into_iter().for_each(|event| self.tell.push(event));
@@ -483,8 +527,8 @@ impl AlertJob {
         self.repeat_us = now_us.saturating_add(REPEAT_US);
         let silenced = self.is_silenced(now_us);
         let nothing = self.nothing.as_ref().map(|nothing| (Arc::from("{}"), nothing));
-        let all = self.instances.iter().map(|(name, instance)| (Arc::clone(name), instance)).chain(nothing);
-        let firing = all.filter(|(_, instance)| instance.state == State::Firing);
+        let known = self.active.iter().filter_map(|name| Some((Arc::clone(name), self.instances.get(name)?)));
+        let firing = known.chain(nothing).filter(|(_, instance)| instance.state == State::Firing);
         let events = firing.map(|(name, instance)| {
             let event = event(&self.plan, &name, instance, AlertStatus::Firing, &fired(instance), now_us);
             AlertEvent { repeated: true, page: instance.told && !silenced, ..event }

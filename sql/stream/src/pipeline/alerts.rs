@@ -66,7 +66,9 @@ impl Pipeline {
     pub(super) fn tend_alerts(&mut self) {
         let (now_us, watermark_us) = (self.runtime.clock.now_us(), self.watermarks.current().0);
         let known = (watermark_us != i64::MIN).then_some(watermark_us);
-        let delay_us = self.runtime.plan.watermark.map_or(0, |watermark| watermark.delay_us);
+        // Of several streams the shortest: none of them has come less far than that.
+        let delays = self.runtime.plans().iter().filter_map(|plan| plan.watermark).map(|watermark| watermark.delay_us);
+        let delay_us = delays.min().unwrap_or(0);
         let moment = Moment {
             front_us: known.map(|watermark_us| watermark_us.saturating_add(delay_us)),
             watermark_us: known,
