@@ -45,6 +45,8 @@ const KEYS_MAX: usize = 100_000;
 const HISTORY_MAX: usize = 1_000;
 /// How often it is looked whether data are missing, at the most.
 const SILENCE_LOOK_US: i64 = 1_000_000;
+/// How long after a failure the rows of a view are read again.
+const AGAIN_US: i64 = 10_000_000;
 /// How often those who forget are told again of what fires still.
 const REPEAT_US: i64 = 60_000_000;
 
@@ -144,6 +146,8 @@ pub(crate) struct AlertJob {
     at_us: Option<i64>,
     /// The rows are to be read from the view: it has changed without this being told.
     stale: bool,
+    /// It could not be decided, and is not before this time.
+    failed_until_us: Option<i64>,
     /// Rows have come since it was last decided.
     fresh: bool,
     /// Something the newest manifest does not say.
@@ -188,6 +192,7 @@ impl AlertJob {
             history: saved.history,
             at_us: saved.at_us,
             stale: true,
+            failed_until_us: None,
             fresh: true,
             dirty: false,
             repeat_us: now_us,
@@ -334,8 +339,14 @@ impl AlertJob {
             self.stale = true;
             return Ok(());
         }
+        if self.failed_until_us.is_some_and(|until_us| moment.now_us < until_us) {
+            return Ok(());
+        }
         if self.stale {
             self.load(&view()?, moment.now_us)?;
+            if self.failed_until_us.take().is_some() {
+                self.message = None;
+            }
         }
         if self.tell.tend() {
             self.dirty = true;
@@ -590,11 +601,13 @@ impl AlertJob {
         }
     }
 
-    /// It cannot go on with these rows; it tries again with the next.
-    pub(crate) fn fail(&mut self, error: &Error) {
+    /// It cannot go on with these rows; it reads them again after a while.
+    pub(crate) fn fail(&mut self, error: &Error, now_us: i64) {
         tracing::error!(alert = self.plan.name, error = error.chain(), "the alert cannot be decided");
         self.message = Some(error.chain());
+        self.names.clear();
         self.stale = true;
+        self.failed_until_us = Some(now_us.saturating_add(AGAIN_US));
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Waiting {
 struct Shared {
     /// Of the newest event that the receiver has, or has refused.
     done: u64,
+    /// What the task has been given and has not done.
+    queued: usize,
     error: Option<String>,
 }
 
@@ -142,6 +144,7 @@ impl Tell {
             let batch: Vec<_> = due.take(BATCH_MAX).map(|one| (one.seq, one.event.clone())).collect();
             if let Some((last, _)) = batch.last() {
                 receiver.given = *last;
+                receiver.shared.lock().queued += 1;
                 // A task that has ended is started again with the pipeline.
                 let _ = receiver.events.send(batch);
             }
@@ -158,7 +161,10 @@ impl Tell {
             return;
         }
         for receiver in &self.receivers {
-            if receiver.shared.lock().done >= receiver.given {
+            let mut shared = receiver.shared.lock();
+            // One that is away would have more of the same waiting every time.
+            if shared.queued == 0 {
+                shared.queued += 1;
                 let batch = events.iter().map(|event| (receiver.given, event.clone())).collect();
                 let _ = receiver.events.send(batch);
             }
@@ -186,26 +192,133 @@ async fn run(
     while let Some(batch) = inbox.recv().await {
         let last = batch.iter().map(|(seq, _)| *seq).max().unwrap_or(0);
         let events: Vec<AlertEvent> = batch.into_iter().map(|(_, event)| event).collect();
-        loop {
-            match notifier.notify(&events).await {
-                Ok(()) => {
-                    backoff.reset();
-                    shared.lock().error = None;
-                    break;
-                }
-                Err(error) => {
-                    let again = error.retry() == Retry::Backoff;
-                    let what = if again { "tries again" } else { "gives up" };
-                    tracing::warn!(receiver = notifier.describe(), %error, "telling of an alert failed; {what}");
-                    shared.lock().error = Some(format!("{}: {error}", notifier.describe()));
-                    if !again {
-                        break;
-                    }
-                    clock.sleep(backoff.advance()).await;
-                }
+        for part in events.chunks(BATCH_MAX) {
+            if notifier.notify(part).await.is_ok() {
+                shared.lock().error = None;
+                continue;
+            }
+            // By itself, so that one that is refused for good takes no other with it.
+            for event in part {
+                tell_one(notifier.as_mut(), event, &shared, &mut backoff, clock.as_ref()).await;
             }
         }
         let mut shared = shared.lock();
+        shared.queued = shared.queued.saturating_sub(1);
         shared.done = shared.done.max(last);
+    }
+}
+
+/// Until the receiver has it, or refuses it for a reason that does not pass.
+async fn tell_one(
+    notifier: &mut dyn Notifier,
+    event: &AlertEvent,
+    shared: &Mutex<Shared>,
+    backoff: &mut Backoff,
+    clock: &dyn Clock,
+) {
+    loop {
+        let Err(error) = notifier.notify(std::slice::from_ref(event)).await else {
+            backoff.reset();
+            shared.lock().error = None;
+            return;
+        };
+        let again = error.retry() == Retry::Backoff;
+        let what = if again { "tries again" } else { "gives up" };
+        tracing::warn!(receiver = notifier.describe(), event = event.id, %error, "telling of an alert failed; {what}");
+        shared.lock().error = Some(format!("{}: {error}", notifier.describe()));
+        if !again {
+            return;
+        }
+        clock.sleep(backoff.advance()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use async_trait::async_trait;
+    use ebap_connector::{AlertStatus, Error, Result, time::SystemClock};
+
+    use super::*;
+
+    /// Refuses one event for good, and is away as often as is said.
+    struct Picky {
+        came: Arc<Mutex<Vec<String>>>,
+        away: usize,
+    }
+
+    #[async_trait]
+    impl Notifier for Picky {
+        fn describe(&self) -> String {
+            "picky".to_owned()
+        }
+
+        async fn notify(&mut self, events: &[AlertEvent]) -> Result<()> {
+            if self.away > 0 {
+                self.away -= 1;
+                return Err(Error::unreachable("picky", "not now"));
+            }
+            if events.iter().any(|event| event.id == "1") {
+                return Err(Error::refused("picky", "not this"));
+            }
+            self.came.lock().extend(events.iter().map(|event| event.id.clone()));
+            Ok(())
+        }
+    }
+
+    fn event(id: u64) -> AlertEvent {
+        AlertEvent {
+            id: id.to_string(),
+            alert: "a".to_owned(),
+            key: BTreeMap::new(),
+            severity: None,
+            labels: BTreeMap::new(),
+            summary: String::new(),
+            status: AlertStatus::Firing,
+            page: true,
+            repeated: false,
+            value: None,
+            since_us: 0,
+            until_us: None,
+            decided_us: 0,
+        }
+    }
+
+    fn tell(away: usize) -> (Tell, Arc<Mutex<Vec<String>>>) {
+        let (came, mut tell) = (Arc::<Mutex<Vec<String>>>::default(), Tell::default());
+        let config = EngineConfig { backoff_first: std::time::Duration::from_millis(1), ..EngineConfig::default() };
+        let notifier = Picky { came: Arc::clone(&came), away };
+        tell.start(vec![Box::new(notifier)], &config, &SystemClock::shared(), &|run| tokio::spawn(run).abort_handle());
+        (tell, came)
+    }
+
+    async fn until_told(tell: &mut Tell) {
+        while tell.waits() > 0 {
+            tell.tend();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_is_refused_takes_no_other_with_it_and_one_that_is_away_hears_all() {
+        for away in [0, 3] {
+            let (mut tell, came) = tell(away);
+            (0..4).for_each(|id| tell.push(event(id)));
+            tell.tend();
+            assert_eq!(*came.lock(), Vec::<String>::new(), "nothing is told before it is durable");
+            tell.taken();
+            tell.durable();
+            until_told(&mut tell).await;
+            assert_eq!(*came.lock(), ["0", "2", "3"], "away {away} times");
+            assert!(tell.message().is_none(), "what came behind it was taken");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_is_away_has_no_more_than_one_telling_again_waiting() {
+        let (tell, _) = tell(usize::MAX);
+        (0..5).for_each(|_| tell.repeat(vec![event(7)]));
+        assert_eq!(tell.receivers[0].shared.lock().queued, 1);
     }
 }

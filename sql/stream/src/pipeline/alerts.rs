@@ -23,7 +23,7 @@ impl ViewSlot {
         }
         for alert in self.alerts.iter_mut().filter(|alert| alert.wants_changes()) {
             if let Err(error) = alert.changed(changes, now_us) {
-                alert.fail(&error);
+                alert.fail(&error, now_us);
             }
         }
     }
@@ -83,7 +83,7 @@ impl Pipeline {
                     continue;
                 }
                 if let Err(error) = alert.decide(moment, || view.store.snapshot()) {
-                    alert.fail(&error);
+                    alert.fail(&error, now_us);
                 }
                 self.alerts_dirty |= std::mem::take(&mut alert.dirty);
             }
