@@ -3,7 +3,6 @@
 mod hash;
 mod interval;
 mod servers;
-mod speed;
 mod types;
 
 use std::{
