@@ -13,7 +13,7 @@ export CARGO_TERM_COLOR ?= auto
 EBAP := $(CARGO_TARGET_DIR)/debug/ebap
 EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
 # What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
-SERVICES := redis prometheus alertmanager kafka iceberg-rest trino minio postgres connect
+SERVICES := redis prometheus alertmanager kafka iceberg-rest trino minio postgres connect schema-registry
 
 .PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test test-long bench-build bench bench-peers bench-nexmark stack-install stack-up stack-down
 
@@ -37,9 +37,9 @@ lint: deps fmt ## formatting and clippy, warnings are errors
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # Connectors and the server have tests of their own against real services; see tests/with-stack.sh.
-INTEGRATION := redis prometheus alertmanager iceberg kafka server
+INTEGRATION := redis prometheus alertmanager iceberg kafka schema_registry server
 unit: build
-	bash tests/with-stack.sh "redis redis-cluster redis-tls redis-sentinel prometheus alertmanager minio iceberg-rest" -- \
+	bash tests/with-stack.sh "redis redis-cluster redis-tls redis-sentinel prometheus alertmanager minio iceberg-rest schema-registry" -- \
 	  cargo test --locked --workspace --lib --bins $(INTEGRATION:%=--test %)
 
 architecture: deps
@@ -79,8 +79,8 @@ stack-install: ## fetch and build the services of the end-to-end tests
 	@bash tests/deps.sh stack
 	@for service in $(SERVICES); do bash tests/stack/$$service.sh install; done
 
-stack-up: stack-install ## Redis, MinIO, an Iceberg REST catalog, Kafka, Trino, Prometheus, Alertmanager, PostgreSQL and Kafka Connect on loopback
-	@for service in redis minio iceberg-rest kafka trino prometheus alertmanager postgres connect; do bash tests/stack/$$service.sh start; done
+stack-up: stack-install ## Redis, MinIO, an Iceberg REST catalog, Kafka, Trino, Prometheus, Alertmanager, PostgreSQL, Kafka Connect and a schema registry on loopback
+	@for service in redis minio iceberg-rest kafka trino prometheus alertmanager postgres connect schema-registry; do bash tests/stack/$$service.sh start; done
 
 stack-down: ## stop them; data stays until `tests/stack/NAME.sh clean`
-	@for service in connect postgres alertmanager prometheus trino kafka iceberg-rest minio redis; do bash tests/stack/$$service.sh stop; done
+	@for service in schema-registry connect postgres alertmanager prometheus trino kafka iceberg-rest minio redis; do bash tests/stack/$$service.sh stop; done

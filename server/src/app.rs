@@ -190,7 +190,11 @@ fn resolved(catalog: &Catalog) -> Result<Plans, SqlError> {
     Ok(plans)
 }
 
-fn resolve(catalog: &Catalog, options: &mut std::collections::BTreeMap<String, String>) -> Result<(), SqlError> {
+/// Puts the values of secrets in their places.
+pub(crate) fn resolve(
+    catalog: &Catalog,
+    options: &mut std::collections::BTreeMap<String, String>,
+) -> Result<(), SqlError> {
     for value in options.values_mut() {
         let Some(name) = value.strip_prefix("secret:") else { continue };
         let Some(source) = catalog.find(ObjectKind::Secret, name).and_then(secret_source) else { continue };

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use ebap_sql::substitute_variables;
+use tokio::runtime::Handle;
+
+use crate::columns;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
@@ -30,7 +33,16 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<bool> {
             }
         }
     }
-    let (statements, errors) = ebap_sql::check(&files);
+    let (statements, errors) = ebap_sql::check(&files, |catalog, statement| {
+        let complete = columns::complete(catalog, statement);
+        tokio::task::block_in_place(|| Handle::current().block_on(complete)).map_err(|error| {
+            let plain = ebap_sql::Error::new("08006", error.message);
+            match error.hint {
+                Some(hint) => plain.hint(hint),
+                None => plain,
+            }
+        })
+    });
     for found in &errors {
         eprintln!("{}:{}:{}: {} ({})", found.file, found.line, found.column, found.error, found.error.sqlstate);
         if let Some(hint) = &found.error.hint {

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod check;
+mod columns;
 pub mod config;
 pub mod demo;
 pub mod generate;

@@ -12,6 +12,7 @@ mod object_store;
 mod pipeline;
 mod prometheus;
 mod redis_sink;
+mod schema_registry;
 mod splits;
 
 use std::{process::ExitCode, sync::Arc};
@@ -49,6 +50,13 @@ fn main() -> ExitCode {
         trials::trial("an_alert_pages_once_whatever_dies", &shared, alerts::an_alert_pages_once_whatever_dies),
         trials::trial("every_sample_is_in_prometheus_after_a_kill", &shared, prometheus::every_sample_outlives_a_kill),
         trials::trial("what_redis_lost_is_written_again", &shared, redis_sink::what_redis_lost_is_written_again),
+        trials::trial(
+            "three_schemas_and_garbage_between_are_all_accounted_for",
+            &shared,
+            schema_registry::three_schemas_and_garbage,
+        ),
+        trials::trial("a_stream_waits_for_its_registry", &shared, schema_registry::a_stream_waits_for_its_registry),
+        trials::trial("json_schema_and_protobuf_have_columns_too", &shared, schema_registry::json_schema_and_protobuf),
         trials::trial("deletes_in_postgres_are_deletes_here", &shared, cdc::deletes_in_postgres_are_deletes_here),
         trials::trial("pipeline_over_real_kafka_equals_the_batch_answer", &shared, pipeline::equals_the_batch_answer),
         trials::trial(

@@ -61,15 +61,15 @@ impl Kafka {
     }
 
     /// Delivers the values to one partition, in order.
-    pub fn produce<'a>(
+    pub fn produce<'a, V: AsRef<[u8]> + ?Sized + 'a>(
         &self,
         topic: &str,
         partition: i32,
-        values: impl IntoIterator<Item = &'a str>,
+        values: impl IntoIterator<Item = &'a V>,
     ) -> anyhow::Result<()> {
         let producer: BaseProducer = self.config().set("linger.ms", "5").create().context("a producer")?;
         for value in values {
-            let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(value);
+            let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(value.as_ref());
             producer.send(record).map_err(|(error, _)| error).context("produce")?;
             producer.poll(Duration::ZERO);
         }

@@ -20,6 +20,7 @@ pub enum Service {
     Alertmanager,
     Postgres,
     Connect,
+    SchemaRegistry,
 }
 
 impl Service {
@@ -34,6 +35,7 @@ impl Service {
             Self::Alertmanager => "alertmanager.sh",
             Self::Postgres => "postgres.sh",
             Self::Connect => "connect.sh",
+            Self::SchemaRegistry => "schema-registry.sh",
         }
     }
 }
@@ -52,6 +54,7 @@ pub struct Stack {
     pub redis_keeps: bool,
     postgres_port: u16,
     connect_port: u16,
+    registry_port: u16,
     started: Vec<Service>,
 }
 
@@ -69,6 +72,7 @@ impl Stack {
             redis_keeps: false,
             postgres_port: process::free_port()?,
             connect_port: process::free_port()?,
+            registry_port: process::free_port_with(1)?,
             started: Vec::new(),
         })
     }
@@ -103,6 +107,7 @@ impl Stack {
                 ("REDIS_AOF", if self.redis_keeps { "yes" } else { "no" }.to_owned()),
                 ("POSTGRES_PORT", self.postgres_port.to_string()),
                 ("CONNECT_PORT", self.connect_port.to_string()),
+                ("SCHEMA_REGISTRY_PORT", self.registry_port.to_string()),
             ])
             .output()
             .with_context(|| format!("{} does not run", script.display()))?;
@@ -139,6 +144,10 @@ impl Stack {
 
     pub fn alertmanager_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.alertmanager_port)
+    }
+
+    pub fn registry_url(&self) -> String {
+        format!("http://127.0.0.1:{}/apis/ccompat/v7", self.registry_port)
     }
 
     pub fn s3_endpoint(&self) -> String {

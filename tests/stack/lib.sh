@@ -30,6 +30,7 @@ TRINO_PORT="${TRINO_PORT:-18080}"
 REDIS_PORT="${REDIS_PORT:-16379}"
 PROMETHEUS_PORT="${PROMETHEUS_PORT:-19290}"
 ALERTMANAGER_PORT="${ALERTMANAGER_PORT:-19293}"
+SCHEMA_REGISTRY_PORT="${SCHEMA_REGISTRY_PORT:-18081}"
 # The database, for connect.sh too.
 POSTGRES_PORT="${POSTGRES_PORT:-15432}"
 POSTGRES_DB="${POSTGRES_DB:-ebap}" POSTGRES_USER="${POSTGRES_USER:-ebap}" POSTGRES_PASSWORD="${POSTGRES_PASSWORD:-ebap}"
@@ -214,6 +215,23 @@ st_status() {
   else
     printf '%s: not running\n' "$2"; return 3
   fi
+}
+
+# st_certificates FOLDER NAME: an issuer (ca.crt) and by it NAME.crt and NAME.key for 127.0.0.1, where there are none.
+st_certificates() {
+  local folder="$1" name="$2"
+  st_need openssl openssl
+  mkdir -p "$folder"
+  [ ! -e "$folder/$name.crt" ] || return 0
+  (
+    set -e
+    cd "$folder"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=EBAP test issuer" -keyout ca.key -out ca.crt
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=127.0.0.1" -keyout "$name.key" -out "$name.csr"
+    printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n' >"$name.ext"
+    openssl x509 -req -in "$name.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile "$name.ext" -out "$name.tmp"
+    mv "$name.tmp" "$name.crt"
+  ) >"$folder/openssl.log" 2>&1 || st_die "no certificates; log: $folder/openssl.log"
 }
 
 # st_s3 CURL-ARGS...: curl with a signed S3 request, failing on an HTTP error.

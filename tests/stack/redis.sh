@@ -35,21 +35,6 @@ cli() { redis-cli -h 127.0.0.1 -p "$REDIS_PORT" "$@"; }
 pong() { [ "$(cli PING 2>/dev/null)" = PONG ]; }
 
 # An issuer of our own, and a certificate of it for 127.0.0.1.
-certificates() {
-  local folder="$1"
-  mkdir -p "$folder"
-  [ -e "$folder/redis.crt" ] && return 0
-  (
-    set -e
-    cd "$folder"
-    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=EBAP test issuer" -keyout ca.key -out ca.crt
-    openssl req -newkey rsa:2048 -nodes -subj "/CN=127.0.0.1" -keyout redis.key -out redis.csr
-    printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n' >redis.ext
-    openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile redis.ext -out redis.tmp
-    mv redis.tmp redis.crt
-  ) >"$folder/openssl.log" 2>&1 || st_die "no certificates; log: $folder/openssl.log"
-}
-
 start() {
   install
   st_lock "redis-$REDIS_PORT" 120
@@ -78,7 +63,7 @@ P
   if [ "$REDIS_TLS" = yes ]; then
     st_need openssl openssl
     st_need_port_free "$REDIS_TLS_PORT"
-    certificates "$INST/tls"
+    st_certificates "$INST/tls" redis
     cat >>"$INST/redis.conf" <<P
 tls-port $REDIS_TLS_PORT
 tls-cert-file "$INST/tls/redis.crt"

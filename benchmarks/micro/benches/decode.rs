@@ -1,7 +1,12 @@
 //! Decoding: ours beside `arrow-json`, on the same records in the same run.
 
-use std::sync::Arc;
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    sync::Arc,
+};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ebap_bench_micro::{CpuTime, events, events_schema, throughput, wide, wide_schema};
@@ -71,14 +76,74 @@ fn decode(criterion: &mut Criterion<CpuTime>) {
     bench_arrow(criterion, "events", "arrow-json, all columns", &records, Arc::clone(&schema));
     bench_arrow(criterion, "events", "arrow-json, four declared", &records, needed(&schema));
 
+    bench_avro(criterion, "events", &records, Arc::clone(&schema));
+
     let records = wide();
     let tenth = || wide_schema(|column| column % 10 == 0);
     let three: [&[&str]; 3] = [&["c00"], &["c10"], &["c20"]];
     bench_ours(criterion, ("wide", "ours, 30 columns"), &records, wide_schema(|_| true), &[]);
     bench_ours(criterion, ("wide", "ours, 3 of 30 wanted, all checked"), &records, wide_schema(|_| true), &three);
     bench_ours(criterion, ("wide", "ours, 3 declared"), &records, tenth(), &[]);
+    bench_avro(criterion, "wide", &records, wide_schema(|_| true));
     bench_arrow(criterion, "wide", "arrow-json, 30 columns", &records, wide_schema(|_| true));
     bench_arrow(criterion, "wide", "arrow-json, 3 declared", &records, tenth());
+}
+
+/// A registry that has one schema, whatever it is asked for.
+fn registry(schema: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let body = format!("{{\"schema\":{}}}", json_text(schema));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(stream.try_clone().expect("the same connection")).lines();
+            lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).expect("it is read");
+        }
+    });
+    address
+}
+
+fn json_text(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The rows of these records as Avro in the wire format, and the schema they are written by.
+fn in_avro(records: &Records, schema: SchemaRef) -> (Records, String) {
+    use arrow_avro::{
+        schema::{AvroSchema, FingerprintStrategy},
+        writer::{WriterBuilder, format::AvroSoeFormat},
+    };
+    let rows: RecordBatch = ours(schema, Wanted::All).decode(records).expect("data never fails the call").batch;
+    let text = AvroSchema::try_from(rows.schema().as_ref()).expect("Avro has these types").json_string;
+    let builder = WriterBuilder::new(rows.schema().as_ref().clone());
+    let builder = builder.with_fingerprint_strategy(FingerprintStrategy::Id(1));
+    let mut encoder = builder.build_encoder::<AvroSoeFormat>().expect("an encoder");
+    encoder.encode(&rows).expect("the rows fit");
+    let mut all = Records::new(records.split.clone(), records.partition, records.next_offset);
+    for (at, row) in encoder.flush().iter().enumerate() {
+        all.push(at as i64, -1, None, Some(&row));
+    }
+    (all, text)
+}
+
+fn bench_avro(criterion: &mut Criterion<CpuTime>, group: &str, records: &Records, schema: SchemaRef) {
+    let (records, text) = in_avro(records, Arc::clone(&schema));
+    let mut options = Options::default();
+    options.set("schema_registry", registry(&text));
+    let spec = DecodeSpec { format: "avro".to_owned(), schema, key: Vec::new(), options, wanted: Wanted::All };
+    let mut decoder = ebap_format::decoder(&spec).expect("Avro takes these columns");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut group = criterion.benchmark_group(group);
+    group.throughput(throughput()).bench_function("ours, Avro, all columns", |bencher| {
+        bencher.iter(|| {
+            runtime.block_on(decoder.prepare(&records)).expect("the registry answers");
+            let decoded = decoder.decode(&records).expect("data never fails the call");
+            assert_eq!(decoded.rows.len(), records.len());
+            decoded
+        });
+    });
 }
 
 criterion_group! {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ebap_connector::{Error, Result};
+use ebap_connector::{Error, Result, chain};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect::Policy};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,16 +49,4 @@ pub(crate) async fn send(request: RequestBuilder, system: &str) -> Result<()> {
         || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::NOT_FOUND].contains(&status)
         || status.is_redirection();
     Err(if passing { Error::unreachable(system, message) } else { Error::refused(system, message) })
-}
-
-/// What lies behind "error sending request" is what helps.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

@@ -6,6 +6,7 @@ use arrow::{
     array::RecordBatch,
     datatypes::{DataType, Fields, Schema, SchemaRef},
 };
+use async_trait::async_trait;
 
 use crate::{EventTime, Options, Records, Result};
 
@@ -90,7 +91,18 @@ impl Wanted {
 /// # Invariants
 /// Every record is exactly one of: a row of the batch, among the rejected, counted in `skipped`.
 /// Data never panics and never fails the call: an error is a bug or a lost outside system.
+#[async_trait]
 pub trait Decoder: Send {
+    /// Fetches what these records need to be decoded and is not at hand: the schemas they name. Comes before `decode`
+    /// with the same records.
+    ///
+    /// # Errors
+    /// `Unreachable` where it cannot be fetched. The engine keeps the records, says so, and asks again: none of them is
+    /// to blame.
+    async fn prepare(&mut self, _records: &Records) -> Result<()> {
+        Ok(())
+    }
+
     fn decode(&mut self, records: &Records) -> Result<Decoded>;
 }
 

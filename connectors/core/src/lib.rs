@@ -25,7 +25,7 @@ pub mod time;
 pub use alert::{AlertEvent, AlertStatus, Notifier, NotifierContext};
 pub use dead_letter::{DeadLetter, DeadLetterWriter};
 pub use decode::{DecodeSpec, Decoded, Decoder, Delete, Rejected, Wanted};
-pub use error::{Blame, Error, Result, Retry};
+pub use error::{Blame, Error, Result, Retry, chain};
 pub use ids::{Epoch, EventTime, Offset, Position, SplitId};
 pub use options::{Options, parse_duration, parse_size};
 pub use record::{ByteColumn, Headers, Records};

@@ -2,6 +2,10 @@
 //! that a rejected record leaves no trace in the columns.
 
 use arrow::datatypes::{DataType, Field};
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde_json::Value;
 
 use crate::time::{EpochUnit, date, moment, wall_clock};
@@ -52,7 +56,7 @@ impl Converter {
             Some(value) => self.value(field, value, path)?,
         };
         if cell == Cell::Null && !field.is_nullable() {
-            return Err(format!("null value in column \"{path}\" violates not-null constraint"));
+            return Err(absent(path));
         }
         Ok(cell)
     }
@@ -96,7 +100,7 @@ impl Converter {
                 None => Err(invalid(path, "date", &text)),
             },
             (DataType::Binary, Value::String(text)) => {
-                base64(&text).map(Cell::Bytes).ok_or_else(|| invalid(path, "base64 text", &text))
+                BASE64.decode(&text).map(Cell::Bytes).map_err(|_| invalid(path, "base64 text", &text))
             }
             (DataType::Struct(fields), Value::Object(mut object)) => {
                 let cells = fields
@@ -159,9 +163,7 @@ impl Converter {
 fn of_debezium(field: &Field, value: Value, path: &str) -> Result<Value, String> {
     match (field.data_type(), value) {
         (of, Value::String(text)) if text == UNAVAILABLE || (*of == DataType::Binary && text == UNAVAILABLE_BASE64) => {
-            Err(format!(
-                "column \"{path}\" was not sent, as it is large and has not changed: set REPLICA IDENTITY FULL"
-            ))
+            Err(unavailable(path))
         }
         (DataType::Utf8, Value::String(text))
             if field.metadata().get("ebap.type").is_some_and(|marker| marker == "json") =>
@@ -185,6 +187,16 @@ fn of_debezium(field: &Field, value: Value, path: &str) -> Result<Value, String>
 }
 
 const AS_BYTES: &str = "; set decimal.handling.mode = string in the Debezium connector";
+
+/// Of a column that is `NOT NULL`.
+pub(crate) fn absent(path: &str) -> String {
+    format!("null value in column \"{path}\" violates not-null constraint")
+}
+
+/// Where `UNAVAILABLE` stands.
+pub(crate) fn unavailable(path: &str) -> String {
+    format!("column \"{path}\" was not sent, as it is large and has not changed: set REPLICA IDENTITY FULL")
+}
 
 /// None where it is no number, or has more digits than the type.
 pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
@@ -236,7 +248,7 @@ fn fraction_digits(text: &str) -> usize {
 /// Values of rejected records are cut in reasons: the record itself is kept whole beside it.
 const SHOWN_MAX: usize = 60;
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     if text.chars().count() <= SHOWN_MAX {
         text.to_owned()
     } else {
@@ -244,7 +256,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-fn invalid(path: &str, kind: &str, text: &str) -> String {
+pub(crate) fn invalid(path: &str, kind: &str, text: &str) -> String {
     format!("column \"{path}\": invalid input syntax for type {kind}: \"{}\"", shown(text))
 }
 
@@ -252,43 +264,33 @@ fn mismatch(path: &str, kind: &str, value: &Value) -> String {
     format!("column \"{path}\" is of type {kind} but the value is {}", shown(&value.to_string()))
 }
 
-fn name_of(of: &DataType) -> String {
-    match of {
-        DataType::Utf8 => "text".to_owned(),
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Date32 => "date".to_owned(),
-        DataType::Binary => "bytea".to_owned(),
-        DataType::Struct(_) => "struct".to_owned(),
-        DataType::List(_) => "array".to_owned(),
-        DataType::Map(_, _) => "map".to_owned(),
-        other => other.to_string().to_lowercase(),
-    }
+/// As PostgreSQL calls it.
+pub(crate) fn name_of(of: &DataType) -> String {
+    let name = match of {
+        DataType::Utf8 => "text",
+        DataType::Boolean => "boolean",
+        DataType::Int16 => "smallint",
+        DataType::Int32 => "integer",
+        DataType::Int64 => "bigint",
+        DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::Decimal128(precision, scale) => return format!("numeric({precision}, {scale})"),
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
+        DataType::Timestamp(_, None) => "timestamp",
+        DataType::Date32 => "date",
+        DataType::Binary => "bytea",
+        DataType::Struct(_) => "struct",
+        DataType::List(_) => "array",
+        DataType::Map(_, _) => "map",
+        other => return other.to_string().to_lowercase(),
+    };
+    name.to_owned()
 }
 
 /// Standard alphabet, padding optional.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=').as_bytes();
-    if digits.len() % 4 == 1 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(digits.len() * 3 / 4);
-    let (mut held, mut bits) = (0u32, 0);
-    for digit in digits {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = (held << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
-    }
-    Some(out)
-}
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);

@@ -22,9 +22,7 @@ pub(crate) struct JsonDecoder {
 
 impl JsonDecoder {
     pub(crate) fn new(spec: &DecodeSpec) -> Result<Self> {
-        let unit = spec.options.get("timestamp_unit").unwrap_or("auto");
-        let epoch = EpochUnit::parse(unit)
-            .ok_or_else(|| Error::option("timestamp_unit", format!("\"{unit}\" is not one of s, ms, us, ns, auto")))?;
+        let epoch = EpochUnit::of(&spec.options)?;
         let columns = Columns::new(&spec.schema, &spec.wanted)?;
         let plain = PlainReader::new(spec.schema.fields());
         Ok(Self {
@@ -59,8 +57,14 @@ impl JsonDecoder {
     }
 }
 
-impl Decoder for JsonDecoder {
-    fn decode(&mut self, records: &Records) -> Result<Decoded> {
+impl JsonDecoder {
+    /// Those of the records that `is_wanted` says, which begin so many bytes behind their start.
+    pub(crate) fn decode_behind(
+        &mut self,
+        records: &Records,
+        start: usize,
+        is_wanted: impl Fn(usize) -> bool,
+    ) -> Result<Decoded> {
         let (mut rows, mut rejected) = (Vec::with_capacity(records.len()), Vec::new());
         let batch = records.values.data();
         // Once for all of them is much cheaper; a record of a valid batch is valid where it cuts no
@@ -70,13 +74,14 @@ impl Decoder for JsonDecoder {
             Some(text) => text.is_char_boundary(record.start) && text.is_char_boundary(record.end),
             None => simdutf8::basic::from_utf8(&batch[record.clone()]).is_ok(),
         };
-        for at in 0..records.len() {
+        for at in (0..records.len()).filter(|at| is_wanted(*at)) {
             let record = u32::try_from(at).map_err(Error::internal)?;
-            if records.values.range(at).is_some_and(|range| valid(&range) && self.plain_row(batch, &range)) {
+            let range = records.values.range(at).map(|range| (range.start + start).min(range.end)..range.end);
+            if range.as_ref().is_some_and(|range| valid(range) && self.plain_row(batch, range)) {
                 rows.push(record);
                 continue;
             }
-            match self.row(records.values.get(at)) {
+            match self.row(range.map(|range| &batch[range])) {
                 Ok(cells) => {
                     self.columns.append(cells);
                     rows.push(record);
@@ -85,6 +90,12 @@ impl Decoder for JsonDecoder {
             }
         }
         Ok(Decoded::of_rows(self.columns.finish()?, rows, rejected))
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn decode(&mut self, records: &Records) -> Result<Decoded> {
+        self.decode_behind(records, 0, |_| true)
     }
 }
 

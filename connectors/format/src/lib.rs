@@ -5,19 +5,28 @@
 //! ignored, missing ones are NULL. A record that does not fit is rejected whole, with the path of the
 //! column and what was found there.
 
+mod avro;
 mod cell;
 mod change;
 mod columns;
 mod csv;
-mod debezium;
+mod debezium_avro;
+mod debezium_json;
+mod described;
+mod fit;
 mod json;
+mod json_schema;
 mod plain;
+mod protobuf;
+mod registered;
 mod scan;
 mod time;
 
+pub use described::{Column, columns};
 use ebap_connector::{DecodeSpec, Decoder, Error, Result};
 
-/// The decoder for the option `format`: `json`, `csv`, `raw` or `debezium-json`.
+/// The decoder for the option `format`: `json`, `avro`, `json-schema`,
+/// `protobuf`, `csv`, `raw`, `debezium-json` or `debezium-avro`.
 ///
 /// # Errors
 /// `Option` for another format or a bad option of it; `Schema` where the columns do not fit it.
@@ -26,10 +35,16 @@ pub fn decoder(spec: &DecodeSpec) -> Result<Box<dyn Decoder>> {
         "json" => Ok(Box::new(json::JsonDecoder::new(spec)?)),
         "csv" => Ok(Box::new(csv::CsvDecoder::new(spec)?)),
         "raw" => Ok(Box::new(csv::RawDecoder::new(spec)?)),
-        "debezium-json" => Ok(Box::new(debezium::DebeziumDecoder::new(spec)?)),
+        "json-schema" => Ok(Box::new(json_schema::JsonSchemaDecoder::new(spec)?)),
+        "protobuf" => Ok(Box::new(protobuf::ProtobufDecoder::new(spec)?)),
+        "avro" => Ok(Box::new(avro::AvroDecoder::new(spec)?)),
+        "debezium-avro" => Ok(Box::new(debezium_avro::DebeziumAvroDecoder::new(spec)?)),
+        "debezium-json" => Ok(Box::new(debezium_json::DebeziumDecoder::new(spec)?)),
         other => Err(Error::option(
             "format",
-            format!("\"{other}\" is not supported; there are json, csv, raw and, for a table, debezium-json"),
+            format!(
+                "\"{other}\" is not supported; there are json, avro, json-schema, protobuf, csv, raw and, for a table, debezium-json and debezium-avro"
+            ),
         )),
     }
 }

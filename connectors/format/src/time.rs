@@ -1,6 +1,7 @@
 //! Moments in text and in numbers.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use ebap_connector::{Error, Options, Result};
 
 /// What a number that stands for a moment counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,14 @@ pub(crate) enum EpochUnit {
 }
 
 impl EpochUnit {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Option `timestamp_unit`.
+    pub(crate) fn of(options: &Options) -> Result<Self> {
+        let unit = options.get("timestamp_unit").unwrap_or("auto");
+        let wrong = || Error::option("timestamp_unit", format!("\"{unit}\" is not one of s, ms, us, ns, auto"));
+        Self::parse(unit).ok_or_else(wrong)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "s" => Self::Seconds,
             "ms" => Self::Millis,

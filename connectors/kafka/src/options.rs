@@ -22,7 +22,7 @@ pub(crate) struct KafkaOptions {
     group: String,
 }
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "bootstrap_servers",
     "connection",
     "connector",
@@ -35,6 +35,7 @@ const KNOWN: [&str; 14] = [
     "start",
     "start_offsets",
     "start_timestamp",
+    "subject",
     "timestamp_unit",
     "topic",
 ];
@@ -72,7 +73,7 @@ impl KafkaOptions {
     pub(crate) fn parse(context: &SourceContext) -> Result<Self> {
         let options = &context.options;
         let mut prefixes = PASSED_THROUGH.to_vec();
-        prefixes.extend(["csv.", "json."]);
+        prefixes.extend(["csv.", "json.", "schema_registry."]);
         options.only(&KNOWN, &prefixes)?;
         let group = options.get("group_id").map_or_else(|| format!("ebap-{}", context.name), str::to_owned);
         Ok(Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ebap_connector::{
-    Error, Result,
+    Error, Result, chain,
     time::{self, Backoff},
 };
 use reqwest::{
@@ -127,16 +127,4 @@ fn headers(receiver: &Receiver) -> Result<HeaderMap> {
         return Err(Error::option("bearer_token", "has characters that no header may have"));
     }
     Ok(headers)
-}
-
-/// What lies behind "error sending request" is what helps.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

@@ -6,7 +6,7 @@ use ebap_connector::time;
 use ebap_sql::{Applied, Parsed, Statement, apply, built_in_function};
 
 use super::{Output, Result, Session, Transaction};
-use crate::pgwire::sqlstate::SqlError;
+use crate::{columns, pgwire::sqlstate::SqlError};
 
 const SERIALIZATION_FAILURE: &str = "40001";
 
@@ -108,9 +108,12 @@ impl Session {
     pub(super) async fn change(&self, parsed: &Parsed) -> Result<Output> {
         let now_us = time::now_us();
         self.refuse_built_in(&parsed.statement)?;
+        let staged = self.transaction.lock().as_ref().map(|block| block.catalog().clone());
+        let catalog = staged.map_or_else(|| self.app.catalog(), std::sync::Arc::new);
+        let statement = columns::complete(&catalog, parsed.statement.clone()).await?;
         let applied = self
             .changed(|catalog| {
-                let applied = apply(catalog, &parsed.statement, &parsed.text, now_us)?;
+                let applied = apply(catalog, &statement, &parsed.text, now_us)?;
                 Ok((applied.catalog.clone(), applied))
             })
             .await?;

@@ -2,7 +2,7 @@
 
 use ebap_catalog::Catalog;
 
-use crate::{Error, Statement, apply, parse, planner::plan_query};
+use crate::{Error, Result, Statement, apply, parse, planner::plan_query};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckError {
@@ -14,8 +14,12 @@ pub struct CheckError {
 }
 
 /// Applies the files in order to an empty catalog. Gives the number of statements, and every error: a
-/// file that does not parse is left out whole, a statement that fails alone.
-pub fn check(files: &[(String, String)]) -> (usize, Vec<CheckError>) {
+/// file that does not parse is left out whole, a statement that fails alone. `complete` gives a statement the columns that a
+/// registry knows, where it has to.
+pub fn check(
+    files: &[(String, String)],
+    mut complete: impl FnMut(&Catalog, Statement) -> Result<Statement>,
+) -> (usize, Vec<CheckError>) {
     let (mut catalog, mut statements, mut errors) = (Catalog::default(), 0, Vec::new());
     for (file, text) in files {
         let parsed = match parse(text) {
@@ -29,7 +33,9 @@ pub fn check(files: &[(String, String)]) -> (usize, Vec<CheckError>) {
             statements += 1;
             let outcome = match &one.statement {
                 Statement::Create(_) | Statement::Alter { .. } | Statement::Drop { .. } | Statement::Comment { .. } => {
-                    apply(&catalog, &one.statement, &one.text, 0).map(|applied| catalog = applied.catalog)
+                    let complete = complete(&catalog, one.statement.clone());
+                    let applied = complete.and_then(|statement| apply(&catalog, &statement, &one.text, 0));
+                    applied.map(|applied| catalog = applied.catalog)
                 }
                 Statement::Query(query) => plan_query(&catalog, query, &one.text),
                 Statement::Show(_)

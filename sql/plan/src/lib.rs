@@ -4,6 +4,7 @@
 mod alter;
 mod apply;
 mod check;
+mod columns;
 mod error;
 mod flow;
 mod laterals;
@@ -20,6 +21,7 @@ mod wildcard;
 
 pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
+pub use columns::{ColumnsWanted, columns_wanted, with_columns};
 pub use error::{Error, Result, from_datafusion};
 pub use flow::{
     Aggregation, Expiry, Flow, Frame, GroupingSet, Join, Late, Node, Numbering, Panes, RowOp, Session, Time, TopN,

@@ -54,6 +54,18 @@ impl Shared {
         Ok((stack.bootstrap(), stack.postgres_url(), stack.connect_url()))
     }
 
+    /// Kafka and a schema registry; gives their addresses.
+    pub(crate) async fn registry(&self) -> anyhow::Result<(String, String)> {
+        let mut stack = self.stack.lock().await;
+        stack.need(&[Service::Kafka, Service::SchemaRegistry])?;
+        Ok((stack.bootstrap(), stack.registry_url()))
+    }
+
+    /// Runs its script with these arguments; gives what that printed.
+    pub(crate) async fn registry_does(&self, args: &[&str]) -> anyhow::Result<String> {
+        self.stack.lock().await.run(Service::SchemaRegistry, args)
+    }
+
     /// S3 alone; gives its endpoint.
     pub(crate) async fn s3(&self) -> anyhow::Result<String> {
         let mut stack = self.stack.lock().await;

@@ -25,7 +25,7 @@ use crate::{
 };
 use cursor::Cursor;
 pub(crate) use function::{Argument, FunctionBody};
-pub(crate) use types::ColumnType;
+pub(crate) use types::{ColumnType, parsed_type};
 
 /// A statement and where it stands.
 #[derive(Clone, Debug)]
@@ -179,6 +179,8 @@ pub(crate) struct ColumnDef {
 #[derive(Clone, Debug)]
 pub(crate) struct SourceBody {
     pub(crate) kind: SourceKind,
+    /// `*`, or no list at all: a registry knows the columns, but for those that are declared.
+    pub(crate) inferred: bool,
     pub(crate) columns: Vec<ColumnDef>,
     pub(crate) checks: Vec<(Option<String>, Expr)>,
     pub(crate) primary_key: Vec<String>,
@@ -295,6 +297,14 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
         out.push(Parsed { statement, text: text[start..end.max(start)].to_owned(), start });
     }
     Ok(out)
+}
+
+/// Without white space and comments.
+fn solid_tokens(text: &str) -> Result<Vec<TokenWithSpan>> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
+    let mut tokens = tokens.map_err(|error| tokenizer(&error, text))?;
+    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
+    Ok(tokens)
 }
 
 fn tokenizer(error: &TokenizerError, text: &str) -> Error {

@@ -138,27 +138,34 @@ fn value(list: &mut Cursor<'_>) -> Result<String> {
 fn source(cursor: &mut Cursor<'_>, kind: SourceKind) -> Result<SourceBody> {
     let mut body = SourceBody {
         kind,
+        inferred: !cursor.is(&Token::LParen),
         columns: Vec::new(),
         checks: Vec::new(),
         primary_key: Vec::new(),
         watermark: None,
         options: Vec::new(),
     };
-    let inside = cursor.group()?;
-    let mut list = cursor.inside(inside);
-    while !list.finished() {
-        element(&mut list, &mut body)?;
-        if !list.take_token(&Token::Comma) {
-            break;
+    if !body.inferred {
+        let inside = cursor.group()?;
+        let mut list = cursor.inside(inside);
+        while !list.finished() {
+            element(&mut list, &mut body)?;
+            if !list.take_token(&Token::Comma) {
+                break;
+            }
         }
+        list.end()?;
     }
-    list.end()?;
     cursor.expect(&["WITH"])?;
     body.options = options(cursor)?;
     Ok(body)
 }
 
 fn element(list: &mut Cursor<'_>, body: &mut SourceBody) -> Result<()> {
+    if !body.inferred && list.take_token(&Token::Mul) {
+        body.inferred = true;
+        return Ok(());
+    }
     if list.at(&["WATERMARK", "FOR"]) {
         let position = list.position();
         list.skip(2);

@@ -45,6 +45,15 @@ pub(super) fn column_type(cursor: &mut Cursor<'_>) -> Result<ColumnType> {
     Ok(found)
 }
 
+/// A type that stands alone.
+pub(crate) fn parsed_type(text: &str) -> Result<ColumnType> {
+    let tokens = super::solid_tokens(text)?;
+    let mut cursor = Cursor::new(text, tokens);
+    let found = column_type(&mut cursor)?;
+    cursor.end()?;
+    Ok(found)
+}
+
 fn list(of: &ColumnType) -> ColumnType {
     ColumnType::plain(DataType::List(Arc::new(of.field("item", true))), &format!("{}[]", of.text))
 }

@@ -215,7 +215,7 @@ fn placeholder(name: &str, schema: &SchemaRef) -> Result<LogicalPlan> {
 }
 
 /// Options of the statement over those of its connection; a secret becomes `secret:NAME`.
-fn merged_options(catalog: &Catalog, options: &[OptionValue]) -> Result<(String, BTreeMap<String, String>)> {
+pub(crate) fn merged_options(catalog: &Catalog, options: &[OptionValue]) -> Result<(String, BTreeMap<String, String>)> {
     let (connector, mut merged) = with_connection(catalog, options)?;
     let named = merged.remove("connector");
     match (connector, named) {

@@ -24,6 +24,10 @@ const IDLE_TIMEOUT_US: i64 = 30_000_000;
 
 pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: &str) -> Result<SourcePlan> {
     let (connector, options) = merged_options(catalog, &body.options)?;
+    if body.inferred {
+        let error = Error::syntax(format!("the columns of {} are not declared", object.name));
+        return Err(error.hint("Columns can be left out where format is avro, json-schema, protobuf or debezium-avro."));
+    }
     refuse_changes(body, &options, text)?;
     let schema = schema(body, text)?;
     let is_computed = |name: &str| body.columns.iter().any(|column| column.name == name && column.computed.is_some());

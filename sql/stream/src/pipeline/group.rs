@@ -131,7 +131,13 @@ impl SourceReader for GroupReader {
 /// Each source's records by its own decoder.
 pub(super) struct GroupDecoder(pub(super) Vec<Box<dyn Decoder>>);
 
+#[async_trait]
 impl Decoder for GroupDecoder {
+    async fn prepare(&mut self, records: &Records) -> Result<()> {
+        let (at, _) = member_of(&records.split);
+        self.0[at].prepare(records).await
+    }
+
     fn decode(&mut self, records: &Records) -> Result<Decoded> {
         let (at, _) = member_of(&records.split);
         self.0[at].decode(records)

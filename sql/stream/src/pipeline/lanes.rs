@@ -43,6 +43,20 @@ impl Lanes {
         Ok(Self { decoders: decoders.collect::<Result<_>>()?, preparer: Arc::new(runtime.preparer(wanted)?) })
     }
 
+    /// Fetches what is needed to decode these records.
+    ///
+    /// # Errors
+    /// Where it cannot be fetched now.
+    pub(super) async fn fetch(&mut self, records: &[Records]) -> ebap_connector::Result<()> {
+        // Which of them comes to which lane is not known yet.
+        for decoder in &mut self.decoders {
+            for records in records {
+                decoder.prepare(records).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives what came of each split, in their order.
     pub(super) async fn prepare(
         &mut self,

@@ -16,6 +16,7 @@ pub(crate) mod range;
 mod report;
 pub(crate) mod runtime;
 mod step;
+mod wait;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -43,6 +44,7 @@ use crate::{
 use flush::{Flush, Forced};
 use lanes::Lanes;
 use runtime::SourceRuntime;
+use wait::Waiting;
 
 /// Commands waiting for a loop, at the most; senders wait beyond it.
 pub(crate) const COMMANDS_MAX: usize = 64;
@@ -194,6 +196,8 @@ struct Pipeline {
     alerts_dirty: bool,
     /// Nothing is read.
     paused: bool,
+    /// Read, and to be decoded before anything else is read.
+    waiting: Option<Waiting>,
     flushes: Vec<Flush>,
     forced: Option<Forced>,
     epoch: Epoch,
@@ -329,18 +333,10 @@ impl Pipeline {
                 self.discover_at_us = now_us + micros(self.runtime.config.discover_interval);
                 self.discover().await?;
             }
-            let (rows, wait) = (self.runtime.config.step_rows_max, self.runtime.config.step_wait);
             if self.paused {
                 // No step: time must not make splits idle that nobody reads.
-                self.runtime.clock.sleep(wait).await;
-            } else {
-                let wanted = self.wanted();
-                let records = if wanted.is_empty() {
-                    self.runtime.clock.sleep(wait).await;
-                    Vec::new()
-                } else {
-                    self.reader.poll(&wanted, rows, wait).await?
-                };
+                self.runtime.clock.sleep(self.runtime.config.step_wait).await;
+            } else if let Some(records) = self.next_records().await? {
                 self.step(records).await?;
             }
             self.tend_views().await?;

@@ -68,6 +68,7 @@ impl Pipeline {
             saved_alerts: BTreeMap::new(),
             alerts_dirty: false,
             paused: jobs.run.paused,
+            waiting: None,
             flushes: Vec::new(),
             forced: None,
             epoch: after,

@@ -32,6 +32,9 @@ impl Pipeline {
             lag += end.map_or(0, |end| end - offset.0);
             let (state, error) = match status.map(|status| &status.state) {
                 _ if self.paused => ("paused", None),
+                _ if self.waiting.as_ref().is_some_and(|waiting| waiting.holds(split)) => {
+                    ("retrying", self.waiting.as_ref().map(|waiting| waiting.message().to_owned()))
+                }
                 Some(SplitState::Retrying(error)) => ("retrying", Some(error.clone())),
                 Some(SplitState::Finished) => ("finished", None),
                 _ if idle => ("idle", None),
@@ -91,10 +94,16 @@ impl Pipeline {
     }
 
     fn own_info(&self, lag: u64) -> JobInfo {
+        let state = match (self.paused, &self.waiting) {
+            (true, _) => "paused",
+            (false, Some(_)) => "retrying",
+            (false, None) => "running",
+        };
         JobInfo {
             name: self.name().to_owned(),
             kind: self.runtime.kind(),
-            state: if self.paused { "paused" } else { "running" }.to_owned(),
+            state: state.to_owned(),
+            message: self.waiting.as_ref().map(|waiting| waiting.message().to_owned()),
             lag: Some(lag),
             watermark: Some(self.watermarks.current().0),
             accounting: self.accounting.clone(),

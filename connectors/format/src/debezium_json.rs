@@ -5,17 +5,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use ebap_connector::{DecodeSpec, Decoded, Decoder, Delete, Error, EventTime, Records, Rejected, Result};
 use serde_json::{Map, Value};
 
 use crate::{
     cell::{Cell, Converter, Dialect},
-    change::Change,
+    change::{self, Change},
     columns::Columns,
     plain::PlainReader,
     scan::{Outcome, Scanner, Unusual},
-    time::EpochUnit,
 };
 
 pub(crate) struct DebeziumDecoder {
@@ -28,21 +27,8 @@ pub(crate) struct DebeziumDecoder {
 
 impl DebeziumDecoder {
     pub(crate) fn new(spec: &DecodeSpec) -> Result<Self> {
-        if spec.key.is_empty() {
-            let what = "\"debezium-json\" is for a table whose primary key has a column that is not computed";
-            return Err(Error::option("format", what));
-        }
-        let epoch = match spec.options.get("timestamp_unit").unwrap_or("auto") {
-            "auto" => EpochUnit::AutoFine,
-            unit => EpochUnit::parse(unit).ok_or_else(|| {
-                Error::option("timestamp_unit", format!("\"{unit}\" is not one of s, ms, us, ns, auto"))
-            })?,
-        };
-        // A delete has its key alone; in rows `NOT NULL` is checked as each value is read.
-        let fields = spec.schema.fields().iter().enumerate();
-        let relaxed = fields
-            .map(|(at, field)| field.as_ref().clone().with_nullable(field.is_nullable() || !spec.key.contains(&at)));
-        let relaxed: SchemaRef = Arc::new(Schema::new(relaxed.collect::<Vec<Field>>()));
+        let epoch = change::epoch(spec)?;
+        let relaxed = change::relaxed(spec);
         Ok(Self {
             schema: Arc::clone(&spec.schema),
             key: spec.key.clone(),
@@ -56,7 +42,7 @@ impl DebeziumDecoder {
     fn take(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(Change, Option<EventTime>), String> {
         let Some(value) = value else {
             if key.is_none() {
-                return Err("the record has neither a key nor a value".to_owned());
+                return Err(change::NOTHING.to_owned());
             }
             let cells = self.deleted(None, key)?;
             self.columns.append(cells);
@@ -72,12 +58,12 @@ impl DebeziumDecoder {
                 });
             }
         };
-        let op = envelope.op.ok_or("the record has no \"op\": it is no change event of Debezium")?;
+        let op = envelope.op.ok_or(change::NO_OP)?;
         let op: String = serde_json::from_slice(op).map_err(|_| "the \"op\" of the record is not text".to_owned())?;
         let change = Change::of(&op)?;
         match change {
             Change::Put => {
-                let after = envelope.after.ok_or_else(|| format!("a change with op \"{op}\" has no \"after\""))?;
+                let after = envelope.after.ok_or_else(|| change::without_after(&op))?;
                 if let Some(before) = envelope.before {
                     self.refuse_another_key(before, after)?;
                 }
@@ -116,10 +102,7 @@ impl DebeziumDecoder {
             old.iter().zip(&new).position(|(old, new)| matches!((old, new), (Some(old), Some(new)) if old != new));
         match changed {
             None => Ok(()),
-            Some(at) => Err(format!(
-                "an update changes \"{}\", which the database does not take for the key: declare its primary key",
-                self.schema.field(self.key[at]).name()
-            )),
+            Some(at) => Err(change::another_key(self.schema.field(self.key[at]).name())),
         }
     }
 
