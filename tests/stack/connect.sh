@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Kafka Connect (one distributed worker, from Kafka's own jars) with Debezium's connector for PostgreSQL
-# from Maven Central; REST on loopback.
+# Kafka Connect (one distributed worker, from Kafka's own jars) with Debezium's connector for PostgreSQL and
+# Apicurio's converters, which write Avro by the schemas of a registry, from Maven Central; REST on loopback.
 #
 #   connect.sh install            fetch the jars (idempotent)
 #   connect.sh start              start and wait until it takes connectors; needs kafka.sh's broker
@@ -14,7 +14,7 @@
 #      CONNECT_PORT       on 127.0.0.1 (default 18083)
 #      CONNECT_BOOTSTRAP  (default what `kafka.sh bootstrap` prints: KAFKA_PORT and KAFKA_NODES count)
 #      CONNECT_HEAP       (default 512m)
-#      DEBEZIUM_VERSION   (default below)
+#      DEBEZIUM_VERSION, CONVERTER_VERSION   (default below)
 #      POSTGRES_…         of postgres.sh
 ST_NAME=connect
 # shellcheck source=lib.sh
@@ -22,11 +22,14 @@ ST_NAME=connect
 
 KAFKA_VERSION="${KAFKA_VERSION:-4.3.1}"
 DEBEZIUM_VERSION="${DEBEZIUM_VERSION:-3.6.3.Final}"
+# The newest of which Maven Central has all parts.
+CONVERTER_VERSION="${CONVERTER_VERSION:-2.6.13.Final}"
 CONNECT_PORT="${CONNECT_PORT:-18083}"
 CONNECT_HEAP="${CONNECT_HEAP:-512m}"
 CONNECT_START_TIMEOUT="${CONNECT_START_TIMEOUT:-120}"
 DIST="$STACK_HOME/kafka-$KAFKA_VERSION"
 PLUGINS="$STACK_HOME/debezium-$DEBEZIUM_VERSION"
+CONVERTERS="$STACK_HOME/apicurio-converters-$CONVERTER_VERSION"
 INST="$STACK_HOME/data/connect-$CONNECT_PORT"
 PIDFILE="$INST/connect.pid"
 LOGFILE="$INST/connect.log"
@@ -34,6 +37,7 @@ URL="http://127.0.0.1:$CONNECT_PORT"
 
 install() {
   bash "$ST_DIR/kafka.sh" install || exit 1
+  install_converters
   [ ! -f "$PLUGINS/.ok" ] || return 0
   st_lock debezium-install
   [ ! -f "$PLUGINS/.ok" ] || { st_unlock; return 0; }
@@ -51,6 +55,34 @@ install() {
   rm -rf "$PLUGINS"; mv "$tmp" "$PLUGINS"
   st_unlock
   st_log "installed Debezium $DEBEZIUM_VERSION ($(du -sm "$PLUGINS" | cut -f1) MiB)"
+}
+
+install_converters() {
+  [ ! -f "$CONVERTERS/.ok" ] || return 0
+  st_lock converters-install
+  [ ! -f "$CONVERTERS/.ok" ] || { st_unlock; return 0; }
+  st_java 17
+  st_log "fetching Apicurio's converters $CONVERTER_VERSION"
+  local tmp; tmp="$(mktemp -d "$STACK_HOME/.converters-install.XXXXXX")"
+  cat >"$tmp/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>ebap</groupId><artifactId>converters</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies><dependency>
+    <groupId>io.apicurio</groupId><artifactId>apicurio-registry-utils-converter</artifactId>
+    <version>$CONVERTER_VERSION</version>
+  </dependency></dependencies>
+</project>
+POM
+  # Connect has its own classes of Kafka and of the log.
+  if ! st_mvn -f "$tmp/pom.xml" "$ST_MVN_DEP:copy-dependencies" "-DoutputDirectory=$tmp/converters" \
+    -DincludeScope=runtime -DexcludeGroupIds=org.apache.kafka,org.slf4j; then
+    rm -rf "$tmp"; st_die "Apicurio's converters $CONVERTER_VERSION could not be fetched with Maven"
+  fi
+  rm -f "$tmp/pom.xml"; touch "$tmp/.ok"; chmod 755 "$tmp"
+  rm -rf "$CONVERTERS"; mv "$tmp" "$CONVERTERS"
+  st_unlock
+  st_log "installed Apicurio's converters $CONVERTER_VERSION ($(du -sm "$CONVERTERS" | cut -f1) MiB)"
 }
 
 write_conf() {
@@ -83,8 +115,8 @@ topic.creation.enable=true
 config.providers=env
 config.providers.env.class=org.apache.kafka.common.config.provider.EnvVarConfigProvider
 config.providers.env.param.allowlist.pattern=POSTGRES_.*
-plugin.path=$PLUGINS
-plugin.discovery=service_load
+plugin.path=$PLUGINS,$CONVERTERS
+plugin.discovery=hybrid_warn
 CONF
 }
 
