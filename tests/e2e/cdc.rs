@@ -1,9 +1,9 @@
 //! Rows of a table of PostgreSQL, by way of its log, Debezium and Kafka: what goes there goes here.
 
-use std::{process::Command, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use ebap_tests::{Ebap, kafka::Kafka, process, rows, wait};
+use ebap_tests::{Ebap, cdc, kafka::Kafka, rows, wait};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls};
 
@@ -29,19 +29,8 @@ impl Scene {
         Ok(Self { kafka: Kafka::new(bootstrap), postgres, connect_url })
     }
 
-    /// Registers the connector of this configuration as an operator would.
     fn register(&self, name: &str, config: &Value) -> anyhow::Result<()> {
-        let file = tempfile::NamedTempFile::new().context("a file for the configuration")?;
-        std::fs::write(file.path(), config.to_string()).context("the configuration")?;
-        let output = Command::new("bash")
-            .arg(docker("connect/register.sh"))
-            .arg(name)
-            .arg(file.path())
-            .env("CONNECT_URL", &self.connect_url)
-            .output()
-            .context("register.sh")?;
-        ensure!(output.status.success(), "register.sh: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        cdc::register(&self.connect_url, name, config)
     }
 
     /// Waits until EBAP shows what PostgreSQL holds.
@@ -86,15 +75,6 @@ impl Scene {
     }
 }
 
-fn docker(path: &str) -> std::path::PathBuf {
-    process::tests_dir().join("../docker").join(path)
-}
-
-fn users_json() -> anyhow::Result<Value> {
-    let text = std::fs::read_to_string(docker("connect/users.json")).context("users.json")?;
-    serde_json::from_str(&text).context("users.json")
-}
-
 fn table(name: &str, bootstrap: &str, topic: &str) -> String {
     format!(
         "CREATE TABLE {name} (
@@ -125,7 +105,7 @@ pub(crate) async fn deletes_in_postgres_are_deletes_here(shared: Arc<Shared>) ->
         (2, 'Linus', 'free', 0, '2026-01-03 00:00:00+01', NULL, NULL),
         (3, 'Grace', 'silver', -12.34, now(), '1969-12-31 23:59:59.5', '1906-12-09')";
     rows::execute(&scene.postgres, &[source, first]).await?;
-    scene.register("ebap-users", &users_json()?)?;
+    scene.register("ebap-users", &cdc::users_json()?)?;
     wait::until("the snapshot is in the topic", wait::PATIENCE, async || {
         Ok(scene.holds("ebap.cdc.users", 3).then_some(()))
     })
@@ -186,13 +166,8 @@ pub(crate) async fn deletes_in_postgres_are_deletes_here(shared: Arc<Shared>) ->
 
     // From now on the log has whole rows; and another connector says the schema beside each of them.
     rows::execute(&scene.postgres, &["ALTER TABLE users REPLICA IDENTITY FULL"]).await?;
-    let mut wrapped = users_json()?;
+    let mut wrapped = cdc::connector_of("wrapped", "users")?;
     for (name, value) in [
-        ("slot.name", "ebap_wrapped"),
-        ("publication.name", "ebap_wrapped"),
-        ("topic.prefix", "wrapped"),
-        ("transforms.route.regex", r"wrapped\.public\.(.*)"),
-        ("transforms.route.replacement", "wrapped.cdc.$1"),
         ("time.precision.mode", "adaptive"),
         ("key.converter.schemas.enable", "true"),
         ("value.converter.schemas.enable", "true"),

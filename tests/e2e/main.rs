@@ -5,6 +5,7 @@
 
 mod alerts;
 mod cdc;
+mod cdc_under_load;
 mod clients;
 mod command_line;
 mod demo;
@@ -58,6 +59,11 @@ fn main() -> ExitCode {
         trials::trial("a_stream_waits_for_its_registry", &shared, schema_registry::a_stream_waits_for_its_registry),
         trials::trial("json_schema_and_protobuf_have_columns_too", &shared, schema_registry::json_schema_and_protobuf),
         trials::trial("deletes_in_postgres_are_deletes_here", &shared, cdc::deletes_in_postgres_are_deletes_here),
+        trials::trial(
+            "each_event_meets_a_row_of_its_time",
+            &shared,
+            cdc_under_load::each_event_meets_a_row_of_its_time,
+        ),
         trials::trial("pipeline_over_real_kafka_equals_the_batch_answer", &shared, pipeline::equals_the_batch_answer),
         trials::trial(
             "killed_twice_and_kafka_away_gives_the_same_answer",

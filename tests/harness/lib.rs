@@ -3,6 +3,7 @@
 //! Knows the binary by its command line, its ports and its answers alone; no crate of the engine is
 //! linked, so that what a test sees is what a user sees.
 
+pub mod cdc;
 pub mod kafka;
 pub mod process;
 pub mod rows;

@@ -55,6 +55,8 @@ pub struct Stack {
     postgres_port: u16,
     connect_port: u16,
     registry_port: u16,
+    /// The brokers of Kafka Connect, where they are not this stack's.
+    pub connect_bootstrap: Option<String>,
     started: Vec<Service>,
 }
 
@@ -73,6 +75,7 @@ impl Stack {
             postgres_port: process::free_port()?,
             connect_port: process::free_port()?,
             registry_port: process::free_port_with(1)?,
+            connect_bootstrap: None,
             started: Vec::new(),
         })
     }
@@ -109,6 +112,7 @@ impl Stack {
                 ("CONNECT_PORT", self.connect_port.to_string()),
                 ("SCHEMA_REGISTRY_PORT", self.registry_port.to_string()),
             ])
+            .envs(self.connect_bootstrap.iter().map(|bootstrap| ("CONNECT_BOOTSTRAP", bootstrap)))
             .output()
             .with_context(|| format!("{} does not run", script.display()))?;
         if !output.status.success() {

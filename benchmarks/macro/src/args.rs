@@ -10,21 +10,21 @@ pub(crate) struct Args {
     /// [default: ceiling catch-up latency t1 t3 d1]
     #[arg(value_enum)]
     jobs: Vec<Job>,
-    /// Events of a topic that is full before a job begins [default: 5000000, nexmark 1000000].
+    /// Events of a topic that is full before a job begins; users of `cdc` [default: 5000000, nexmark 1000000, cdc 100000].
     #[arg(long)]
-    rows: Option<u64>,
+    pub(crate) rows: Option<u64>,
     #[arg(long, default_value_t = 4)]
     pub(crate) partitions: i32,
     /// Times each job is run; the first finds a server that has just started, the later ones a warm one.
     #[arg(long, alias = "repeats", default_value_t = 2)]
     pub(crate) runs: usize,
-    /// Events a second of jobs with a producer [default: latency 10000, redis 10000 and 50000, l1 20000, soak 50000].
+    /// Events a second of jobs with a producer [default: latency 10000, redis 10000 and 50000, cdc 5000, l1 20000, soak 50000].
     #[arg(long)]
     pub(crate) rate: Option<u64>,
-    /// Seconds of measuring `latency` and `l1`, after `--warm-up`.
+    /// Seconds of measuring `latency`, `cdc` and `l1`, after `--warm-up`.
     #[arg(long, default_value_t = 30)]
     pub(crate) seconds: u64,
-    /// Seconds before measuring begins, of `latency`, `l1` and `soak`.
+    /// Seconds before measuring begins, of `latency`, `cdc`, `l1` and `soak`.
     #[arg(long, default_value_t = 15)]
     pub(crate) warm_up: u64,
     /// Minutes of `soak`.
@@ -61,6 +61,8 @@ pub(crate) enum Job {
     Levels,
     /// From a change of a table to an event that has met it.
     Freshness,
+    /// Rows of PostgreSQL by way of Debezium: the snapshot, then 2,000 changes a second while events meet them.
+    Cdc,
     /// One minute by region and action: count, sum.
     T1,
     /// The same at one minute, five minutes and one hour at once.

@@ -1,6 +1,9 @@
 //! Reading a topic once, from its beginning to what is its end now.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use rdkafka::{
@@ -9,6 +12,8 @@ use rdkafka::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Within which a reader sees that it is stopped.
+const STOP_SEEN: Duration = Duration::from_millis(100);
 
 fn connect(bootstrap: &str) -> anyhow::Result<BaseConsumer> {
     ClientConfig::new()
@@ -73,6 +78,21 @@ impl Pass {
             take(message.timestamp().to_millis().unwrap_or_default(), message.payload().unwrap_or_default())?;
         }
         Ok(self.records)
+    }
+
+    /// Gives key and value of each record when it comes, until it is stopped.
+    pub(crate) fn follow_until(
+        &self,
+        stopped: &AtomicBool,
+        mut take: impl FnMut(Option<&[u8]>, Option<&[u8]>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.consumer.assign(&self.assignment).context("assign")?;
+        while !stopped.load(Ordering::Relaxed) {
+            let Some(message) = self.consumer.poll(STOP_SEEN) else { continue };
+            let message = message.context("consume")?;
+            take(message.key(), message.payload())?;
+        }
+        Ok(())
     }
 
     /// Waits for `total` records and tells partition and offset of each when it comes.

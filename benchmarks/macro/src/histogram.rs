@@ -46,6 +46,7 @@ impl Histogram {
             "records": self.total,
             "p50_ms": self.quantile(0.5),
             "p90_ms": self.quantile(0.9),
+            "p95_ms": self.quantile(0.95),
             "p99_ms": self.quantile(0.99),
             "max_ms": (self.max_ms * BUCKETS_PER_MS).ceil() / BUCKETS_PER_MS,
         })

@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod catch_up;
+mod cdc;
 mod ceiling;
 mod close_latency;
 mod consumer;
@@ -69,6 +70,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
             Job::Redis => redis_sink::run(&bench).await,
             Job::Levels => levels::run(&bench).await,
             Job::Freshness => freshness::run(&bench).await,
+            Job::Cdc => cdc::run(&bench).await,
             Job::T1 | Job::T3 | Job::D1 => windows::run(&bench, job).await,
             Job::L1 => close_latency::run(&bench).await,
             Job::Views10 => views::run(&bench).await,
