@@ -45,8 +45,14 @@ pub(crate) async fn send(request: RequestBuilder, system: &str) -> Result<()> {
     let text = response.text().await.unwrap_or_default();
     let text: String = text.trim().chars().take(TEXT_MAX).collect();
     let message = if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") };
-    let passing = status.is_server_error()
-        || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::NOT_FOUND].contains(&status)
-        || status.is_redirection();
-    Err(if passing { Error::unreachable(system, message) } else { Error::refused(system, message) })
+    Err(if passes(status) { Error::unreachable(system, message) } else { Error::refused(system, message) })
+}
+
+/// Whether the same request may be taken later. That nobody is at the address (404), or that the login is wrong, is said of
+/// the request: to ask again and again would hold up whatever is to be told behind it.
+fn passes(status: StatusCode) -> bool {
+    const TOO_EARLY: u16 = 425;
+    status.is_server_error()
+        || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status)
+        || status.as_u16() == TOO_EARLY
 }

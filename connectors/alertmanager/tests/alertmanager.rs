@@ -136,19 +136,22 @@ async fn receiver(statuses: &'static [u16]) -> (String, Arc<Mutex<Vec<String>>>)
 
 #[tokio::test]
 async fn a_webhook_gets_each_change_signed_and_what_it_refuses_is_given_up() {
-    let (url, came) = receiver(&[200, 503, 400]).await;
+    let (url, came) = receiver(&[200, 503, 429, 400, 404, 401]).await;
     let mut told = notifiers(&[("webhook", &url), ("webhook_secret", "s3cret")]);
     let events =
         [event("overload", AlertStatus::Firing), AlertEvent { repeated: true, ..event("x", AlertStatus::Firing) }];
     told[0].notify(&events).await.expect("taken");
-    let passing = told[0].notify(&[event("overload", AlertStatus::Resolved)]).await.expect_err("not now");
-    assert_eq!(passing.retry(), Retry::Backoff);
-    let refused = told[0].notify(&[event("overload", AlertStatus::Resolved)]).await.expect_err("never");
-    assert_eq!(refused.retry(), Retry::Never);
-    assert!(!format!("{passing} {refused} {}", told[0].describe()).contains("hunter2"), "{passing}");
+    for (status, retry) in
+        [(503, Retry::Backoff), (429, Retry::Backoff), (400, Retry::Never), (404, Retry::Never), (401, Retry::Never)]
+    {
+        let error = told[0].notify(&[event("overload", AlertStatus::Resolved)]).await.expect_err("not taken");
+        assert_eq!(error.retry(), retry, "{error}");
+        assert!(error.to_string().contains(&format!("HTTP {status}")), "{error}");
+        assert!(!format!("{error} {}", told[0].describe()).contains("hunter2"), "{error}");
+    }
 
     let came = came.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert_eq!(came.len(), 3, "what is told again is no change");
+    assert_eq!(came.len(), 6, "what is told again is no change");
     let (head, body) = came[0].split_once("\r\n\r\n").expect("head and body");
     let json: Value = serde_json::from_str(body).expect("JSON");
     assert_eq!((json["status"].as_str(), json["key"]["region"].as_str()), (Some("firing"), Some("eu")));

@@ -37,7 +37,8 @@ impl AlertStatus {
 /// What is told of one key of an alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertEvent {
-    /// Of this change: `region_overload/{"region":"eu"}/1767225600000000/firing`. The time is `since_us`.
+    /// Of this change: `region_overload/{"region":"eu"}/1767225600000000/firing/1767225607000000`. The times are that as of
+    /// which it is so, and that of the decision.
     pub id: String,
     pub alert: String,
     /// Columns of `BY` and their values.

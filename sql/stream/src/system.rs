@@ -223,7 +223,7 @@ fn alerts(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         reals(all.iter().map(|(_, row)| row.value)),
         texts(all.iter().map(|(_, row)| Some(row.state.colour()))),
         texts(all.iter().map(|(alert, _)| alert.plan.severity.as_ref())),
-        texts(all.iter().map(|(_, row)| Some(&row.summary))),
+        texts(all.iter().map(|(_, row)| row.summary.as_ref())),
         texts(all.iter().map(|(alert, _)| Some(&alert.plan.from_name))),
         times(all.iter().map(|(_, row)| row.changed_us)),
         times(all.iter().map(|(alert, _)| alert.plan.silenced_until_us)),

@@ -62,6 +62,19 @@ pub(crate) struct Change {
 /// End and length of a slice.
 type Slice = (i64, i64);
 
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    since_us: i64,
+    until_us: i64,
+    slice_us: i64,
+}
+
+/// The time until the window is over in which it ends: what that window says is known then, and not before.
+fn whole(us: i64, slice_us: i64) -> i64 {
+    let over = if slice_us > 0 { us % slice_us } else { 0 };
+    if over == 0 { us } else { us.saturating_add(slice_us - over) }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Instance {
     pub(crate) key: BTreeMap<String, String>,
@@ -74,10 +87,17 @@ pub(crate) struct Instance {
     pub(crate) fired_us: Option<i64>,
     /// Event time up to which the condition was last known to hold.
     pub(crate) held_us: Option<i64>,
+    /// Of the newest row.
     pub(crate) value: Option<f64>,
+    /// Of the newest row that met the condition.
+    #[serde(default)]
+    pub(crate) met_value: Option<f64>,
     pub(crate) summary: String,
     /// It fires because nothing came.
     pub(crate) no_data: bool,
+    /// It fired because nothing came, whatever is so now.
+    #[serde(default)]
+    pub(crate) missed: bool,
     /// Its firing has been handed to those who are told.
     pub(crate) told: bool,
     /// Processing time of the last change of state.
@@ -94,6 +114,12 @@ pub(crate) struct Instance {
     /// End of the newest window that `value` is of.
     #[serde(skip)]
     pub(crate) shown_us: i64,
+    /// End of the newest window that `met_value` is of.
+    #[serde(skip)]
+    pub(crate) met_us: i64,
+    /// Length of the slice in which the condition held last.
+    #[serde(default)]
+    slice_us: i64,
     #[serde(skip)]
     held: bool,
 }
@@ -103,7 +129,7 @@ const ALWAYS: Slice = (i64::MAX, 0);
 
 impl Instance {
     pub(crate) fn new(key: BTreeMap<String, String>) -> Self {
-        Self { key, shown_us: i64::MIN, ..Self::default() }
+        Self { key, shown_us: i64::MIN, met_us: i64::MIN, ..Self::default() }
     }
 
     /// A row that meets the condition came (1) or went (-1).
@@ -120,7 +146,12 @@ impl Instance {
     pub(crate) fn forget_rows(&mut self) {
         self.truths.clear();
         self.rows = 0;
-        self.shown_us = i64::MIN;
+        (self.shown_us, self.met_us) = (i64::MIN, i64::MIN);
+    }
+
+    /// The value that goes with the summary: it is not of a row that the summary is not of.
+    pub(crate) fn told_value(&self) -> Option<f64> {
+        if self.missed { self.value } else { self.met_value }
     }
 
     /// Whether time alone can change it.
@@ -135,10 +166,10 @@ impl Instance {
             && let Some(from_us) = from_us
         {
             for at_us in self.instants(rules, from_us, to_us) {
-                changes.extend(self.look(rules, at_us));
+                self.look_whole(rules, at_us, &mut changes);
             }
         }
-        changes.extend(self.look(rules, to_us));
+        self.look_whole(rules, to_us, &mut changes);
         self.prune(rules, to_us);
         changes
     }
@@ -147,21 +178,23 @@ impl Instance {
     /// records a step takes.
     fn instants(&self, rules: Rules, from_us: i64, to_us: i64) -> Vec<i64> {
         let known = self.truths.keys().flat_map(|(end, length)| {
-            let keep = rules.keep_us.max(*length);
+            let keep = whole(rules.keep_us, *length).max(*length);
             [*end, end.saturating_add(*length), end.saturating_add(keep)]
         });
-        let held = self.held_us.map(|held_us| held_us.saturating_add(rules.keep_us));
+        let held = self.held_us.map(|held_us| held_us.saturating_add(whole(rules.keep_us, self.slice_us)));
         let mut instants: Vec<i64> = known.chain(held).filter(|at_us| *at_us > from_us && *at_us < to_us).collect();
         instants.sort_unstable();
         instants.dedup();
         instants
     }
 
-    /// Since when, and up to when, the condition is known to hold without a gap; none where it does not now.
-    fn standing(&self, rules: Rules, now_us: i64) -> Option<(i64, i64)> {
+    /// Since when, and up to when, the condition is known to hold without a gap, and the length of the last slice; none
+    /// where it does not now.
+    fn standing(&self, rules: Rules, now_us: i64) -> Option<Standing> {
         if !rules.windows {
             let since_us = if self.held { self.since_us } else { None };
-            return self.truths.contains_key(&ALWAYS).then_some((since_us.unwrap_or(now_us), now_us));
+            let standing = Standing { since_us: since_us.unwrap_or(now_us), until_us: now_us, slice_us: 0 };
+            return self.truths.contains_key(&ALWAYS).then_some(standing);
         }
         let begun = || self.truths.keys().rev().filter(|(end, length)| end - length < now_us);
         let (end, length) = begun().max_by_key(|(end, length)| end.saturating_add(*length))?;
@@ -175,7 +208,16 @@ impl Instance {
             }
             since_us = since_us.min(end - length);
         }
-        Some((since_us, now_us.min(*end)))
+        Some(Standing { since_us, until_us: now_us.min(*end), slice_us: *length })
+    }
+
+    /// What has to hold for a while pends before it fires, also where one step shows both.
+    fn look_whole(&mut self, rules: Rules, at_us: i64, changes: &mut Vec<Change>) {
+        let change = self.look(rules, at_us);
+        changes.extend(change);
+        if change.is_some_and(|change| change.to == State::Pending) {
+            changes.extend(self.look(rules, at_us));
+        }
     }
 
     fn look(&mut self, rules: Rules, now_us: i64) -> Option<Change> {
@@ -185,19 +227,19 @@ impl Instance {
             return None;
         }
         match (self.state, standing) {
-            (State::Normal | State::Pending, Some((since_us, until_us))) => {
-                self.held_us = Some(until_us);
+            (State::Normal | State::Pending, Some(Standing { since_us, until_us, slice_us })) => {
+                (self.held_us, self.slice_us, self.missed) = (Some(until_us), slice_us, false);
                 let fires_us = since_us.saturating_add(rules.hold_us);
                 let before = self.state;
                 self.since_us = Some(since_us);
-                if until_us >= fires_us {
+                if until_us >= fires_us && (before == State::Pending || rules.hold_us == 0) {
                     (self.fired_us, self.began_us) = (Some(fires_us), Some(since_us));
                     return self.becomes(State::Firing, fires_us);
                 }
                 (before == State::Normal).then(|| self.becomes(State::Pending, since_us)).flatten()
             }
-            (State::Firing, Some((_, until_us))) => {
-                self.held_us = Some(until_us);
+            (State::Firing, Some(Standing { until_us, slice_us, .. })) => {
+                (self.held_us, self.slice_us) = (Some(until_us), slice_us);
                 None
             }
             (State::Normal, None) => None,
@@ -210,7 +252,7 @@ impl Instance {
                 let ended_us = self.ended_us(rules, was_held, now_us);
                 self.held_us = Some(ended_us);
                 let resolved_us = ended_us.saturating_add(rules.keep_us);
-                if now_us < resolved_us {
+                if now_us < ended_us.saturating_add(whole(rules.keep_us, self.slice_us)) {
                     return None;
                 }
                 self.since_us = Some(resolved_us);
@@ -245,7 +287,7 @@ impl Instance {
             return None;
         }
         (self.since_us, self.fired_us, self.held_us) = (Some(at_us), Some(at_us), Some(at_us));
-        self.began_us = Some(at_us);
+        (self.began_us, self.missed) = (Some(at_us), true);
         self.becomes(State::Firing, at_us)
     }
 
@@ -363,6 +405,18 @@ mod tests {
         let mut instance = with([10, 12]);
         let all = told(instance.advance(rules, Some(0), 30 * MINUTE));
         assert_eq!(all, [("firing", 600), ("normal", 13 * 60 + 180)]);
+    }
+
+    #[test]
+    fn that_it_is_over_is_known_when_a_window_is() {
+        let rules = rules(0, 90 * SECOND);
+        let mut instance = with([10]);
+        assert_eq!(told(instance.advance(rules, Some(0), 12 * MINUTE + 40 * SECOND)), [("firing", 600)]);
+        // Its 90 seconds were over in the middle of a window that meets the condition in the end.
+        instance.count(Some((13 * MINUTE, MINUTE)), 1);
+        assert_eq!(told(instance.advance(rules, Some(12 * MINUTE + 40 * SECOND), 14 * MINUTE)), []);
+        let until = 13 * 60 + 90;
+        assert_eq!(told(instance.advance(rules, Some(14 * MINUTE), 30 * MINUTE)), [("normal", until)]);
     }
 
     #[test]

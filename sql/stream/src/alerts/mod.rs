@@ -84,7 +84,8 @@ pub(crate) struct AlertRow {
     pub(crate) since_us: Option<i64>,
     pub(crate) value: Option<f64>,
     pub(crate) changed_us: Option<i64>,
-    pub(crate) summary: String,
+    /// None where it is normal: there is nothing to say.
+    pub(crate) summary: Option<String>,
     pub(crate) no_data: bool,
     pub(crate) held_us: Option<i64>,
     pub(crate) fires_us: Option<i64>,
@@ -313,12 +314,17 @@ impl AlertJob {
                 self.active.insert(Arc::clone(&name));
             }
             let end_us = slice.map_or(i64::MAX, |(end_us, _)| end_us);
-            if by > 0 && end_us >= instance.shown_us {
-                instance.shown_us = end_us;
-                instance.value = values.as_ref().and_then(|values| values.is_valid(row).then(|| values.value(row)));
-                if holds || instance.summary.is_empty() {
-                    instance.summary = summary(&self.plan.summary, batch, row, instance.value)?;
-                }
+            if by <= 0 {
+                continue;
+            }
+            let value = values.as_ref().and_then(|values| values.is_valid(row).then(|| values.value(row)));
+            if end_us >= instance.shown_us {
+                (instance.shown_us, instance.value) = (end_us, value);
+            }
+            // Not for every row that comes: most are of keys that are normal, and to write it costs.
+            if holds && end_us >= instance.met_us {
+                (instance.met_us, instance.met_value) = (end_us, value);
+                instance.summary = summary(&self.plan.summary, batch, row, value)?;
             }
         }
         Ok(())
@@ -424,12 +430,7 @@ impl AlertJob {
         let mut changes = Vec::new();
         if let Some(nothing) = &mut self.nothing {
             let change = match self.instances.is_empty() {
-                true if now_us.saturating_sub(nothing.data_us) >= after_us => {
-                    if nothing.summary.is_empty() {
-                        nothing.summary = format!("{}: \"{}\" has no rows", self.plan.name, self.plan.from_name);
-                    }
-                    nothing.miss_data(at_us)
-                }
+                true if now_us.saturating_sub(nothing.data_us) >= after_us => nothing.miss_data(at_us),
                 true => None,
                 false => nothing.have_data(rules, at_us),
             };
@@ -480,7 +481,7 @@ impl AlertJob {
             to: change.to,
             at_us: change.at_us,
             decided_us: now_us,
-            value: instance.value,
+            value: instance.told_value(),
             no_data: instance.no_data,
             silenced,
         };
@@ -569,14 +570,17 @@ impl AlertJob {
 
     pub(crate) fn info(&mut self) -> AlertInfo {
         if self.shown.is_none() {
-            let hold_us = self.plan.hold_us;
+            let (plan, hold_us) = (Arc::clone(&self.plan), self.plan.hold_us);
             let row = |(name, instance): (Arc<str>, &Instance)| AlertRow {
                 key: name.to_string(),
                 state: instance.state,
                 since_us: instance.since_us,
-                value: instance.value,
+                value: match instance.state {
+                    State::Normal => instance.value,
+                    State::Pending | State::Firing => instance.told_value(),
+                },
                 changed_us: instance.changed_us,
-                summary: instance.summary.clone(),
+                summary: (instance.state != State::Normal).then(|| told_summary(&plan, instance)),
                 no_data: instance.no_data,
                 held_us: instance.held_us,
                 fires_us: match instance.state {
@@ -661,6 +665,15 @@ fn slices(plan: &AlertPlan, batch: &RecordBatch) -> Result<Option<Vec<(i64, i64)
     (0..batch.num_rows()).map(slice).collect::<Result<_>>().map(Some)
 }
 
+/// Of the newest row that met the condition, or that none came.
+fn told_summary(plan: &AlertPlan, instance: &Instance) -> String {
+    match (instance.missed, instance.key.is_empty()) {
+        (false, _) => instance.summary.clone(),
+        (true, true) => format!("{}: \"{}\" has no new rows", plan.name, plan.from_name),
+        (true, false) => format!("{}: \"{}\" has no new row of {}", plan.name, plan.from_name, name_of(&instance.key)),
+    }
+}
+
 /// The change by which it fires.
 fn fired(instance: &Instance) -> Change {
     let at_us = instance.fired_us.unwrap_or_default();
@@ -677,19 +690,23 @@ fn event(
     now_us: i64,
 ) -> AlertEvent {
     AlertEvent {
-        id: format!("{}/{name}/{}/{}", plan.name, change.at_us, status.as_str()),
+        // When it was decided, too: rows out of order may end what fires and bring it back as of the same time.
+        id: format!(
+            "{}/{name}/{}/{}/{}",
+            plan.name,
+            change.at_us,
+            status.as_str(),
+            instance.changed_us.unwrap_or_default()
+        ),
         alert: plan.name.clone(),
         key: instance.key.clone(),
         severity: plan.severity.clone(),
         labels: plan.labels.clone(),
-        summary: match instance.no_data {
-            true => format!("{} (no data)", instance.summary),
-            false => instance.summary.clone(),
-        },
+        summary: told_summary(plan, instance),
         status,
         page: true,
         repeated: false,
-        value: instance.value,
+        value: instance.told_value(),
         since_us: change.began_us,
         until_us: (status == AlertStatus::Resolved).then_some(change.at_us),
         decided_us: now_us,

@@ -25,6 +25,8 @@ use crate::{EngineConfig, sinks::Spawn};
 const WAITING_MAX: usize = 10_000;
 /// Events of one request.
 const BATCH_MAX: usize = 100;
+/// What is to be done where a receiver will never take what it is told.
+const WAY_OUT: &str = "Where its address or login is wrong: CREATE OR REPLACE ALERT";
 
 /// An event that not everybody has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ struct Shared {
     done: u64,
     /// What the task has been given and has not done.
     queued: usize,
+    /// Events that it refused for good.
+    refused: u64,
     error: Option<String>,
 }
 
@@ -222,13 +226,16 @@ async fn tell_one(
             shared.lock().error = None;
             return;
         };
-        let again = error.retry() == Retry::Backoff;
-        let what = if again { "tries again" } else { "gives up" };
-        tracing::warn!(receiver = notifier.describe(), event = event.id, %error, "telling of an alert failed; {what}");
-        shared.lock().error = Some(format!("{}: {error}", notifier.describe()));
-        if !again {
+        if error.retry() != Retry::Backoff {
+            let mut shared = shared.lock();
+            shared.refused += 1;
+            let given_up = format!("given up: {} since the start. {WAY_OUT}", shared.refused);
+            tracing::error!(receiver = notifier.describe(), event = event.id, %error, "nobody is told of an alert; {given_up}");
+            shared.error = Some(format!("{error}; {given_up}"));
             return;
         }
+        tracing::warn!(receiver = notifier.describe(), event = event.id, %error, "telling of an alert failed; tries again");
+        shared.lock().error = Some(error.to_string());
         clock.sleep(backoff.advance()).await;
     }
 }
@@ -313,6 +320,19 @@ mod tests {
             assert_eq!(*came.lock(), ["0", "2", "3"], "away {away} times");
             assert!(tell.message().is_none(), "what came behind it was taken");
         }
+    }
+
+    #[tokio::test]
+    async fn who_was_not_told_for_good_is_counted_with_the_way_out() {
+        let (mut tell, came) = tell(0);
+        (0..2).for_each(|id| tell.push(event(id)));
+        tell.taken();
+        tell.durable();
+        until_told(&mut tell).await;
+        assert_eq!(*came.lock(), ["0"]);
+        let message = tell.message().expect("the last one was refused");
+        assert!(message.contains("picky refused: not this; given up: 1 since the start"), "{message}");
+        assert!(message.ends_with(WAY_OUT), "{message}");
     }
 
     #[tokio::test]

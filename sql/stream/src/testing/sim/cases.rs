@@ -152,6 +152,15 @@ pub(super) const SINKS: [(&str, &str, &str); 5] = [
     ("hot_final", "final", "CREATE SINK hot_final FROM final WITH (connector = 'sim')"),
 ];
 
+/// On windows that close, on windows that are open, on rows that come and go. Two receivers hear all, each for itself.
+pub(super) const ALERTS: [&str; 3] = [
+    "CREATE ALERT closing ON final WHEN ids % 3 <> 0 FOR INTERVAL '4 seconds' KEEP FIRING FOR INTERVAL '3 seconds'",
+    "CREATE ALERT peaks ON thin WHEN most > 17 FOR INTERVAL '3 seconds' KEEP FIRING FOR INTERVAL '5 seconds'",
+    "CREATE ALERT quiet ON totals WHEN events > 8 FOR INTERVAL '2 seconds' NO DATA AFTER INTERVAL '5 seconds'",
+];
+
+pub(super) const RECEIVERS: [&str; 2] = ["first", "second"];
+
 /// All views, when the last has been created.
 pub(super) fn all() -> impl Iterator<Item = Case> {
     FIRST.into_iter().chain([LATER])

@@ -8,6 +8,8 @@ use ebap_connector::{
 };
 
 use super::{
+    cases::RECEIVERS,
+    receivers::Receiver,
     sinks::{RowsSink, SimDeadLetters, ViewSink},
     source::SimSource,
     world::Process,
@@ -32,7 +34,7 @@ impl ConnectorRegistry for SimConnectors {
     }
 
     fn notifiers(&self, _: &NotifierContext) -> Result<Vec<Box<dyn Notifier>>> {
-        Ok(Vec::new())
+        Ok(RECEIVERS.iter().map(|name| Box::new(Receiver::new(&self.0, name)) as Box<dyn Notifier>).collect())
     }
 
     fn sink(&self, _: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::Int64Type,
+};
 use datafusion::{execution::SessionState, prelude::SessionContext};
 use ebap_catalog::Catalog;
 use ebap_connector::time::Clock;
@@ -20,6 +23,8 @@ use crate::{Engine, EngineConfig};
 
 /// Attempts of `FLUSH` before it counts as never succeeding.
 const FLUSHES_MAX: usize = 300;
+/// Longer than an alert waits for data.
+const SILENCE: Duration = Duration::from_secs(8);
 /// Between two looks at a view.
 const LOOK: Duration = Duration::from_millis(2_300);
 
@@ -43,6 +48,21 @@ pub(super) struct Ending {
     pub(super) dead_letters: String,
     /// Jobs and sinks that are not running.
     pub(super) stopped: String,
+    /// `alert_history`, in its order.
+    pub(super) alerts: Vec<Decided>,
+    /// Keys of an alert that are in another state than the last of their history, or not silent where all is.
+    pub(super) odd_alerts: String,
+}
+
+/// A change of state of one key of an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decided {
+    pub(super) alert: String,
+    pub(super) key: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) at_us: i64,
+    pub(super) decided_us: i64,
 }
 
 pub(super) const EVENTS_COLUMNS: &str =
@@ -89,7 +109,7 @@ async fn run(
     if catalog.objects().next().is_none() {
         let views = cases::FIRST.iter().map(|case| case.create);
         let sinks = cases::SINKS.iter().map(|(_, _, create)| *create);
-        for sql in [cases::EVENTS, cases::USERS].into_iter().chain(views).chain(sinks) {
+        for sql in [cases::EVENTS, cases::USERS].into_iter().chain(views).chain(sinks).chain(cases::ALERTS) {
             *catalog = with(catalog, sql);
         }
     }
@@ -113,6 +133,16 @@ async fn run(
     if last {
         world.quiet.store(true, std::sync::atomic::Ordering::Relaxed);
         flush(&engine, world).await;
+        // Until nothing has come for so long that it is told of, and everybody has heard of it.
+        world.clock.sleep(SILENCE).await;
+        flush(&engine, world).await;
+        world.clock.sleep(SILENCE).await;
+        ending.alerts = decided(&engine).await;
+        ending.odd_alerts = query(
+            &engine,
+            "SELECT name, key, state FROM alerts WHERE name = 'quiet' AND state <> 'firing' OR message IS NOT NULL",
+        )
+        .await;
         ending.events = query(&engine, EVENTS_COLUMNS).await;
         ending.late = query(&engine, "SELECT id FROM \"events$late\" ORDER BY 1").await;
         ending.dead_letters = query(&engine, "SELECT _partition, _offset FROM \"events$dlq\" ORDER BY 1, 2").await;
@@ -191,6 +221,14 @@ async fn sizes_add_up(engine: &Arc<Engine>) -> Option<String> {
 
 /// Answer of a query over what the engine has, as text; nothing where there are no rows.
 pub(super) async fn query(engine: &Arc<Engine>, sql: &str) -> String {
+    let rows = rows(engine, sql).await;
+    if rows.iter().all(|batch| batch.num_rows() == 0) {
+        return String::new();
+    }
+    arrow::util::pretty::pretty_format_batches(&rows).expect("it prints").to_string()
+}
+
+async fn rows(engine: &Arc<Engine>, sql: &str) -> Vec<RecordBatch> {
     let context = SessionContext::new_with_config(session_config());
     for name in engine.relation_names() {
         for name in [name.clone(), format!("{name}$late"), format!("{name}$dlq")] {
@@ -205,11 +243,26 @@ pub(super) async fn query(engine: &Arc<Engine>, sql: &str) -> String {
         let table = engine.system_table(name).expect("a table of the system");
         context.register_table(*name, table).expect("a free name");
     }
-    let rows = context.sql(sql).await.expect("the query plans").collect().await.expect("the query runs");
-    if rows.iter().all(|batch| batch.num_rows() == 0) {
-        return String::new();
-    }
-    arrow::util::pretty::pretty_format_batches(&rows).expect("it prints").to_string()
+    context.sql(sql).await.expect("the query plans").collect().await.expect("the query runs")
+}
+
+/// What a query gives over one table made of these rows.
+pub(super) async fn ask_rows(name: &str, rows: Vec<RecordBatch>, sql: &str) -> Vec<RecordBatch> {
+    oracle::rows_of(&BTreeMap::from([(name, rows)]), sql).await
+}
+
+async fn decided(engine: &Arc<Engine>) -> Vec<Decided> {
+    let sql = "SELECT name, key, from_state, to_state, CAST(at AS BIGINT) AS at, CAST(decided_at AS BIGINT) AS decided
+        FROM alert_history";
+    let batches = rows(engine, sql).await;
+    let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
+    rows.map(|(batch, row)| {
+        let text = |at: usize| batch.column(at).as_string::<i32>().value(row).to_owned();
+        let number = |at: usize| batch.column(at).as_primitive::<Int64Type>().value(row);
+        let (alert, key, from, to) = (text(0), text(1), text(2), text(3));
+        Decided { alert, key, from, to, at_us: number(4), decided_us: number(5) }
+    })
+    .collect()
 }
 
 /// A query's answer over one table made of these rows.

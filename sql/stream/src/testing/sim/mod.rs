@@ -21,6 +21,7 @@ mod life;
 mod oracle;
 mod properties;
 mod random;
+mod receivers;
 mod run;
 mod script;
 mod seeds;

@@ -108,16 +108,20 @@ pub(super) async fn shown(case: &Case, rows: Arc<dyn ExecutionPlan>) -> Vec<Stri
 
 /// What a query gives over these tables, as text; nothing where there are no rows.
 pub(super) async fn ask(tables: &BTreeMap<&str, Vec<RecordBatch>>, sql: &str) -> String {
+    let rows = rows_of(tables, sql).await;
+    if rows.iter().all(|batch| batch.num_rows() == 0) {
+        return String::new();
+    }
+    pretty_format_batches(&rows).expect("it prints").to_string()
+}
+
+pub(super) async fn rows_of(tables: &BTreeMap<&str, Vec<RecordBatch>>, sql: &str) -> Vec<RecordBatch> {
     let context = SessionContext::new_with_config(session_config());
     for (name, batches) in tables {
         let table = MemTable::try_new(batches[0].schema(), vec![batches.clone()]).expect("batches of one schema");
         context.register_table(datafusion::sql::TableReference::bare(*name), Arc::new(table)).expect("a free name");
     }
-    let rows = context.sql(sql).await.expect("the oracle's query plans").collect().await.expect("it runs");
-    if rows.iter().all(|batch| batch.num_rows() == 0) {
-        return String::new();
-    }
-    pretty_format_batches(&rows).expect("it prints").to_string()
+    context.sql(sql).await.expect("the oracle's query plans").collect().await.expect("it runs")
 }
 
 /// The first line in which two answers differ, for a message.

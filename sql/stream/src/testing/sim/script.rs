@@ -79,13 +79,23 @@ impl Script {
 
     /// One split in the order of its event times, as far as the watermark allows: nothing can be late.
     pub(super) fn draw_calm(random: &mut Random) -> Self {
+        Self::draw_behind(random, DELAY_US)
+    }
+
+    /// One split in the order of its event times.
+    pub(super) fn draw_ordered(random: &mut Random) -> Self {
+        Self::draw_behind(random, 1)
+    }
+
+    /// One split with what is less far behind the newest event time than this.
+    fn draw_behind(random: &mut Random, behind_us: i64) -> Self {
         let mut script = Self::draw(random);
         script.events.truncate(1);
         let split = &mut script.events[0];
         let mut newest_us = i64::MIN;
         split.records.retain(|record| {
             let time_us = record.row.as_ref().map_or(record.at_us, |row| row.time_us);
-            let on_time = time_us > newest_us.saturating_sub(DELAY_US);
+            let on_time = time_us > newest_us.saturating_sub(behind_us);
             newest_us = newest_us.max(time_us);
             on_time
         });

@@ -38,6 +38,12 @@ pub(super) fn seeds() -> Vec<u64> {
     }
 }
 
+/// One seed in so many, for what plays each several times; one that was asked for is always played.
+pub(super) fn every(divisor: u64) -> Vec<u64> {
+    let all = seeds();
+    if all.len() == 1 { all } else { all.into_iter().filter(|seed| seed % divisor == 0).collect() }
+}
+
 /// Runs `play` for every seed, on as many threads as there are cores. What it panics with is kept.
 pub(super) fn for_each_seed<T: Send>(seeds: &[u64], play: impl Fn(u64) -> T + Sync) -> Vec<(u64, Result<T, String>)> {
     let (next, done) = (AtomicU64::new(0), Mutex::new(Vec::new()));

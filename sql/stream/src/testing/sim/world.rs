@@ -10,7 +10,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use ebap_connector::{Position, time::Clock};
+use ebap_connector::{AlertEvent, Position, time::Clock};
 use object_store::memory::InMemory;
 use parking_lot::Mutex;
 
@@ -43,13 +43,17 @@ pub(super) enum Point {
     BetweenPositionAndValues,
     /// Some of the values are written.
     AmongValues,
+    /// Somebody is to be told of an alert and has heard nothing.
+    BeforeTold,
+    /// Has heard, and nobody here knows.
+    AfterTold,
     /// Any call that leaves the process.
     Anywhere,
 }
 
 impl Point {
     /// Those that the property "killed at every listed point" goes through.
-    pub(super) const LISTED: [Self; 9] = [
+    pub(super) const LISTED: [Self; 11] = [
         Self::BeforeState,
         Self::TornState,
         Self::BetweenStateAndManifest,
@@ -59,6 +63,8 @@ impl Point {
         Self::AfterCommit,
         Self::BetweenPositionAndValues,
         Self::AmongValues,
+        Self::BeforeTold,
+        Self::AfterTold,
     ];
 }
 
@@ -107,6 +113,8 @@ pub(super) struct World {
     pub(super) views: Mutex<BTreeMap<String, ViewOutside>>,
     /// The topic: split and offset of each.
     pub(super) dead_letters: Mutex<Vec<(String, i64)>>,
+    /// What was told of alerts: to whom and which.
+    pub(super) told: Mutex<Vec<(String, AlertEvent)>>,
     /// Sum over all that was done, so that two runs of a seed can be compared.
     pub(super) trace: Mutex<u64>,
 }
@@ -127,6 +135,7 @@ impl World {
             samples: Mutex::default(),
             views: Mutex::default(),
             dead_letters: Mutex::default(),
+            told: Mutex::default(),
             trace: Mutex::default(),
         })
     }

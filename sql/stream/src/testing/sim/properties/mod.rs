@@ -5,8 +5,9 @@ use super::run::Run;
 type Check = fn(&Run) -> Result<(), String>;
 
 /// The properties that one simulation is judged by.
-pub(super) const ALL: [(&str, Check); 6] = [
+pub(super) const ALL: [(&str, Check); 7] = [
     ("accounting_adds_up", accounting_adds_up::check),
+    ("alerts_follow_the_data", alerts_follow_the_data::check),
     ("answer_equals_batch", answer_equals_batch::check),
     ("late_is_decided_once", late_is_decided_once::check),
     ("no_duplicate", no_duplicate::check),
@@ -15,6 +16,7 @@ pub(super) const ALL: [(&str, Check); 6] = [
 ];
 
 mod accounting_adds_up;
+mod alerts_follow_the_data;
 mod answer_equals_batch;
 mod key_types;
 mod killed_at_every_point;
