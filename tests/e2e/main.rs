@@ -9,6 +9,7 @@ mod cdc_under_load;
 mod clients;
 mod command_line;
 mod demo;
+mod migrations;
 mod object_store;
 mod pipeline;
 mod prometheus;
@@ -49,6 +50,16 @@ fn main() -> ExitCode {
             object_store::state_in_a_bucket_outlives_the_machine,
         ),
         trials::trial("an_alert_pages_once_whatever_dies", &shared, alerts::an_alert_pages_once_whatever_dies),
+        trials::trial(
+            "alerts_of_the_migrations_reach_a_webhook",
+            &shared,
+            migrations::alerts_of_the_migrations_reach_a_webhook,
+        ),
+        trials::trial(
+            "hot_state_of_the_migrations_is_in_redis",
+            &shared,
+            migrations::hot_state_of_the_migrations_is_in_redis,
+        ),
         trials::trial("every_sample_is_in_prometheus_after_a_kill", &shared, prometheus::every_sample_outlives_a_kill),
         trials::trial("what_redis_lost_is_written_again", &shared, redis_sink::what_redis_lost_is_written_again),
         trials::trial(
