@@ -15,11 +15,13 @@ mod dead_letter;
 mod decode;
 mod error;
 mod ids;
+pub mod json;
 mod options;
 mod record;
 mod registry;
 mod sink;
 mod source;
+pub mod text;
 pub mod time;
 
 pub use alert::{AlertEvent, AlertStatus, Notifier, NotifierContext};

@@ -5,10 +5,10 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Float64Type},
 };
-use ebap_connector::{Error, Result};
+use ebap_connector::{Error, Result, json, text};
 use redis::Cmd;
 
-use crate::{change::Change, template::Template, text};
+use crate::{change::Change, template::Template};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
@@ -124,7 +124,7 @@ impl Kind {
                     Some(column) => value(batch, *column, row)?.unwrap_or_default(),
                     None => {
                         let mut text = String::new();
-                        text::write_row(&mut text, batch, row)?;
+                        json::write_row(&mut text, batch, row)?;
                         text
                     }
                 };

@@ -4,7 +4,7 @@
 //! options     what the user wrote                connection  a server, a cluster, what sentinels name
 //! template    `key` and `member`                 script      the Lua, one text per type and kind of server
 //! kind        rows as arguments of the Lua       change      what waits, by what it changes; in slots of a cluster
-//! text        values as text                     sink        the contract: open, buffer, flush, sweep
+//! sink        the contract: open, buffer, flush, sweep
 //! ```
 //!
 //! # What is stored
@@ -40,7 +40,6 @@ mod options;
 mod script;
 mod sink;
 mod template;
-mod text;
 
 pub use alert::{ALERT_OPTIONS, notifier};
 pub use sink::sink;

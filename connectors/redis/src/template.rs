@@ -6,9 +6,7 @@
 use std::fmt::Write;
 
 use arrow::{array::RecordBatch, datatypes::Schema};
-use ebap_connector::{Error, Result};
-
-use crate::text;
+use ebap_connector::{Error, Result, text};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {

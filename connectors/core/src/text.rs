@@ -1,17 +1,19 @@
-//! Values as the text Redis holds: numbers plain, times ISO-8601, intervals as PostgreSQL writes them, nested values JSON.
+//! Values as text for the systems outside: numbers plain, times ISO-8601, intervals as PostgreSQL writes them, nested
+//! values JSON.
 
 use std::fmt::{self, Write};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, types},
-    datatypes::{ArrowPrimitiveType, DataType, IntervalUnit, TimeUnit},
+    array::{ArrayRef, AsArray, types},
+    datatypes::{ArrowPrimitiveType, DataType, Field, IntervalUnit, TimeUnit},
     util::display::{ArrayFormatter, FormatOptions},
 };
 use chrono::{DateTime, SecondsFormat};
-use ebap_connector::{Error, Result};
+
+use crate::{Error, Result, json::write_json};
 
 /// Appends the value of a row that is not NULL.
-pub(crate) fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
     match array.data_type() {
         DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => out.push_str(array.as_string::<i64>().value(row)),
@@ -30,7 +32,7 @@ pub(crate) fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Res
         DataType::Binary => write_hex(out, array.as_binary::<i32>().value(row)),
         DataType::LargeBinary => write_hex(out, array.as_binary::<i64>().value(row)),
         DataType::Struct(_) | DataType::List(_) | DataType::LargeList(_) | DataType::Map(_, _) => {
-            write_json(out, array, row)?;
+            write_json(out, &Field::new("", array.data_type().clone(), true), array, row)?;
         }
         DataType::Interval(_) if interval(array, row).is_some() => {
             let interval = interval(array, row).ok_or_else(|| Error::internal("an interval changed its type"))?;
@@ -95,90 +97,15 @@ fn write_timestamp(out: &mut String, unit: TimeUnit, zoned: bool, array: &ArrayR
     Ok(())
 }
 
-/// A struct is an object, a map an object with its keys as text, a list an array. Decimals keep all their digits.
-fn write_json(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
-    if array.is_null(row) {
-        out.push_str("null");
-        return Ok(());
-    }
-    match array.data_type() {
-        DataType::Struct(fields) => {
-            let array = array.as_struct();
-            let names = fields.iter().map(|field| field.name().clone());
-            write_object(out, names.zip(array.columns().iter().map(|column| (column, row))))?;
-        }
-        DataType::Map(_, _) => {
-            let map = array.as_map();
-            let (start, end) = (map.value_offsets()[row], map.value_offsets()[row + 1]);
-            let mut entries = Vec::new();
-            for entry in
-                usize::try_from(start).map_err(Error::internal)?..usize::try_from(end).map_err(Error::internal)?
-            {
-                let mut key = String::new();
-                write_value(&mut key, map.keys(), entry)?;
-                entries.push((key, (map.values(), entry)));
-            }
-            write_object(out, entries.into_iter())?;
-        }
-        DataType::List(_) => write_list(out, &array.as_list::<i32>().value(row))?,
-        DataType::LargeList(_) => write_list(out, &array.as_list::<i64>().value(row))?,
-        other => {
-            let mut text = String::new();
-            write_value(&mut text, array, row)?;
-            let finite = !text.ends_with("NaN") && !text.ends_with("Infinity");
-            let plain = matches!(other, DataType::Boolean) || (other.is_numeric() && finite);
-            out.push_str(&if plain { text } else { json_string(&text) });
-        }
-    }
-    Ok(())
-}
-
-/// The row as a JSON object, NULL as `null`.
-pub(crate) fn write_row(out: &mut String, batch: &RecordBatch, row: usize) -> Result<()> {
-    let schema = batch.schema();
-    let names = schema.fields().iter().map(|field| field.name().clone());
-    write_object(out, names.zip(batch.columns().iter().map(|column| (column, row))))
-}
-
-fn write_object<'a>(out: &mut String, entries: impl Iterator<Item = (String, (&'a ArrayRef, usize))>) -> Result<()> {
-    out.push('{');
-    for (index, (name, (array, row))) in entries.enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        out.push_str(&json_string(&name));
-        out.push(':');
-        write_json(out, array, row)?;
-    }
-    out.push('}');
-    Ok(())
-}
-
-fn write_list(out: &mut String, items: &ArrayRef) -> Result<()> {
-    out.push('[');
-    for index in 0..items.len() {
-        if index > 0 {
-            out.push(',');
-        }
-        write_json(out, items, index)?;
-    }
-    out.push(']');
-    Ok(())
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 /// An interval, in the three parts that do not convert into each other.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Interval {
+pub struct Interval {
     months: i32,
     days: i32,
     nanos: i64,
 }
 
-pub(crate) fn interval(array: &ArrayRef, row: usize) -> Option<Interval> {
+pub fn interval(array: &ArrayRef, row: usize) -> Option<Interval> {
     match array.data_type() {
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let value = primitive::<types::IntervalMonthDayNanoType>(array, row);
@@ -199,7 +126,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 impl Interval {
     /// `1m`, `1h30m`, `1d`: for keys, where a colon separates.
-    pub(crate) fn compact(self) -> String {
+    pub fn compact(self) -> String {
         let mut out = String::new();
         for (value, unit) in [(self.months, "mo"), (self.days, "d")] {
             if value != 0 {
@@ -251,7 +178,7 @@ mod tests {
 
     use arrow::{
         array::{
-            BooleanArray, Decimal128Array, Float64Array, Int32Array, ListArray, StringArray, StructArray,
+            Array, BooleanArray, Decimal128Array, Float64Array, Int32Array, ListArray, StringArray, StructArray,
             TimestampMicrosecondArray,
         },
         datatypes::Field,
