@@ -151,6 +151,7 @@ impl App {
                 schema: Arc::clone(&sink.schema),
                 upsert_key: sink.upsert_key.clone(),
                 on_view: sink.on_view,
+                on_close: sink.on_close,
                 time_column: sink.time_column,
                 partitions: partitions
                     .map(|one| SinkPartition { column: one.column.clone(), transform: one.transform.clone() })

@@ -18,6 +18,9 @@
 //!   has published; `open` reads it back. After a crash the engine replays without writing until it
 //!   has read at least that far, then writes every row of the view once, has the sink `sweep` what is
 //!   outside and was not among them, and goes on with changes.
+//!   A system in which nothing can be replaced (a topic, in which each result is to be there once) must not be given what
+//!   a crash may undo. Its sink keeps what it is given, is told where an epoch ends (`seal`), and makes that visible
+//!   when the epoch is `durable`; `open` needs to give no position then.
 //!
 //! # Invariants
 //! - `write` may buffer within a fixed bound, by number and, with `flush_due`, by time, and must wait when it is full. It runs on a task of its own behind a
@@ -47,6 +50,8 @@ pub struct SinkContext {
     /// Columns that identify a row of a view; empty for a stream.
     pub upsert_key: Vec<usize>,
     pub on_view: bool,
+    /// The view gives a row when its window is closed, and does not change it any more.
+    pub on_close: bool,
     /// Column of the event time, if the stream has a watermark.
     pub time_column: Option<usize>,
     /// The `PARTITIONED BY` list.
@@ -128,11 +133,27 @@ pub trait Sink: Send {
         Ok(None)
     }
 
+    /// On a view: every row of it follows, then `sweep`. What was written and is not sealed is among them where it holds.
+    async fn begin_all(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// On a view, when every row of it has been written since `open`: what this sink once put outside
     /// and has not written again belongs to no row any more and goes. A row may have left the view while
     /// nothing could be written, and a value may come from steps that a crash undid.
     async fn sweep(&mut self, _position: &Position) -> Result<()> {
         Ok(())
+    }
+
+    /// On a view: what was written before this is in that epoch, which is not durable yet. No part of a step is among it.
+    async fn seal(&mut self, _epoch: Epoch, _position: &Position) -> Result<()> {
+        Ok(())
+    }
+
+    /// On a view: the epoch is durable, so no crash undoes what was sealed with it, or before. Returns a position as
+    /// `checkpoint` does. Before a forced `checkpoint` all that was written is durable.
+    async fn durable(&mut self, _epoch: Epoch) -> Result<Option<Position>> {
+        Ok(None)
     }
 
     /// Called between two writes, about at every epoch. Returns the position up to which all is

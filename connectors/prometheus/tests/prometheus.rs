@@ -55,6 +55,7 @@ fn context(url: &str, options: &[(&str, &str)]) -> SinkContext {
         schema,
         upsert_key: Vec::new(),
         on_view: false,
+        on_close: false,
         time_column: Some(3),
         partitions: Vec::new(),
         options: with,
@@ -244,6 +245,7 @@ async fn a_view_gives_a_sample_per_change_and_number() {
     let context = SinkContext {
         schema: Arc::clone(&schema),
         on_view: true,
+        on_close: false,
         upsert_key: vec![0, 1],
         time_column: None,
         ..context(&url(PORT), &[("metric", "shop")])

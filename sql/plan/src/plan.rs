@@ -173,6 +173,8 @@ pub struct SinkPlan {
     pub from: ObjectId,
     pub from_name: String,
     pub on_view: bool,
+    /// Of a view that gives its rows when their windows are closed.
+    pub on_close: bool,
     pub connector: String,
     pub options: BTreeMap<String, String>,
     pub partitions: Vec<PartitionPlan>,

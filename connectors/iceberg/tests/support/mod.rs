@@ -88,6 +88,7 @@ pub(crate) fn context(uri: &str, table: &str, incarnation: u64) -> SinkContext {
         schema: schema(),
         upsert_key: Vec::new(),
         on_view: false,
+        on_close: false,
         time_column: Some(2),
         partitions: vec![partition("timestamp", "day"), partition("region", "identity")],
         options,

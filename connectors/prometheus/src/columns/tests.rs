@@ -30,6 +30,7 @@ fn context(columns: &[(&str, DataType)], options: &[(&str, &str)]) -> SinkContex
         schema: Arc::new(Schema::new(fields)),
         upsert_key: Vec::new(),
         on_view: false,
+        on_close: false,
         time_column: None,
         partitions: Vec::new(),
         options: with,

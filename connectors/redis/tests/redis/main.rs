@@ -84,6 +84,7 @@ pub(crate) fn context(url: &str, incarnation: u64) -> SinkContext {
         schema: schema(),
         upsert_key: vec![0, 1],
         on_view: true,
+        on_close: false,
         time_column: None,
         partitions: Vec::new(),
         options,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ebap_catalog::{Catalog, Object};
 
 use super::merged_options;
-use crate::{Error, PartitionPlan, Plans, Result, SinkPlan, SourceKind, parser::SinkBody};
+use crate::{Emit, Error, PartitionPlan, Plans, Result, SinkPlan, SourceKind, parser::SinkBody};
 
 pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SinkBody, plans: &Plans) -> Result<SinkPlan> {
     let (connector, options) = merged_options(catalog, &body.options)?;
@@ -33,6 +33,7 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SinkBody, plans: &
         from,
         from_name: body.from.clone(),
         on_view,
+        on_close: view.is_some_and(|view| view.emit == Emit::WindowClose),
         connector,
         options,
         partitions: partitions

@@ -191,6 +191,10 @@ impl Pipeline {
             if force || self.runtime.config.checkpoint_waits {
                 self.end_epoch(true).await?;
             }
+        } else {
+            // All that the views have is in the newest epoch. A sink may have been given it only since.
+            self.seal_sinks(self.epoch);
+            self.sinks_are_durable();
         }
         let asked = self.flushes.iter().map(|flush| force && self.reached(&flush.target)).collect::<Vec<_>>();
         let (epoch, position) = (self.epoch, &self.position);
@@ -204,6 +208,24 @@ impl Pipeline {
             self.forced = Some(Forced { told, lost: false });
         }
         Ok(())
+    }
+
+    /// What the views have told their sinks is in this epoch.
+    fn seal_sinks(&self, epoch: Epoch) {
+        for view in self.views.values() {
+            let position = match &view.state {
+                ViewState::Running(_) => &self.position,
+                ViewState::Paused(Some((_, at))) => &at.position,
+                // Nothing of it is written but what there was before.
+                _ => continue,
+            };
+            view.sinks.iter().for_each(|sink| sink.seal(epoch, position));
+        }
+    }
+
+    /// The epoch that was written last is durable.
+    fn sinks_are_durable(&self) {
+        self.views.values().flat_map(|view| &view.sinks).for_each(|sink| sink.durable(self.epoch));
     }
 
     /// One more, for what the sinks have said since the last.
@@ -237,6 +259,7 @@ impl Pipeline {
         let dead_letters = self.take_dead_letters(epoch, &mut beside)?;
         let alerts = self.take_alerts_file(epoch, &mut beside)?;
         let (named, written) = self.take_jobs(epoch)?;
+        self.seal_sinks(epoch);
         let saved = written.iter().map(|(id, job)| (*id, job.at.clone())).collect();
         let mut manifest = Manifest {
             format: FORMAT,
@@ -288,6 +311,7 @@ impl Pipeline {
         let (manifest, bytes) = (&mut writing.task).await.map_err(|error| Error::Internal(error.to_string()))??;
         self.epoch = manifest.epoch;
         self.alerts_are_durable();
+        self.sinks_are_durable();
         for (id, at) in saved {
             if let (Some(view), Some(files)) = (self.views.get_mut(&id), manifest.jobs.get(&id)) {
                 (view.files, view.saved) = (files.clone(), Some(at));

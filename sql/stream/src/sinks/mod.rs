@@ -186,6 +186,7 @@ pub(crate) fn build(plan: &SinkPlan, connectors: &dyn ConnectorRegistry, incarna
         schema: Arc::clone(&plan.schema),
         upsert_key: plan.upsert_key.clone(),
         on_view: plan.on_view,
+        on_close: plan.on_close,
         time_column: plan.time_column,
         partitions,
         options: Options(plan.options.clone()),

@@ -160,6 +160,22 @@ impl ViewSink {
         }
     }
 
+    /// What the view has told it is in this epoch.
+    pub(crate) fn seal(&self, epoch: Epoch, position: &Position) {
+        // One that is behind may have been told a part of a step.
+        if self.wants_changes()
+            && let Some(task) = &self.task
+        {
+            task.seal(epoch, position);
+        }
+    }
+
+    pub(crate) fn durable(&self, epoch: Epoch) {
+        if let Some(task) = &self.task {
+            task.durable(epoch);
+        }
+    }
+
     /// With `force` gives what tells when all is visible.
     pub(crate) fn checkpoint(&self, epoch: Epoch, position: &Position, force: bool) -> Option<oneshot::Receiver<()>> {
         if !self.wants_changes() {

@@ -67,6 +67,8 @@ impl Opening {
 enum Work {
     Write(SinkInput, Position),
     All(All, Position),
+    Seal(Epoch, Position),
+    Durable(Epoch),
     Checkpoint { epoch: Epoch, position: Position, force: bool, done: Option<oneshot::Sender<()>> },
 }
 
@@ -119,6 +121,19 @@ impl SinkTask {
     /// Takes every row of a view, whatever waits before it.
     pub(crate) fn write_all(&self, all: All, position: &Position) {
         self.give(Work::All(all, position.clone()), 0);
+    }
+
+    /// What was given before is in this epoch. Not where the queue is full: the next one has it too.
+    pub(crate) fn seal(&self, epoch: Epoch, position: &Position) {
+        if self.shared.lock().items < ITEMS_MAX {
+            self.give(Work::Seal(epoch, position.clone()), 0);
+        }
+    }
+
+    pub(crate) fn durable(&self, epoch: Epoch) {
+        if self.shared.lock().items < ITEMS_MAX {
+            self.give(Work::Durable(epoch), 0);
+        }
     }
 
     /// A checkpoint behind what was given before. Without `force` not where the queue is full: it will come
@@ -190,7 +205,7 @@ async fn run(
         let next = next(&mut inbox, sink.flush_due()).await;
         let (items, rows) = match &next {
             Next::Work(Work::Write(input, _)) => (1, rows_of(input)),
-            Next::Work(Work::All(..) | Work::Checkpoint { .. }) => (1, 0),
+            Next::Work(Work::All(..) | Work::Seal(..) | Work::Durable(_) | Work::Checkpoint { .. }) => (1, 0),
             Next::Due | Next::End => (0, 0),
         };
         let ends = matches!(next, Next::End);
@@ -254,6 +269,8 @@ async fn perform(sink: &mut dyn Sink, work: Work) -> Result<Done> {
     match work {
         Work::Write(input, position) => sink.write(input, &position).await.map(|()| Done::default()),
         Work::All(all, position) => write_all(sink, all, &position).await.map(|()| Done::default()),
+        Work::Seal(epoch, position) => sink.seal(epoch, &position).await.map(|()| Done::default()),
+        Work::Durable(epoch) => Ok(Done { visible: sink.durable(epoch).await?, waits: None }),
         Work::Checkpoint { epoch, position, force, done } => {
             let visible = sink.checkpoint(epoch, &position, force).await?;
             Ok(Done { visible, waits: done })
@@ -262,6 +279,7 @@ async fn perform(sink: &mut dyn Sink, work: Work) -> Result<Done> {
 }
 
 async fn write_all(sink: &mut dyn Sink, all: All, position: &Position) -> Result<()> {
+    sink.begin_all().await?;
     if !all.stale.is_empty() {
         // In one batch, so that a value that stays is replaced and never away.
         let inserts = one_batch(&all.schema, &all.rows)?;

@@ -144,11 +144,12 @@ pub(super) const FIRST: [Case; 9] = [
 ];
 
 /// Two on the stream, of which one has nothing outside that holds its position, and three on views: one whose rows come and go, one with windows, one on close.
-pub(super) const SINKS: [(&str, &str, &str); 5] = [
+pub(super) const SINKS: [(&str, &str, &str); 6] = [
     ("cold", "events", "CREATE SINK cold FROM events WITH (connector = 'sim')"),
     ("samples", "events", "CREATE SINK samples FROM events WITH (connector = 'sim', forgets = 'true')"),
     ("hot_totals", "totals", "CREATE SINK hot_totals FROM totals WITH (connector = 'sim')"),
     ("hot_thin", "thin", "CREATE SINK hot_thin FROM thin WITH (connector = 'sim')"),
+    ("topic", "final", "CREATE SINK topic FROM final WITH (connector = 'sim', keeps = 'true')"),
     ("hot_final", "final", "CREATE SINK hot_final FROM final WITH (connector = 'sim')"),
 ];
 

@@ -12,6 +12,7 @@ use super::{
     receivers::Receiver,
     sinks::{RowsSink, SimDeadLetters, ViewSink},
     source::SimSource,
+    topic::TopicSink,
     world::Process,
 };
 use crate::testing::connectors::JsonLines;
@@ -40,6 +41,7 @@ impl ConnectorRegistry for SimConnectors {
     fn sink(&self, _: &str, context: &SinkContext) -> Result<Box<dyn Sink>> {
         let process = Arc::clone(&self.0);
         Ok(match context.on_view {
+            true if context.options.get("keeps").is_some() => Box::new(TopicSink::new(process, context)),
             true => Box::new(ViewSink::new(process, context)),
             false => Box::new(RowsSink::new(process, context)),
         })

@@ -28,4 +28,5 @@ mod seeds;
 mod sinks;
 mod source;
 mod store;
+mod topic;
 mod world;

@@ -37,11 +37,11 @@ pub(super) struct ViewOutside {
     incarnation: u64,
 }
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     Error::unreachable("the system outside", "no answer")
 }
 
-fn fenced() -> Error {
+pub(super) fn fenced() -> Error {
     Error::Fenced { message: "a newer sink writes".to_owned() }
 }
 

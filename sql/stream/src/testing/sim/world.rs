@@ -20,6 +20,7 @@ use super::{
     script::{START_US, Script},
     sinks::{RowsOutside, ViewOutside},
     store::{Delayed, Seen, Shown},
+    topic::Topic,
 };
 
 /// Where a process may be killed.
@@ -111,6 +112,7 @@ pub(super) struct World {
     /// Of the sink whose position nothing outside holds.
     pub(super) samples: Mutex<RowsOutside>,
     pub(super) views: Mutex<BTreeMap<String, ViewOutside>>,
+    pub(super) topic: Mutex<Topic>,
     /// The topic: split and offset of each.
     pub(super) dead_letters: Mutex<Vec<(String, i64)>>,
     /// What was told of alerts: to whom and which.
@@ -134,6 +136,7 @@ impl World {
             rows: Mutex::default(),
             samples: Mutex::default(),
             views: Mutex::default(),
+            topic: Mutex::default(),
             dead_letters: Mutex::default(),
             told: Mutex::default(),
             trace: Mutex::default(),

@@ -9,6 +9,7 @@ pub(super) const ALL: [(&str, Check); 7] = [
     ("accounting_adds_up", accounting_adds_up::check),
     ("alerts_follow_the_data", alerts_follow_the_data::check),
     ("answer_equals_batch", answer_equals_batch::check),
+    ("each_result_once", each_result_once::check),
     ("late_is_decided_once", late_is_decided_once::check),
     ("no_duplicate", no_duplicate::check),
     ("no_loss", no_loss::check),
@@ -18,6 +19,7 @@ pub(super) const ALL: [(&str, Check); 7] = [
 mod accounting_adds_up;
 mod alerts_follow_the_data;
 mod answer_equals_batch;
+mod each_result_once;
 mod key_types;
 mod killed_at_every_point;
 mod late_is_decided_once;
