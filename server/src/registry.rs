@@ -59,9 +59,10 @@ impl ConnectorRegistry for Connectors {
             "redis" => ebap_redis::sink(context),
             "iceberg" => ebap_iceberg::sink(context),
             "prometheus" => ebap_prometheus::sink(context),
+            "kafka" => ebap_kafka::sink(context),
             other => Err(Error::option(
                 "connector",
-                format!("\"{other}\" is no sink; there are redis, iceberg and prometheus"),
+                format!("\"{other}\" is no sink; there are redis, iceberg, prometheus and kafka"),
             )),
         }
     }

@@ -9,6 +9,7 @@ mod cdc_under_load;
 mod clients;
 mod command_line;
 mod demo;
+mod kafka_sink;
 mod migrations;
 mod object_store;
 mod pipeline;
@@ -69,6 +70,16 @@ fn main() -> ExitCode {
         ),
         trials::trial("a_stream_waits_for_its_registry", &shared, schema_registry::a_stream_waits_for_its_registry),
         trials::trial("json_schema_and_protobuf_have_columns_too", &shared, schema_registry::json_schema_and_protobuf),
+        trials::trial(
+            "what_is_written_is_read_again_as_it_was",
+            &shared,
+            kafka_sink::what_is_written_is_read_again_as_it_was,
+        ),
+        trials::trial(
+            "a_topic_follows_its_view_whatever_alter_says",
+            &shared,
+            kafka_sink::a_topic_follows_its_view_whatever_alter_says,
+        ),
         trials::trial("deletes_in_postgres_are_deletes_here", &shared, cdc::deletes_in_postgres_are_deletes_here),
         trials::trial(
             "each_event_meets_a_row_of_its_time",

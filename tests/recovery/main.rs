@@ -5,6 +5,7 @@
 //! points and among faults of the store: `sql/stream/src/testing/sim/properties`.
 //! `EBAP_RECOVERY_KILLS` sets how often the server is killed.
 
+mod kafka_sink;
 mod redis_sink;
 
 use std::{process::ExitCode, sync::Arc};
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         trials::trial("an_unbroken_run_equals_the_batch_answer", &nothing, |_| run(0)),
         trials::trial("a_run_killed_again_and_again_equals_the_batch_answer", &nothing, move |_| run(kills)),
         trials::trial("redis_ends_with_the_batch_answer_whatever_is_killed", &nothing, move |_| redis_sink::run(kills)),
+        trials::trial("kafka_ends_with_each_result_once_whatever_is_killed", &nothing, move |_| kafka_sink::run(kills)),
         trials::trial("a_run_that_is_asked_to_end_goes_on_where_it_was", &nothing, |_| ends_and_goes_on()),
     ])
 }
@@ -79,22 +81,28 @@ async fn create(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills when another part has been read, so that the kills are spread whatever the speed. Epochs follow
-/// each other closely, so that kills fall into all that happens between two of them.
-async fn run(kills: i64) -> anyhow::Result<()> {
-    let data = tempfile::tempdir().context("a data directory")?;
-    let options = EbapOptions {
+/// Epochs follow each other closely, so that kills fall into all that happens between two of them.
+fn options(data: &tempfile::TempDir) -> EbapOptions {
+    EbapOptions {
         data_dir: Some(data.path().join("data")),
         env: vec![("EBAP_CHECKPOINT_INTERVAL".to_owned(), "20ms".to_owned())],
         ..EbapOptions::default()
-    };
-    let mut ebap = Ebap::start_with(options).await?;
+    }
+}
+
+/// What is read before the kill of this number: another part each time, so that the kills are spread whatever the speed.
+fn rows_before(kill: i64, kills: i64) -> i64 {
+    let part = ROWS / (kills + 2);
+    // A prime to spread them within a part too.
+    part * kill + kill * 7_919 % part
+}
+
+async fn run(kills: i64) -> anyhow::Result<()> {
+    let data = tempfile::tempdir().context("a data directory")?;
+    let mut ebap = Ebap::start_with(options(&data)).await?;
     create(&ebap.connect().await?).await?;
     for kill in 1..=kills {
-        let client = ebap.connect().await?;
-        let part = ROWS / (kills + 2);
-        // A prime to spread them within a part too.
-        read_at_least(&client, part * kill + kill * 7_919 % part).await?;
+        read_at_least(&ebap.connect().await?, rows_before(kill, kills)).await?;
         ebap.kill()?;
         ebap.start_again().await?;
     }
@@ -152,5 +160,20 @@ async fn verify(client: &Client) -> anyhow::Result<()> {
     ensure!(rows::number(client, wrong).await? == 0, "ebap.accounting does not add up");
     let consumed = "SELECT CAST(sum(consumed) AS BIGINT) FROM ebap.accounting WHERE job = 'v0'";
     ensure!(rows::number(client, consumed).await? == ROWS, "not every record is accounted for once");
+    Ok(())
+}
+
+/// Rows of what is outside against those of a query.
+fn compare(what: &str, expected: &mut [Vec<String>], found: &mut [Vec<String>]) -> anyhow::Result<()> {
+    expected.sort();
+    found.sort();
+    ensure!(!expected.is_empty(), "{what}: nothing to compare");
+    let differs = expected.iter().zip(found.iter()).find(|(expected, found)| expected != found);
+    ensure!(
+        expected.len() == found.len() && differs.is_none(),
+        "{what}: {} expected, {} outside, {differs:?}",
+        expected.len(),
+        found.len()
+    );
     Ok(())
 }

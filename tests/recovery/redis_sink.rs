@@ -12,10 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use ebap_tests::{Ebap, EbapOptions, Service, Stack, rows};
+use ebap_tests::{Ebap, Service, Stack, rows};
 use redis::{AsyncTypedCommands, aio::MultiplexedConnection};
 
-use super::{ROWS, STREAM, read_at_least};
+use super::{ROWS, STREAM, compare, options, read_at_least, rows_before};
 
 const PREFIX: &str = "ebap:recovery:";
 /// Users who come and go again, and the ten most active of each region.
@@ -37,12 +37,7 @@ pub(crate) async fn run(kills: i64) -> anyhow::Result<()> {
     stack.need(&[Service::Redis])?;
     let url = stack.redis_url();
     let data = tempfile::tempdir().context("a data directory")?;
-    let options = EbapOptions {
-        data_dir: Some(data.path().join("data")),
-        env: vec![("EBAP_CHECKPOINT_INTERVAL".to_owned(), "20ms".to_owned())],
-        ..EbapOptions::default()
-    };
-    let mut ebap = Ebap::start_with(options).await?;
+    let mut ebap = Ebap::start_with(options(&data)).await?;
     let sinks = [
         format!(
             "CREATE SINK counts_hot FROM counts WITH (connector = 'redis', url = '{url}', key = '{PREFIX}user:{{user_id}}')"
@@ -62,7 +57,7 @@ pub(crate) async fn run(kills: i64) -> anyhow::Result<()> {
     for round in 1..=rounds {
         let client = ebap.connect().await?;
         let part = ROWS / (rounds + 2);
-        let wanted = part * round + round * 7_919 % part;
+        let wanted = rows_before(round, rounds);
         read_at_least(&client, wanted).await?;
         if round * restarts / rounds > (round - 1) * restarts / rounds {
             stack.run(Service::Redis, &["kill"])?;
@@ -169,19 +164,5 @@ async fn verify(client: &tokio_postgres::Client, redis: &mut MultiplexedConnecti
         let ttl_ms: i64 = redis::cmd("PTTL").arg(&key).query_async(redis).await?;
         ensure!(ttl_ms != -1, "\"{key}\" never expires");
     }
-    Ok(())
-}
-
-fn compare(what: &str, expected: &mut [Vec<String>], found: &mut [Vec<String>]) -> anyhow::Result<()> {
-    expected.sort();
-    found.sort();
-    ensure!(!expected.is_empty(), "{what}: nothing to compare");
-    let differs = expected.iter().zip(found.iter()).find(|(expected, found)| expected != found);
-    ensure!(
-        expected.len() == found.len() && differs.is_none(),
-        "{what}: {} expected, {} in Redis, {differs:?}",
-        expected.len(),
-        found.len()
-    );
     Ok(())
 }

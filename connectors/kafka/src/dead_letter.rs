@@ -10,15 +10,13 @@ use async_trait::async_trait;
 use ebap_connector::{DeadLetter, DeadLetterWriter, Error, Result, SourceContext};
 use rdkafka::{
     Message, Offset as KafkaOffset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Header, Headers, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use crate::{options::KafkaOptions, source::ASK_MAX, writer::Deliveries};
+use crate::{options::KafkaOptions, source::ASK_MAX, topic, writer::Deliveries};
 
 const FLUSH_MAX: Duration = Duration::from_secs(30);
 /// Letters remembered from after the last epoch, at the most; where there are more, opening fails.
@@ -59,20 +57,6 @@ pub fn dead_letters(context: &SourceContext) -> Result<Option<Box<dyn DeadLetter
 impl Writer {
     fn unreachable(&self, error: impl std::fmt::Display) -> Error {
         unreachable(&self.options, &self.topic, error)
-    }
-
-    async fn create_topic(&self) -> Result<()> {
-        let admin: AdminClient<DefaultClientContext> =
-            self.options.base_config().create().map_err(|error| Error::option("kafka", error.to_string()))?;
-        let topic = NewTopic::new(&self.topic, 1, TopicReplication::Fixed(-1));
-        let made = admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(ASK_MAX))).await;
-        for outcome in made.map_err(|error| self.unreachable(error))? {
-            match outcome {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(self.unreachable(code)),
-            }
-        }
-        Ok(())
     }
 
     /// What is in the topic behind the token, of this stream.
@@ -153,7 +137,8 @@ fn origin(message: &BorrowedMessage<'_>, stream: &str, topic: &str) -> Option<(i
 impl DeadLetterWriter for Writer {
     async fn open(&mut self, token: Option<&str>) -> Result<()> {
         self.resumed = token.unwrap_or("{}").to_owned();
-        self.create_topic().await?;
+        let (config, system) = (self.options.base_config(), self.options.system());
+        topic::ensure(&config, &system, (&self.topic, Some(1)), &[]).await?;
         let from: BTreeMap<i32, i64> = match token {
             Some(token) => serde_json::from_str(token).map_err(Error::internal)?,
             None => BTreeMap::new(),

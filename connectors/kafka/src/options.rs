@@ -39,7 +39,7 @@ const KNOWN: [&str; 15] = [
     "timestamp_unit",
     "topic",
 ];
-const PASSED_THROUGH: [&str; 3] = ["kafka.", "sasl.", "ssl."];
+pub(crate) const PASSED_THROUGH: [&str; 3] = ["kafka.", "sasl.", "ssl."];
 /// Settings that decide exactness are not the user's; nor is any `enable.auto.*`.
 const OURS: [&str; 10] = [
     "auto.commit.enable",
@@ -121,7 +121,7 @@ pub(crate) fn base_config<'a>(bootstrap: &str, settings: impl Iterator<Item = (&
     config
 }
 
-fn client(options: &Options) -> Result<Vec<(String, String)>> {
+pub(crate) fn client(options: &Options) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for (name, value) in &options.0 {
         let setting = match name.strip_prefix("kafka.") {

@@ -13,6 +13,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
     message::{Header, Headers as _, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Broker {
 /// A record as another client of Kafka sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
+    pub(crate) partition: i32,
+    pub(crate) timestamp_ms: Option<i64>,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
@@ -132,29 +135,49 @@ impl Broker {
 
     /// Everything in the topic, without transactions.
     pub(crate) fn read_all(&self, topic: &str) -> anyhow::Result<Vec<Seen>> {
-        let consumer: BaseConsumer = self.config().set("enable.auto.commit", "false").create()?;
+        self.read(topic, "read_uncommitted")
+    }
+
+    /// What a reader of committed records comes to now.
+    pub(crate) fn read_committed(&self, topic: &str) -> anyhow::Result<Vec<Seen>> {
+        self.read(topic, "read_committed")
+    }
+
+    pub(crate) fn times(&self, topic: &str) -> anyhow::Result<Vec<i64>> {
+        Ok(self.read_committed(topic)?.into_iter().filter_map(|seen| seen.timestamp_ms).collect())
+    }
+
+    fn read(&self, topic: &str, isolation: &str) -> anyhow::Result<Vec<Seen>> {
+        let mut config = self.config();
+        config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.set("isolation.level", isolation).create()?;
         let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         let (mut list, mut left) = (TopicPartitionList::new(), 0);
         for partition in partitions {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
-            list.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
-            left += high - low;
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+            left += 1;
         }
         consumer.assign(&list)?;
         let mut seen = Vec::new();
         while left > 0 {
-            let message =
-                consumer.poll(TIMEOUT).with_context(|| format!("{left} records of {topic} do not come"))??;
+            let message = match consumer.poll(TIMEOUT).with_context(|| format!("{topic} has no end"))? {
+                Err(KafkaError::PartitionEOF(_)) => {
+                    left -= 1;
+                    continue;
+                }
+                message => message?,
+            };
             let headers = message.headers().map(|headers| {
                 headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
             });
             seen.push(Seen {
+                partition: message.partition(),
+                timestamp_ms: message.timestamp().to_millis(),
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
                 headers: headers.unwrap_or_default(),
             });
-            left -= 1;
         }
         Ok(seen)
     }

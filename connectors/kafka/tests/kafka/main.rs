@@ -4,6 +4,7 @@ mod broker;
 mod dead_letters;
 mod faults;
 mod reading;
+mod sinks;
 mod writing;
 
 use std::{
@@ -16,6 +17,7 @@ use anyhow::{Context, bail};
 use broker::Broker;
 use ebap_connector::{Offset, Options, Records, Source, SourceContext, SourceReader, SplitId, time};
 use libtest_mimic::{Arguments, Failed, Trial};
+use sinks::{finals, rows, upserts};
 
 /// For what should take a second, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -47,6 +49,18 @@ fn main() -> ExitCode {
         faults::a_split_given_again_while_the_broker_is_away_loses_nothing,
         dead_letters::a_letter_keeps_its_bytes_and_tells_where_it_came_from,
         dead_letters::a_letter_is_delivered_once_when_the_writer_is_opened_again,
+        rows::rows_become_visible_with_their_position,
+        rows::what_a_crash_left_open_is_never_seen,
+        rows::of_two_instances_the_newer_one_writes,
+        rows::a_key_is_in_the_partition_where_java_puts_it,
+        rows::a_record_that_is_too_large_is_named,
+        rows::a_broker_that_goes_and_comes_back_has_each_row_once,
+        upserts::changes_are_seen_when_their_epoch_is_durable,
+        upserts::an_update_is_one_record_and_a_row_that_goes_a_tombstone,
+        upserts::a_view_that_is_written_again_adds_only_what_differs,
+        upserts::what_others_write_to_the_topic_stays,
+        finals::each_window_is_written_once_whatever_is_written_again,
+        finals::a_row_for_a_window_that_is_outside_is_refused,
         writing::all_records_arrive_in_the_order_of_each_partition,
         writing::a_topic_that_does_not_exist_is_refused,
     );
