@@ -143,6 +143,15 @@ impl Broker {
         self.read(topic, "read_committed")
     }
 
+    /// Whether no transaction is open in the first partition.
+    pub(crate) fn is_stable(&self, topic: &str) -> anyhow::Result<bool> {
+        let end = |isolation: &str| -> anyhow::Result<i64> {
+            let consumer: BaseConsumer = self.config().set("isolation.level", isolation).create()?;
+            Ok(consumer.fetch_watermarks(topic, 0, TIMEOUT)?.1)
+        };
+        Ok(end("read_committed")? == end("read_uncommitted")?)
+    }
+
     pub(crate) fn times(&self, topic: &str) -> anyhow::Result<Vec<i64>> {
         Ok(self.read_committed(topic)?.into_iter().filter_map(|seen| seen.timestamp_ms).collect())
     }

@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         rows::a_key_is_in_the_partition_where_java_puts_it,
         rows::a_record_that_is_too_large_is_named,
         rows::a_broker_that_goes_and_comes_back_has_each_row_once,
+        rows::a_transaction_that_took_too_long_is_done_again,
         upserts::changes_are_seen_when_their_epoch_is_durable,
         upserts::an_update_is_one_record_and_a_row_that_goes_a_tombstone,
         upserts::a_view_that_is_written_again_adds_only_what_differs,

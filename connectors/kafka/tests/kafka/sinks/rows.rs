@@ -164,3 +164,24 @@ pub(crate) async fn a_broker_that_goes_and_comes_back_has_each_row_once(broker: 
     commit(&mut second, 2).await?;
     ensure_eq(values(&broker, &topic)?, (1..=2).map(|n| json(("eu", n, n))).collect(), "each row once")
 }
+
+/// A machine that slept. The broker answers as if somebody had taken over, and nobody has.
+pub(crate) async fn a_transaction_that_took_too_long_is_done_again(broker: Arc<Broker>) -> anyhow::Result<()> {
+    let topic = broker.topic("sink-slept", 1).await?;
+    let mut hasty = context(&broker, &topic, 1);
+    hasty.options.set("kafka.transaction.timeout.ms", "2000");
+    let mut first = sink(&hasty)?;
+    first.open().await?;
+    write(&mut first, &[("eu", 1, 1)], 1).await?;
+    crate::until("the row is there", async || Ok((!broker.is_stable(&topic)?).then_some(()))).await?;
+    crate::until("the broker has given it up", async || Ok(broker.is_stable(&topic)?.then_some(()))).await?;
+    let lost = first.checkpoint(Epoch(1), &at(1), true).await;
+    anyhow::ensure!(matches!(lost, Err(Error::Unreachable { .. })), "it may open again: {lost:?}");
+    drop(first);
+
+    let mut second = sink(&hasty)?;
+    ensure_eq(second.open().await?.position, None, "nothing was committed")?;
+    write(&mut second, &[("eu", 1, 1)], 1).await?;
+    commit(&mut second, 1).await?;
+    ensure_eq(values(&broker, &topic)?, vec![json(("eu", 1, 1))], "the row once")
+}
