@@ -46,6 +46,57 @@ impl Scene {
         outcome.with_context(|| format!("{table}: expected {expected:?}, found {found:?}"))
     }
 
+    /// A third connector writes Avro, by schemas that it registers; the table takes its columns from there.
+    async fn in_avro(&self, shared: &Shared, ebap: &Client) -> anyhow::Result<()> {
+        let (bootstrap, registry) = shared.registry().await?;
+        // The address of the same registry for its own clients.
+        let own = registry.replace("/apis/ccompat/v7", "/apis/registry/v2");
+        let mut config = users_json()?;
+        for (name, value) in [
+            ("slot.name", "ebap_avro"),
+            ("publication.name", "ebap_avro"),
+            ("topic.prefix", "inavro"),
+            ("transforms.route.regex", r"inavro\.public\.(.*)"),
+            ("transforms.route.replacement", "inavro.cdc.$1"),
+            ("decimal.handling.mode", "precise"),
+        ] {
+            config[name] = json!(value);
+        }
+        for of in ["key", "value"] {
+            config[format!("{of}.converter")] = json!("io.apicurio.registry.utils.converter.AvroConverter");
+            for (name, value) in [
+                ("url", own.as_str()),
+                ("auto-register", "true"),
+                ("find-latest", "true"),
+                ("as-confluent", "true"),
+                ("use-id", "contentId"),
+                ("headers.enabled", "false"),
+            ] {
+                config[format!("{of}.converter.apicurio.registry.{name}")] = json!(value);
+            }
+        }
+        self.register("ebap-avro", &config)?;
+        wait::until("the third snapshot is in its topic", wait::PATIENCE, async || {
+            Ok(self.holds("inavro.cdc.users", 3).then_some(()))
+        })
+        .await?;
+        let table = format!(
+            "CREATE TABLE inavro (*, since TIMESTAMPTZ NOT NULL, seen TIMESTAMP, PRIMARY KEY (user_id))
+             WITH (connector = 'kafka', bootstrap_servers = '{bootstrap}', topic = 'inavro.cdc.users',
+                   format = 'debezium-avro', schema_registry = '{registry}')"
+        );
+        rows::execute(ebap, &[&table]).await?;
+        let changes = [
+            "DELETE FROM users WHERE user_id = 6",
+            "UPDATE users SET balance = 1234567.89, born = '1815-12-10' WHERE user_id = 1",
+            "UPDATE users SET user_id = 8 WHERE user_id = 1",
+            "INSERT INTO users (user_id, name, seen) VALUES (9, 'Barbara', '1969-12-31 23:59:59.5')",
+        ];
+        rows::execute(&self.postgres, &changes).await?;
+        self.equal(ebap, "users").await?;
+        self.equal(ebap, "inavro").await
+    }
+
     /// Brokers cannot be asked about a topic that is just being made.
     fn holds(&self, topic: &str, records: usize) -> bool {
         self.kafka.read_all(topic).is_ok_and(|found| found.len() == records)
@@ -193,6 +244,7 @@ pub(crate) async fn deletes_in_postgres_are_deletes_here(shared: Arc<Shared>) ->
     let expected =
         [["10", "NULL", "NULL"], ["11", "Ada again", "free"], ["12", "NULL", "NULL"], ["13", "Edsger", "free"]];
     ensure!(later == text(&expected), "met later: {later:?}");
+    scene.in_avro(&shared, &ebap).await?;
     let odd = "SELECT count(*) FROM ebap.accounting
                WHERE dead_lettered > 0 OR consumed <> emitted + late + dead_lettered + filtered";
     ensure!(rows::texts(&ebap, odd).await? == [["0"]], "records of the tables were rejected or lost");
