@@ -105,6 +105,9 @@ pub(crate) struct AlertInfo {
     pub(crate) message: Option<String>,
 }
 
+/// Keys and history as they were last given to readers.
+type Shown = (Arc<Vec<AlertRow>>, Arc<Vec<Transition>>);
+
 /// The moment at which it is looked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
@@ -156,7 +159,7 @@ pub(crate) struct AlertJob {
     repeat_us: i64,
     /// As it was last looked.
     silenced: bool,
-    shown: Option<(Arc<Vec<AlertRow>>, Arc<Vec<Transition>>)>,
+    shown: Option<Shown>,
     message: Option<String>,
 }
 

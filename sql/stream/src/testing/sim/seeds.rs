@@ -41,7 +41,7 @@ pub(super) fn seeds() -> Vec<u64> {
 /// One seed in so many, for what plays each several times; one that was asked for is always played.
 pub(super) fn every(divisor: u64) -> Vec<u64> {
     let all = seeds();
-    if all.len() == 1 { all } else { all.into_iter().filter(|seed| seed % divisor == 0).collect() }
+    if all.len() == 1 { all } else { all.into_iter().filter(|seed| seed.is_multiple_of(divisor)).collect() }
 }
 
 /// Runs `play` for every seed, on as many threads as there are cores. What it panics with is kept.
