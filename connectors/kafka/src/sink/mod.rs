@@ -11,6 +11,7 @@
 //! - Whatever is outside was committed in a transaction that holds its mark. What a crash leaves open is aborted when the
 //!   sink is opened again, or by the broker after `transaction.timeout.ms`.
 //! - Of a view only what is in a durable epoch is sent: no crash can undo a record, and none is sent to be taken back.
+//!   What waits until then are places in batches of the view, so no more rows than it has and those that went meanwhile.
 
 mod encode;
 mod finals;
