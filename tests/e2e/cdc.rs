@@ -51,7 +51,7 @@ impl Scene {
         let (bootstrap, registry) = shared.registry().await?;
         // The address of the same registry for its own clients.
         let own = registry.replace("/apis/ccompat/v7", "/apis/registry/v2");
-        let mut config = users_json()?;
+        let mut config = cdc::users_json()?;
         for (name, value) in [
             ("slot.name", "ebap_avro"),
             ("publication.name", "ebap_avro"),

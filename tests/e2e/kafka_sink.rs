@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, ensure};
-use ebap_tests::{Ebap, kafka::Kafka, rows};
+use ebap_tests::{Ebap, kafka::Kafka, rows, wait};
 
 use crate::pipeline::Shared;
 
@@ -11,26 +11,55 @@ const COLUMNS: &str = "b BOOLEAN, i2 SMALLINT, i4 INT, i8 BIGINT, f4 REAL, f8 DO
     ts TIMESTAMP, tz TIMESTAMPTZ NOT NULL, by BYTEA, s STRUCT<a BIGINT, b STRUCT<c TEXT>>, l BIGINT[], m MAP<TEXT, BIGINT>, j JSON";
 
 pub(crate) async fn what_is_written_is_read_again_as_it_was(shared: Arc<Shared>) -> anyhow::Result<()> {
-    let bootstrap = shared.kafka().await?;
+    let (bootstrap, registry) = shared.registry().await?;
     let ebap = Ebap::start().await?;
     let client = ebap.connect().await?;
-    let connection = format!("CREATE CONNECTION kafka_main TO KAFKA (bootstrap_servers = '{bootstrap}')");
+    let connection = format!(
+        "CREATE CONNECTION kafka_main TO KAFKA (bootstrap_servers = '{bootstrap}', schema_registry = '{registry}')"
+    );
     let written = format!(
         "CREATE STREAM written ({COLUMNS}) WITH (connector = 'file', path = 'fixtures/types.jsonl', format = 'json')"
     );
-    let again = format!(
-        "CREATE STREAM again ({COLUMNS}) WITH (connection = kafka_main, topic = 'types-again', format = 'json')"
-    );
-    let sink = "CREATE SINK types FROM written WITH (connection = kafka_main, topic = 'types-again', format = 'json')";
-    rows::execute(&client, &[&connection, &written, sink, "FLUSH", &again, "FLUSH"]).await?;
+    rows::execute(&client, &[&connection, &written]).await?;
     let sorted = async |from: &str| {
         let mut rows = rows::texts(&client, &format!("SELECT * FROM {from}")).await?;
         rows.sort();
         anyhow::Ok(rows)
     };
-    let (written, again) = (sorted("written").await?, sorted("again").await?);
-    ensure!(!written.is_empty() && written == again, "{written:?} was written, {again:?} read");
-    ensure!(rows::number(&client, "SELECT count(*) FROM \"again$dlq\"").await? == 0, "a record is no row");
+    for format in ["json", "avro"] {
+        let with = format!("WITH (connection = kafka_main, topic = 'types-{format}', format = '{format}', ");
+        let sink = format!("CREATE SINK types_{format} FROM written {with} key = 'i8, tz')");
+        let again = format!("CREATE STREAM again_{format} ({COLUMNS}) {with} start = 'earliest')");
+        rows::execute(&client, &[&sink, "FLUSH", &again, "FLUSH"]).await?;
+        let (written, again) = (sorted("written").await?, sorted(&format!("again_{format}")).await?);
+        ensure!(!written.is_empty() && written == again, "{format}: {written:?} was written, {again:?} read");
+        let bad = rows::texts(&client, &format!("SELECT reason FROM \"again_{format}$dlq\"")).await?;
+        ensure!(bad.is_empty(), "{format}: a record is no row: {bad:?}");
+    }
+    // A reader that knows nothing but the registry has the columns of the sink.
+    let all = "CREATE STREAM described WITH (connection = kafka_main, topic = 'types-avro', format = 'avro')";
+    rows::execute(&client, &[all, "FLUSH"]).await?;
+    let shown = rows::texts(&client, "SHOW CREATE STREAM described").await?.concat().concat();
+    for column in
+        ["i2 INTEGER", "n NUMERIC(30, 4)", "tz TIMESTAMPTZ", "s STRUCT<a BIGINT, b STRUCT<c TEXT>>", "l BIGINT[]"]
+    {
+        ensure!(shown.contains(column), "{column} in {shown}");
+    }
+    // The same columns by another sink are the same schema; one that does not fit what is there is refused.
+    rows::execute(
+        &client,
+        &["CREATE MATERIALIZED VIEW narrow AS SELECT t AS tz, count(*) AS n FROM written GROUP BY t"],
+    )
+    .await?;
+    let wrong = "CREATE SINK wrong FROM narrow
+        WITH (connection = kafka_main, topic = 'narrow', subject = 'types-avro-value', format = 'avro')";
+    rows::execute(&client, &[wrong]).await?;
+    let look = "SELECT message FROM ebap.sinks WHERE name = 'wrong' AND state = 'failed'";
+    let message = wait::until("the sink says what the registry does not take", wait::PATIENCE, async || {
+        Ok(rows::texts(&client, look).await?.concat().pop())
+    })
+    .await?;
+    ensure!(message.starts_with("schema registry 127.0.0.1:") && message.contains("ncompatible"), "{message}");
     Ok(())
 }
 

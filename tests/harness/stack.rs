@@ -55,6 +55,7 @@ pub struct Stack {
     postgres_port: u16,
     connect_port: u16,
     registry_port: u16,
+    registry_tls_port: u16,
     /// The brokers of Kafka Connect, where they are not this stack's.
     pub connect_bootstrap: Option<String>,
     started: Vec<Service>,
@@ -74,7 +75,8 @@ impl Stack {
             redis_keeps: false,
             postgres_port: process::free_port()?,
             connect_port: process::free_port()?,
-            registry_port: process::free_port_with(1)?,
+            registry_port: process::free_port()?,
+            registry_tls_port: process::free_port()?,
             connect_bootstrap: None,
             started: Vec::new(),
         })
@@ -111,6 +113,7 @@ impl Stack {
                 ("POSTGRES_PORT", self.postgres_port.to_string()),
                 ("CONNECT_PORT", self.connect_port.to_string()),
                 ("SCHEMA_REGISTRY_PORT", self.registry_port.to_string()),
+                ("SCHEMA_REGISTRY_TLS_PORT", self.registry_tls_port.to_string()),
             ])
             .envs(self.connect_bootstrap.iter().map(|bootstrap| ("CONNECT_BOOTSTRAP", bootstrap)))
             .output()

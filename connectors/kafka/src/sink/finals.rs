@@ -57,6 +57,7 @@ impl Sink for FinalSink {
     async fn open(&mut self) -> Result<SinkOpened> {
         (self.link, self.sealed, self.all) = (None, None, false);
         self.pending.clear();
+        self.encoder.open().await?;
         let link = Link::open(&self.options).await?;
         self.written_to = link.mark.window_end_us;
         self.link = Some(link);
@@ -118,10 +119,10 @@ impl Sink for FinalSink {
             return Ok(None);
         };
         rows.sort_by_key(|(end, ..)| *end);
-        let (mut link, encoder) = (self.link.take().ok_or_else(not_open)?, self.encoder);
+        let (mut link, encoder) = (self.link.take().ok_or_else(not_open)?, self.encoder.clone());
         let sent = move || {
             for (from, to) in transactions(&rows.iter().map(|row| row.0).collect::<Vec<_>>(), TRANSACTION_ROWS_MAX) {
-                send(&mut link, encoder, &rows[from..to])?;
+                send(&mut link, &encoder, &rows[from..to])?;
             }
             Ok(link)
         };
@@ -147,7 +148,7 @@ fn transactions(ends: &[i64], rows: usize) -> Vec<(usize, usize)> {
     parts
 }
 
-fn send(link: &mut Link, encoder: Encoder, rows: &[Waiting]) -> Result<()> {
+fn send(link: &mut Link, encoder: &Encoder, rows: &[Waiting]) -> Result<()> {
     let options = Arc::clone(&link.options);
     for (_, batch, row) in rows {
         let (key, value) = (encoder.key(batch, &options.key, *row)?, encoder.value(batch, *row)?);

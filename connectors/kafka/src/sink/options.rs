@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 
 use crate::options::{PASSED_THROUGH, base_config, client};
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "bootstrap_servers",
     "commit_interval",
     "connection",
@@ -19,6 +19,7 @@ const KNOWN: [&str; 14] = [
     "position_topic",
     "schema_registry",
     "security.protocol",
+    "subject",
     "timestamp_column",
     "topic",
     "transactional_id",
@@ -44,6 +45,13 @@ const TUNING: [(&str, &str); 8] = [
     ("topic.metadata.refresh.interval.ms", "10000"),
 ];
 
+/// What stands in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Avro,
+}
+
 /// What a record of the topic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -64,6 +72,7 @@ pub(super) struct SinkOptions {
     /// Columns of the key; none where records have none.
     pub(super) key: Vec<usize>,
     pub(super) kind: Kind,
+    pub(super) format: Format,
     /// Of the topic, where it is made.
     pub(super) partitions: Option<i32>,
     pub(super) commit_interval: Duration,
@@ -79,16 +88,20 @@ pub(super) struct SinkOptions {
 impl SinkOptions {
     pub(super) fn parse(context: &SinkContext) -> Result<Self> {
         let options = &context.options;
-        options.only(&KNOWN, &PASSED_THROUGH)?;
+        let mut prefixes = PASSED_THROUGH.to_vec();
+        prefixes.push(ebap_schema_registry::PREFIX);
+        options.only(&KNOWN, &prefixes)?;
         if !context.partitions.is_empty() {
             return Err(Error::option("connector", "a kafka sink has no PARTITIONED BY: its key says the partition"));
         }
-        match options.get("format").unwrap_or("json") {
-            "json" => {}
+        let format = match options.get("format").unwrap_or("json") {
+            "json" => Format::Json,
+            "avro" => Format::Avro,
             other => {
-                return Err(Error::option("format", format!("\"{other}\" is not written to Kafka; there is json")));
+                let message = format!("\"{other}\" is not written to Kafka; there are json and avro");
+                return Err(Error::option("format", message));
             }
-        }
+        };
         let kind = kind(context)?;
         let topic = options.required("topic")?.to_owned();
         let position_topic = options.get("position_topic").unwrap_or(POSITION_TOPIC).to_owned();
@@ -125,6 +138,7 @@ impl SinkOptions {
             position_topic,
             transactional_id,
             kind,
+            format,
             partitions,
             commit_interval,
             time_column: time_column(context)?,
@@ -322,7 +336,7 @@ mod tests {
         assert!(refused(&context(&[("kafka.acks", "1")])).contains("acks"));
         assert!(refused(&context(&[("kafka.no.such.setting", "1")])).contains("no.such.setting"));
         assert!(refused(&context(&[("kafka.transaction.timeout.ms", "100")])).contains("at least 2000 ms"));
-        assert!(refused(&context(&[("format", "avro")])).contains("there is json"));
+        assert!(refused(&context(&[("format", "csv")])).contains("there are json and avro"));
         assert!(refused(&context(&[("timestamp_column", "n")])).contains("is no timestamp"));
         assert!(refused(&context(&[("topik", "x")])).contains("did you mean \"topic\"?"));
         let options = SinkOptions::parse(&context(&[("kafka.linger.ms", "70")])).expect("options");

@@ -44,6 +44,7 @@ impl RowSink {
 impl Sink for RowSink {
     async fn open(&mut self) -> Result<SinkOpened> {
         (self.link, self.sent, self.waiting) = (None, 0, None);
+        self.encoder.open().await?;
         let link = Link::open(&self.options).await?;
         let position = link.mark.position.clone();
         self.link = Some(link);
@@ -54,11 +55,11 @@ impl Sink for RowSink {
         let SinkInput::Rows(rows) = input else {
             return Err(Error::internal("a kafka sink on a stream was given changes of a view"));
         };
-        let (mut link, encoder) = (self.link.take().ok_or_else(not_open)?, self.encoder);
+        let (mut link, encoder) = (self.link.take().ok_or_else(not_open)?, self.encoder.clone());
         self.sent += rows.num_rows();
         let since = self.waiting.take().map_or_else(time::instant, |(_, since)| since);
         self.waiting = Some((position.clone(), since));
-        self.link = Some(blocking(move || send(&mut link, encoder, &rows).map(|()| link)).await?);
+        self.link = Some(blocking(move || send(&mut link, &encoder, &rows).map(|()| link)).await?);
         if self.sent >= TRANSACTION_ROWS_MAX {
             self.commit(position).await?;
         }
@@ -87,7 +88,7 @@ impl Sink for RowSink {
     }
 }
 
-fn send(link: &mut Link, encoder: Encoder, rows: &RecordBatch) -> Result<()> {
+fn send(link: &mut Link, encoder: &Encoder, rows: &RecordBatch) -> Result<()> {
     let options = Arc::clone(&link.options);
     for row in 0..rows.num_rows() {
         let (key, value) = (encoder.key(rows, &options.key, row)?, encoder.value(rows, row)?);

@@ -160,6 +160,7 @@ impl Sink for UpsertSink {
     async fn open(&mut self) -> Result<SinkOpened> {
         (self.link, self.sealed, self.all) = (None, None, false);
         self.pending = Pending::default();
+        self.encoder.open().await?;
         let (link, hashers) = (Link::open(&self.options).await?, self.outside.hashers.clone());
         let options = Arc::clone(&self.options);
         let found = blocking(move || {
@@ -262,8 +263,8 @@ impl Sink for UpsertSink {
         let hashers = self.outside.hashers.clone();
         let nothing = Outside { values: HashMap::new(), round: 0, hashers };
         let outside = std::mem::replace(&mut self.outside, nothing);
-        let encoder = self.encoder;
-        let (link, outside) = blocking(move || send(link, outside, encoder, sealed)).await?;
+        let encoder = self.encoder.clone();
+        let (link, outside) = blocking(move || send(link, outside, &encoder, sealed)).await?;
         (self.link, self.outside) = (Some(link), outside);
         Ok(Some(position))
     }
@@ -279,7 +280,7 @@ fn is_of(message: &BorrowedMessage<'_>, sink: &str) -> bool {
 }
 
 /// What differs from what is outside, which is then so outside.
-fn send(mut link: Link, mut outside: Outside, encoder: Encoder, sealed: Pending) -> Result<(Link, Outside)> {
+fn send(mut link: Link, mut outside: Outside, encoder: &Encoder, sealed: Pending) -> Result<(Link, Outside)> {
     let options = Arc::clone(&link.options);
     let mut sent: Vec<(KeyHash, Option<u64>)> = Vec::new();
     for (hash, change) in sealed.changes {

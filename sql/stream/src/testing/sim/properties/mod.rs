@@ -5,7 +5,7 @@ use super::run::Run;
 type Check = fn(&Run) -> Result<(), String>;
 
 /// The properties that one simulation is judged by.
-pub(super) const ALL: [(&str, Check); 7] = [
+pub(super) const ALL: [(&str, Check); 8] = [
     ("accounting_adds_up", accounting_adds_up::check),
     ("alerts_follow_the_data", alerts_follow_the_data::check),
     ("answer_equals_batch", answer_equals_batch::check),
