@@ -58,7 +58,11 @@ impl AvroReader {
         let projection = (kept.len() < fields.len()).then_some(kept);
         let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
         store.set(Fingerprint::Id(schema.id), AvroSchema::new(text)).map_err(|error| unreadable(&error))?;
-        let decoder = build(&store, projection.as_deref()).map_err(|error| unreadable(&error))?;
+        let (projection, decoder) = match build(&store, projection.as_deref()) {
+            Ok(decoder) => (projection, decoder),
+            // A field that is not needed may hold the definition of a type that one that is needed names.
+            Err(_) => (None, build(&store, None).map_err(|error| unreadable(&error))?),
+        };
         Ok(Self { id: schema.id, store, projection, decoder })
     }
 

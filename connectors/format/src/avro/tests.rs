@@ -328,6 +328,17 @@ fn a_schema_without_any_of_the_columns_gives_rows_of_nulls() {
     assert_eq!((decoded.rows.len(), decoded.batch.column(0).null_count()), (2, 2));
 }
 
+#[test]
+fn a_type_is_known_where_the_field_that_defines_it_is_no_column() {
+    let schema = r#"{"type":"record","name":"E","fields":[
+        {"name":"before","type":["null",{"type":"record","name":"Row","fields":[{"name":"a","type":"long"}]}]},
+        {"name":"after","type":["null","Row"]}]}"#;
+    let row = DataType::Struct(vec![Field::new("a", DataType::Int64, true)].into());
+    let mut decoder = decoder(vec![Field::new("after", row, true)], Wanted::All, &[(1, schema)]);
+    let decoded = decode(&mut decoder, &[Bytes::of(1).long(1).long(5).long(1).long(6), Bytes::of(1).long(0).long(0)]);
+    assert_eq!(shown(&decoded), "+--------+\n| after  |\n+--------+\n| {a: 6} |\n|        |\n+--------+");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
