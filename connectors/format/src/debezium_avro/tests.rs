@@ -57,7 +57,10 @@ fn key(id: i64) -> Vec<u8> {
     [wire::prefix(KEY).to_vec(), long(id)].concat()
 }
 
-fn decode(records: &[(Option<Vec<u8>>, Option<Vec<u8>>)]) -> Decoded {
+/// Key and value.
+type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn decode(records: &[Pair]) -> Decoded {
     let mut options = Options::default();
     options.set("schema_registry", "http://127.0.0.1:1");
     let schema = Arc::new(ArrowSchema::new(vec![
