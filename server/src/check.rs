@@ -36,15 +36,16 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<bool> {
     let (statements, errors) = ebap_sql::check(&files, |catalog, statement| {
         let complete = columns::complete(catalog, statement);
         tokio::task::block_in_place(|| Handle::current().block_on(complete)).map_err(|error| {
-            let plain = ebap_sql::Error::new("08006", error.message);
-            match error.hint {
-                Some(hint) => plain.hint(hint),
-                None => plain,
-            }
+            let mut plain = ebap_sql::Error::new(error.code, error.message);
+            (plain.detail, plain.hint, plain.position) = (error.detail, error.hint, error.position);
+            plain
         })
     });
     for found in &errors {
         eprintln!("{}:{}:{}: {} ({})", found.file, found.line, found.column, found.error, found.error.sqlstate);
+        if let Some(detail) = &found.error.detail {
+            eprintln!("  detail: {detail}");
+        }
         if let Some(hint) = &found.error.hint {
             eprintln!("  hint: {hint}");
         }

@@ -21,6 +21,14 @@ fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("a path of plain text")
 }
 
+/// Whether `ebap check` passes these statements, and what it says.
+pub(crate) fn check(sql: &str) -> anyhow::Result<(bool, String)> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("some.sql");
+    std::fs::write(&file, sql)?;
+    ebap(&["check", text(&file)?])
+}
+
 pub(crate) async fn check_names_the_place() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let (good, bad) = (folder.path().join("good.sql"), folder.path().join("bad.sql"));

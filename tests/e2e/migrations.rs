@@ -150,13 +150,15 @@ pub(crate) async fn alerts_of_the_migrations_reach_a_webhook(shared: Arc<Shared>
     produce(0..450)?;
     rows::execute(&client, &["FLUSH"]).await?;
     let firing = hook.until_told(1).await?;
-    ensure!(rows::texts(&client, state).await? == [["firing", "0.05", "0.05 of the checkouts in eu fail"]]);
+    let shown = rows::texts(&client, state).await?;
+    ensure!(shown == [["firing", "0.05", "0.05 of the checkouts in eu fail"]], "{shown:?}");
     produce(450..900)?;
     rows::execute(&client, &["FLUSH"]).await?;
     let told = hook.until_told(2).await?;
     ensure!(told[0] == firing[0] && told.len() == 2, "{told:?}");
     // It is normal, and there is nothing to say of it.
-    ensure!(rows::texts(&client, state).await? == [["normal", "0.001", "NULL"]]);
+    let shown = rows::texts(&client, state).await?;
+    ensure!(shown == [["normal", "0.001", "NULL"]], "{shown:?}");
 
     for (json, status) in told.iter().zip(["firing", "resolved"]) {
         for (name, wanted) in [

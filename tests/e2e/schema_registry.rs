@@ -7,7 +7,7 @@ use ebap_tests::{Ebap, kafka::Kafka, rows, wait};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::pipeline::Shared;
+use crate::{command_line, pipeline::Shared};
 
 async fn register(shared: &Shared, subject: &str, kind: &str, schema: &str) -> anyhow::Result<u32> {
     let body = json!({ "schema": schema, "schemaType": kind }).to_string();
@@ -108,6 +108,11 @@ pub(crate) async fn three_schemas_and_garbage(shared: Arc<Shared>) -> anyhow::Re
         "CREATE MATERIALIZED VIEW sales AS
          SELECT platform, gift, count(*) AS orders, sum(cents) AS cents FROM orders GROUP BY platform, gift",
     ];
+    // Without a server it asks the registry too.
+    let (fine, said) = command_line::check(&statements.join(";\n"))?;
+    ensure!(fine, "{said}");
+    let (fine, said) = command_line::check(&statements.join(";\n").replace("'orders', format", "'no', format"))?;
+    ensure!(!fine && said.contains("has no subject \"no-value\""), "{said}");
     rows::execute(&client, &statements).await?;
     let shown = rows::texts(&client, "SHOW CREATE STREAM plain").await?.concat().concat();
     for column in ["id TEXT", "cents BIGINT", "at TIMESTAMPTZ", "platform TEXT", "gift TEXT"] {

@@ -394,6 +394,7 @@ impl AlertJob {
         }
         self.tell_fired(now_us);
         self.forget_gone();
+        self.forget_nothing();
     }
 
     /// Keys without a row whose alert is normal.
@@ -449,15 +450,19 @@ impl AlertJob {
             }
             changes.extend(change.map(|change| (Arc::clone(name), change)));
         }
-        if changes.is_empty() {
-            return;
+        if !changes.is_empty() {
+            for (name, change) in changes {
+                self.note(&name, change, now_us);
+            }
+            self.tell_fired(now_us);
         }
-        for (name, change) in changes {
-            self.note(&name, change, now_us);
-        }
-        self.tell_fired(now_us);
-        if !self.instances.is_empty() && self.nothing.as_ref().is_some_and(Instance::is_quiet) {
-            self.nothing = None;
+        self.forget_nothing();
+    }
+
+    /// The alert itself is watched as long as it has no key.
+    fn forget_nothing(&mut self) {
+        if !self.instances.is_empty() && self.nothing.take_if(|nothing| nothing.is_quiet()).is_some() {
+            self.shown = None;
         }
     }
 

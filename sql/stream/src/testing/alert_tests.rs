@@ -223,3 +223,14 @@ async fn silence_of_the_data_fires_by_the_clock_and_data_resolve_it() {
     rig.flush().await;
     until(&rig, "SELECT key, to_state, reason FROM alert_history", r#"{"region":"eu"} | normal"#).await;
 }
+
+#[tokio::test]
+async fn the_alert_itself_is_no_key_any_more_when_there_are_others() {
+    let mut rig = Rig::new();
+    let alert = "CREATE ALERT quiet ON load WHEN intensity > 90 NO DATA AFTER INTERVAL '1 hour' WITH (told = 'yes');";
+    rig.sql(&format!("{EVENTS}{LOAD}{alert}")).await;
+    until(&rig, "SELECT key, state FROM alerts", "| {}  | normal |").await;
+    rig.outside.produce("0", [event(10, "eu", 40)]);
+    rig.flush().await;
+    until(&rig, "SELECT count(*) AS keys, max(key) AS key FROM alerts", r#"| 1    | {"region":"eu"} |"#).await;
+}
