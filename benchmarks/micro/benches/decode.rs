@@ -138,7 +138,7 @@ fn bench_avro(criterion: &mut Criterion<CpuTime>, group: &str, records: &Records
     let mut group = criterion.benchmark_group(group);
     group.throughput(throughput()).bench_function("ours, Avro, all columns", |bencher| {
         bencher.iter(|| {
-            runtime.block_on(decoder.prepare(&records)).expect("the registry answers");
+            runtime.block_on(decoder.prepare(&[&records])).expect("the registry answers");
             let decoded = decoder.decode(&records).expect("data never fails the call");
             assert_eq!(decoded.rows.len(), records.len());
             decoded

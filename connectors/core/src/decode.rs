@@ -93,13 +93,13 @@ impl Wanted {
 /// Data never panics and never fails the call: an error is a bug or a lost outside system.
 #[async_trait]
 pub trait Decoder: Send {
-    /// Fetches what these records need to be decoded and is not at hand: the schemas they name. Comes before `decode`
-    /// with the same records.
+    /// Fetches what these records need to be decoded and is not at hand: the schemas they name. `decode` is given no
+    /// others until this is called again.
     ///
     /// # Errors
     /// `Unreachable` where it cannot be fetched. The engine keeps the records, says so, and asks again: none of them is
     /// to blame.
-    async fn prepare(&mut self, _records: &Records) -> Result<()> {
+    async fn prepare(&mut self, _records: &[&Records]) -> Result<()> {
         Ok(())
     }
 

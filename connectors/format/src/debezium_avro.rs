@@ -220,10 +220,10 @@ fn reader(schema: &Schema, columns: &Declared, declared: &SchemaRef) -> Result<A
 
 #[async_trait]
 impl Decoder for DebeziumAvroDecoder {
-    async fn prepare(&mut self, records: &Records) -> Result<()> {
+    async fn prepare(&mut self, records: &[&Records]) -> Result<()> {
         let Self { schema, columns, values, keys, .. } = self;
-        values.prepare(&records.values, |found| reader(found, columns, schema)).await?;
-        keys.prepare(&records.keys, |found| AvroReader::new(found, |_| true)).await
+        values.prepare(records.iter().map(|records| &records.values), |found| reader(found, columns, schema)).await?;
+        keys.prepare(records.iter().map(|records| &records.keys), |found| AvroReader::new(found, |_| true)).await
     }
 
     fn decode(&mut self, records: &Records) -> Result<Decoded> {

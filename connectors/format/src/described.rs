@@ -9,7 +9,10 @@ use ebap_schema_registry::{Kind, Schema, SchemaRegistry, subject};
 use prost_reflect::{FieldDescriptor, Kind as Proto, MessageDescriptor};
 use serde_json::Value;
 
-use crate::{avro::AvroReader, protobuf::Messages};
+use crate::{
+    avro::AvroReader,
+    protobuf::{Messages, wrapped},
+};
 
 /// Name and type.
 pub type Column = (String, String);
@@ -186,13 +189,10 @@ fn single_type(field: &FieldDescriptor, within: &mut Vec<String>) -> Type {
         Proto::Double => "DOUBLE PRECISION".to_owned(),
         Proto::String | Proto::Enum(_) => "TEXT".to_owned(),
         Proto::Bytes => "BYTEA".to_owned(),
-        Proto::Message(message) => match message.full_name() {
-            "google.protobuf.Timestamp" => "TIMESTAMPTZ".to_owned(),
-            name if name.starts_with("google.protobuf.") && name.ends_with("Value") && message.fields().len() == 1 => {
-                let inner = message.fields().next().ok_or("a wrapper of nothing")?;
-                single_type(&inner, within)?
-            }
-            _ => {
+        Proto::Message(message) => match (wrapped(&message), message.full_name()) {
+            (Some(inner), _) => single_type(&inner, within)?,
+            (None, "google.protobuf.Timestamp") => "TIMESTAMPTZ".to_owned(),
+            (None, _) => {
                 let parts = of_message(&message, within)?;
                 if parts.is_empty() {
                     return Err(format!("{} has no fields", message.full_name()));

@@ -75,8 +75,8 @@ pub(crate) fn validator(schema: &Schema) -> Result<Validator, String> {
 
 #[async_trait]
 impl Decoder for JsonSchemaDecoder {
-    async fn prepare(&mut self, records: &Records) -> Result<()> {
-        self.schemas.prepare(&records.values, validator).await
+    async fn prepare(&mut self, records: &[&Records]) -> Result<()> {
+        self.schemas.prepare(records.iter().map(|records| &records.values), validator).await
     }
 
     fn decode(&mut self, records: &Records) -> Result<Decoded> {

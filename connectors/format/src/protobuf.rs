@@ -196,13 +196,30 @@ fn double(value: f64) -> Value {
     }
 }
 
-const WRAPPERS: &str = "Value";
+/// A message that stands for its one value, so that it can be NULL.
+pub(crate) fn wrapped(message: &MessageDescriptor) -> Option<FieldDescriptor> {
+    const WRAPPERS: [&str; 9] = [
+        "BoolValue",
+        "BytesValue",
+        "DoubleValue",
+        "FloatValue",
+        "Int32Value",
+        "Int64Value",
+        "StringValue",
+        "UInt32Value",
+        "UInt64Value",
+    ];
+    let name = message.full_name().strip_prefix("google.protobuf.")?;
+    WRAPPERS.contains(&name).then(|| message.fields().next()).flatten()
+}
 
 fn of_message(message: &DynamicMessage) -> Value {
     let descriptor = message.descriptor();
-    let well_known = descriptor.full_name().strip_prefix("google.protobuf.");
-    match well_known {
-        Some("Timestamp") => {
+    if let Some(field) = wrapped(&descriptor) {
+        return single(&field, &message.get_field(&field));
+    }
+    match descriptor.full_name() {
+        "google.protobuf.Timestamp" => {
             let number = |name: &str| message.get_field_by_name(name);
             let seconds = number("seconds").and_then(|value| value.as_i64()).unwrap_or_default();
             let nanos = number("nanos").and_then(|value| value.as_i32()).unwrap_or_default();
@@ -211,10 +228,6 @@ fn of_message(message: &DynamicMessage) -> Value {
             let text = time.map(|time| time.to_rfc3339_opts(SecondsFormat::Nanos, true));
             Value::String(text.unwrap_or_else(|| format!("{seconds} s and {nanos} ns")))
         }
-        Some(name) if name.ends_with(WRAPPERS) && descriptor.fields().len() == 1 => match descriptor.fields().next() {
-            Some(field) => single(&field, &message.get_field(&field)),
-            None => Value::Null,
-        },
         _ => {
             let one = |field: FieldDescriptor| Some((field.name().to_owned(), of_field(message, &field)?));
             Value::Object(descriptor.fields().filter_map(one).collect())
@@ -231,8 +244,8 @@ fn of_field(message: &DynamicMessage, field: &FieldDescriptor) -> Option<Value> 
 
 #[async_trait]
 impl Decoder for ProtobufDecoder {
-    async fn prepare(&mut self, records: &Records) -> Result<()> {
-        self.schemas.prepare(&records.values, Messages::new).await
+    async fn prepare(&mut self, records: &[&Records]) -> Result<()> {
+        self.schemas.prepare(records.iter().map(|records| &records.values), Messages::new).await
     }
 
     fn decode(&mut self, records: &Records) -> Result<Decoded> {

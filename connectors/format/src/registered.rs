@@ -57,12 +57,12 @@ impl<T> Registered<T> {
     ///
     /// # Errors
     /// `Unreachable` where the registry cannot be asked; no record is to blame.
-    pub(crate) async fn prepare(
+    pub(crate) async fn prepare<'a>(
         &mut self,
-        values: &ByteColumn,
+        columns: impl Iterator<Item = &'a ByteColumn>,
         compile: impl Fn(&Schema) -> Result<T, String>,
     ) -> Result<()> {
-        let wanted = self.look(values);
+        let wanted = self.look(columns);
         if wanted.is_empty() {
             return Ok(());
         }
@@ -87,10 +87,10 @@ impl<T> Registered<T> {
     }
 
     /// Which ids are to be asked for.
-    fn look(&mut self, values: &ByteColumn) -> BTreeSet<u32> {
+    fn look<'a>(&mut self, columns: impl Iterator<Item = &'a ByteColumn>) -> BTreeSet<u32> {
         self.batch += 1;
         let (mut wanted, mut last) = (BTreeSet::new(), None);
-        for value in (0..values.len()).filter_map(|at| values.get(at)) {
+        for value in columns.flat_map(|values| (0..values.len()).filter_map(|at| values.get(at))) {
             let Ok((id, _)) = wire::split(value) else { continue };
             if last.replace(id) == Some(id) {
                 continue;
@@ -161,5 +161,33 @@ impl Groups {
             }
         }
         Ok(Self(groups))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_step_names_is_known_until_it_is_decoded_and_what_is_older_goes() {
+        let mut options = Options::default();
+        options.set("schema_registry", "http://127.0.0.1:1");
+        let mut schemas: Registered<()> = Registered::new(&options, Kind::Avro).expect("options fit");
+        let column = |ids: std::ops::Range<u32>| {
+            let mut column = ByteColumn::default();
+            ids.for_each(|id| column.push(Some(&wire::prefix(id))));
+            column
+        };
+        // Two splits of one step, with more ids between them than are kept.
+        let splits = [column(0..800), column(800..1_600)];
+        let wanted = schemas.look(splits.iter());
+        assert_eq!(wanted.len(), 1_600);
+        wanted.into_iter().for_each(|id| schemas.put(id, Err("none".to_owned())));
+        schemas.forget();
+        assert!((0..1_600).all(|id| schemas.get(id).is_ok()), "an id of this step was forgotten");
+        assert!(schemas.look([column(1_599..1_700)].iter()).len() == 100);
+        schemas.forget();
+        assert_eq!(schemas.known.len(), KNOWN_MAX);
+        assert!(schemas.get(1_599).is_ok());
     }
 }

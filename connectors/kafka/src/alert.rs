@@ -9,11 +9,17 @@ use ebap_connector::{AlertEvent, Error, Notifier, NotifierContext, Result};
 use crate::writer::TopicWriter;
 
 /// Options of an alert that are ours, besides those that begin with `kafka.`, `sasl.` and `ssl.`.
-const ALERT_OPTIONS: &[&str] = &["topic", "bootstrap_servers", "schema_registry", "security.protocol"];
+const ALERT_OPTIONS: &[&str] = &["topic", "bootstrap_servers", "security.protocol"];
 
 /// Whether this option is one of Kafka's.
 pub fn is_alert_option(name: &str) -> bool {
-    ALERT_OPTIONS.contains(&name) || ["kafka.", "sasl.", "ssl."].iter().any(|prefix| name.starts_with(prefix))
+    let prefixed = ["kafka.", "sasl.", "ssl."].iter().any(|prefix| name.starts_with(prefix));
+    prefixed || ALERT_OPTIONS.contains(&name) || is_of_registry(name)
+}
+
+/// It may come with a connection, and says nothing of an alert, which is told in JSON.
+fn is_of_registry(name: &str) -> bool {
+    name == ebap_schema_registry::OPTION || name.starts_with(ebap_schema_registry::PREFIX)
 }
 
 struct Topic {
@@ -31,7 +37,7 @@ struct Topic {
 pub fn notifier(context: &NotifierContext) -> Result<Option<Box<dyn Notifier>>> {
     let options = &context.options;
     let Some(topic) = options.get("topic") else {
-        let own = options.0.keys().find(|name| is_alert_option(name) && *name != "schema_registry");
+        let own = options.0.keys().find(|name| is_alert_option(name) && !is_of_registry(name));
         return match own {
             Some(option) => Err(Error::option(option, "needs topic")),
             None => Ok(None),
@@ -44,7 +50,7 @@ pub fn notifier(context: &NotifierContext) -> Result<Option<Box<dyn Notifier>>> 
         let passed = name.starts_with("sasl.") || name.starts_with("ssl.") || name == "security.protocol";
         (passed || !ALERT_OPTIONS.contains(&name)).then(|| (name.to_owned(), value.clone()))
     };
-    let own = options.0.iter().filter(|(name, _)| is_alert_option(name));
+    let own = options.0.iter().filter(|(name, _)| is_alert_option(name) && !is_of_registry(name));
     let settings = own.filter_map(setting).collect();
     Ok(Some(Box::new(Topic { bootstrap: bootstrap.to_owned(), topic: topic.to_owned(), settings, writer: None })))
 }
@@ -84,5 +90,31 @@ impl Notifier for Topic {
         });
         self.writer = Some(told.await.map_err(Error::internal)??);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ebap_connector::Options;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_may_say_where_the_registry_is() {
+        let mut options = Options::default();
+        for (name, value) in [
+            ("topic", "t"),
+            ("bootstrap_servers", "b:1"),
+            ("schema_registry", "http://r"),
+            ("schema_registry.username", "me"),
+            ("kafka.linger.ms", "1"),
+        ] {
+            assert!(is_alert_option(name), "{name}");
+            options.set(name, value);
+        }
+        assert!(notifier(&NotifierContext { alert: "a".to_owned(), options }).is_ok_and(|found| found.is_some()));
+        let mut options = Options::default();
+        options.set("schema_registry.username", "me");
+        assert!(notifier(&NotifierContext { alert: "a".to_owned(), options }).is_ok_and(|found| found.is_none()));
     }
 }

@@ -37,9 +37,9 @@ impl AvroDecoder {
 
 #[async_trait]
 impl Decoder for AvroDecoder {
-    async fn prepare(&mut self, records: &Records) -> Result<()> {
+    async fn prepare(&mut self, records: &[&Records]) -> Result<()> {
         let Self { columns, schemas } = self;
-        schemas.prepare(&records.values, |schema| columns.reader(schema)).await
+        schemas.prepare(records.iter().map(|records| &records.values), |schema| columns.reader(schema)).await
     }
 
     fn decode(&mut self, records: &Records) -> Result<Decoded> {

@@ -84,28 +84,30 @@ impl AvroReader {
             let Err(reason) = self.take(value) else { continue };
             rejected.push(Rejected { record: records[at], reason });
             self.renew()?;
-            self.again(values, &records[begun..at], rejected, &mut runs)?;
+            self.take_again(values, &records[begun..at])?;
+            self.finish(values, &records[begun..at], rejected, &mut runs)?;
             begun = at + 1;
         }
-        let rest = &records[begun..];
-        match self.flush(rest)? {
-            Ok(run) => runs.extend(run),
-            Err(_) => self.one_by_one(values, rest, rejected, &mut runs)?,
-        }
+        self.finish(values, &records[begun..], rejected, &mut runs)?;
         Ok(runs)
     }
 
     /// Takes values that were taken before.
-    fn again(
+    fn take_again(&mut self, values: &ByteColumn, records: &[u32]) -> Result<()> {
+        for record in records {
+            self.take(values.get(*record as usize).unwrap_or_default()).map_err(Error::internal)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a run of the records that were taken.
+    fn finish(
         &mut self,
         values: &ByteColumn,
         records: &[u32],
         rejected: &mut Vec<Rejected>,
         runs: &mut Vec<Run>,
     ) -> Result<()> {
-        for record in records {
-            self.take(values.get(*record as usize).unwrap_or_default()).map_err(Error::internal)?;
-        }
         match self.flush(records)? {
             Ok(run) => runs.extend(run),
             Err(_) => self.one_by_one(values, records, rejected, runs)?,
@@ -124,7 +126,7 @@ impl AvroReader {
         self.renew()?;
         let mut good = Vec::with_capacity(records.len());
         for record in records {
-            self.take(values.get(*record as usize).unwrap_or_default()).map_err(Error::internal)?;
+            self.take_again(values, std::slice::from_ref(record))?;
             match self.flush(std::slice::from_ref(record))? {
                 Ok(_) => good.push(*record),
                 Err(reason) => {
@@ -133,9 +135,7 @@ impl AvroReader {
                 }
             }
         }
-        for record in &good {
-            self.take(values.get(*record as usize).unwrap_or_default()).map_err(Error::internal)?;
-        }
+        self.take_again(values, &good)?;
         let run = self.flush(&good)?.map_err(Error::internal)?;
         runs.extend(run);
         Ok(())

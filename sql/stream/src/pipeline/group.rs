@@ -133,9 +133,12 @@ pub(super) struct GroupDecoder(pub(super) Vec<Box<dyn Decoder>>);
 
 #[async_trait]
 impl Decoder for GroupDecoder {
-    async fn prepare(&mut self, records: &Records) -> Result<()> {
-        let (at, _) = member_of(&records.split);
-        self.0[at].prepare(records).await
+    async fn prepare(&mut self, records: &[&Records]) -> Result<()> {
+        for (at, decoder) in self.0.iter_mut().enumerate() {
+            let own = records.iter().filter(|records| member_of(&records.split).0 == at);
+            decoder.prepare(&own.copied().collect::<Vec<_>>()).await?;
+        }
+        Ok(())
     }
 
     fn decode(&mut self, records: &Records) -> Result<Decoded> {

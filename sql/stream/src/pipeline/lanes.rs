@@ -48,11 +48,10 @@ impl Lanes {
     /// # Errors
     /// Where it cannot be fetched now.
     pub(super) async fn fetch(&mut self, records: &[Records]) -> ebap_connector::Result<()> {
+        let records: Vec<&Records> = records.iter().collect();
         // Which of them comes to which lane is not known yet.
         for decoder in &mut self.decoders {
-            for records in records {
-                decoder.prepare(records).await?;
-            }
+            decoder.prepare(&records).await?;
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ impl RangeReader {
             for records in read {
                 let Some(to) = self.to.get(&records.split).copied() else { continue };
                 let Some(records) = self.cut(records, to).await? else { continue };
-                self.decoder.prepare(&records).await?;
+                self.decoder.prepare(&[&records]).await?;
                 let decoded = self.decoder.decode(&records)?;
                 let log = self.runtime.late_log.read();
                 let now_us = self.runtime.clock.now_us();
