@@ -1,0 +1,57 @@
+//! The types that operators and functions are chosen by.
+
+use std::fmt;
+
+/// A type of PostgreSQL. `Unknown` is a quoted literal, a NULL or a parameter that nothing has given a type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PgType {
+    Unknown,
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+    Numeric,
+    Text,
+    Bytea,
+    Date,
+    /// Without a zone.
+    Timestamp,
+    Timestamptz,
+    Time,
+    Interval,
+    Uuid,
+    /// `json` and `jsonb`.
+    Json,
+    Array(Box<PgType>),
+    /// A struct or a map: no operator of PostgreSQL takes it.
+    Composite,
+}
+
+impl fmt::Display for PgType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Unknown => "unknown",
+            Self::Bool => "boolean",
+            Self::Int2 => "smallint",
+            Self::Int4 => "integer",
+            Self::Int8 => "bigint",
+            Self::Float4 => "real",
+            Self::Float8 => "double precision",
+            Self::Numeric => "numeric",
+            Self::Text => "text",
+            Self::Bytea => "bytea",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp without time zone",
+            Self::Timestamptz => "timestamp with time zone",
+            Self::Time => "time without time zone",
+            Self::Interval => "interval",
+            Self::Uuid => "uuid",
+            Self::Json => "jsonb",
+            Self::Array(of) => return write!(f, "{of}[]"),
+            Self::Composite => "record",
+        };
+        f.write_str(name)
+    }
+}
