@@ -1,0 +1,51 @@
+//! Comparison of a value with the elements of an array: `= ANY (…)` and `<> ALL (…)`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use datafusion_expr::ScalarUDF;
+use ebap_values::{PgType, Result};
+
+use super::{Lists, common_item, in_common, operand};
+use crate::kernel::Call;
+use crate::operator::{Comparer, Comparison};
+use crate::udf::{Body, PgFunction, always};
+
+/// `value op ANY (array)`. None for another operator than a comparison.
+pub fn array_any(op: &str) -> Option<Arc<ScalarUDF>> {
+    quantified("any", op, true)
+}
+
+/// `value op ALL (array)`. None for another operator than a comparison.
+pub fn array_all(op: &str) -> Option<Arc<ScalarUDF>> {
+    quantified("all", op, false)
+}
+
+/// `decisive` is the answer that a single element can give.
+fn quantified(name: &str, op: &str, decisive: bool) -> Option<Arc<ScalarUDF>> {
+    let comparison = Comparison::parse(op)?;
+    let body: Body = Arc::new(move |call: &Call<'_>| decide(call, comparison, decisive));
+    Some(PgFunction::new(&format!("{op} {name}"), "", always(&PgType::Bool), body).into_udf())
+}
+
+fn decide(call: &Call<'_>, comparison: Comparison, decisive: bool) -> Result<ArrayRef> {
+    let (value, lists) = (operand(call, 0)?, Lists::new(operand(call, 1)?)?);
+    let of = if lists.of == PgType::Unknown { value.of.clone() } else { lists.of.clone() };
+    let item = common_item(value.array.data_type(), lists.values().data_type(), &of);
+    let (values, elements) = (in_common(&value.array, &item, &of)?, in_common(lists.values(), &item, &of)?);
+    let comparer = Comparer::new(&values, &elements, &of)?;
+    let answer = |row| {
+        let range = lists.range(row)?;
+        let at = value.at(row);
+        let mut unknown = false;
+        for element in range {
+            if values.is_null(at) || elements.is_null(element) {
+                unknown = true;
+            } else if comparison.holds(comparer.compare(at, element)) == decisive {
+                return Some(decisive);
+            }
+        }
+        (!unknown).then_some(!decisive)
+    };
+    Ok(Arc::new((0..call.rows).map(answer).collect::<BooleanArray>()))
+}
