@@ -19,9 +19,11 @@ const CONNECTORS: [&str; 9] = [
 /// What a crate of ours may see of the others.
 fn allowed(from: &str, to: &str) -> bool {
     match from {
-        "ebap-catalog" | "ebap-connector" => false,
-        "ebap-sql" => to == "ebap-catalog",
-        "ebap-stream" => ["ebap-sql", "ebap-catalog", "ebap-connector"].contains(&to),
+        "ebap-catalog" | "ebap-values" => false,
+        "ebap-connector" => to == "ebap-values",
+        "ebap-functions" => to == "ebap-values",
+        "ebap-sql" => ["ebap-catalog", "ebap-functions", "ebap-values"].contains(&to),
+        "ebap-stream" => ["ebap-sql", "ebap-catalog", "ebap-connector", "ebap-values"].contains(&to),
         "ebap-server" => !["ebap-tests", "ebap-bench-macro", "ebap-bench-micro"].contains(&to),
         // The binary is known by its command line and its answers; the words and the clock are shared.
         "ebap-tests" => to == "ebap-connector",

@@ -8,6 +8,7 @@ use datafusion::{
     sql::sqlparser::parser::ParserError,
 };
 use ebap_catalog::ObjectKind;
+use ebap_values::ValueError;
 
 use crate::names::nearest;
 
@@ -138,7 +139,10 @@ fn map(error: &DataFusionError, text: &str) -> Error {
         DataFusionError::Configuration(message) => Error::new("22023", lower_first(message)),
         DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
             Some(own) => own.clone(),
-            None => Error::new("58000", inner.to_string()),
+            None => match inner.downcast_ref::<ValueError>() {
+                Some(of_value) => Error::new(of_value.sqlstate, of_value.message.clone()),
+                None => Error::new("58000", inner.to_string()),
+            },
         },
         DataFusionError::Internal(message) if from_call(message, text).is_some() => {
             from_call(message, text).unwrap_or_else(|| Error::new("42883", lower_first(message)))
@@ -227,6 +231,9 @@ fn from_plan_message(message: &str, text: &str) -> Error {
     if let Some(mapped) = from_call(message, text) {
         return mapped;
     }
+    if message.starts_with("Invalid placeholder") {
+        return Error::new("42P02", "there is no such parameter").hint("Parameters are numbered from $1.");
+    }
     if message.starts_with("Projections require unique expression names")
         && let Some(expr) = message.split('"').nth(1)
     {
@@ -299,7 +306,9 @@ pub(crate) fn postgres_type(arrow: &str) -> String {
         "Float32" => "real",
         "Float64" => "double precision",
         "Utf8" | "LargeUtf8" | "Utf8View" => "text",
-        "Binary" | "LargeBinary" | "BinaryView" => "bytea",
+        "Binary" | "BinaryView" => "bytea",
+        // Numbers that each have digits of their own.
+        "LargeBinary" => "numeric",
         "Date32" | "Date64" => "date",
         other if other.starts_with("Decimal") || other == "UInt64" => "numeric",
         other if other.starts_with("Interval") || other.starts_with("Duration") => "interval",

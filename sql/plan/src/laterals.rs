@@ -59,7 +59,7 @@ impl VisitorMut for Rewriter {
         if let TableFactor::UNNEST { alias, array_exprs, .. } = factor
             && array_exprs.len() == 1
         {
-            let name = || TableAlias { explicit: true, name: "unnest".into(), columns: Vec::new() };
+            let name = || TableAlias { explicit: true, at: None, name: "unnest".into(), columns: Vec::new() };
             let alias = alias.get_or_insert_with(name);
             if alias.columns.is_empty() {
                 alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });

@@ -4,6 +4,7 @@
 mod alter;
 mod apply;
 mod check;
+mod column_names;
 mod columns;
 mod error;
 mod flow;
@@ -13,6 +14,7 @@ mod names;
 mod parser;
 mod plan;
 mod planner;
+mod semantics;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ mod wildcard;
 
 pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
 pub use check::{CheckError, check};
+pub use column_names::{distinct_columns, named_columns};
 pub use columns::{ColumnsWanted, columns_wanted, with_columns};
 pub use error::{Error, Result, from_datafusion};
 pub use flow::{
@@ -36,6 +39,7 @@ pub use plan::{
     WindowSize,
 };
 pub use planner::{built_in_function, explain_view_plan, plan_catalog, plan_query};
+pub use semantics::{desugar, plan_statement, resolve};
 pub use session::{session_config, session_state};
 pub use variables::substitute_variables;
 pub use wildcard::{StreamColumns, hide_virtual_columns};

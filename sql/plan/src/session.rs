@@ -8,7 +8,7 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-use crate::laterals::ApplyLaterals;
+use crate::{laterals::ApplyLaterals, semantics};
 
 /// Settings that must be as they are, each for its reason.
 pub fn session_config() -> SessionConfig {
@@ -26,6 +26,8 @@ pub fn session_config() -> SessionConfig {
     // Text is `Utf8` everywhere, so that declared columns and casts meet without conversion.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("+00:00".to_owned());
+    // Views know a sub-query of one value as a join.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     // Else Partial degrades to one state row per input row when keys are many.
     options.execution.skip_partial_aggregation_probe_ratio_threshold = 1.0;
     config
@@ -37,12 +39,17 @@ pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Session
     // in the logical plan before.
     let mut rules = PhysicalOptimizer::new().rules;
     rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    // This one computes the select list before WHERE, and fails on rows that WHERE leaves out.
+    rules.retain(|rule| rule.name() != "ProjectionPushdown");
     let builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rules(rules);
     let mut state = builder.with_analyzer_rule(Arc::new(ApplyLaterals)).build();
+    if let Err(error) = semantics::install(&mut state) {
+        tracing::error!(%error, "operators of PostgreSQL are missing");
+    }
     if let Err(error) = datafusion_functions_json::register_all(&mut state) {
         tracing::error!(%error, "JSON functions are missing");
     }

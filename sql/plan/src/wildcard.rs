@@ -20,9 +20,10 @@ use datafusion::sql::sqlparser::{
         SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut,
         WildcardAdditionalOptions,
     },
-    dialect::PostgreSqlDialect,
     parser::Parser,
 };
+
+use crate::parser::Postgres;
 
 /// Declared columns of the stream of this name; `None` for what is no stream.
 pub type StreamColumns<'a> = dyn Fn(&ObjectName) -> Option<Vec<String>> + 'a;
@@ -256,7 +257,7 @@ fn all_of(factor: &Factor) -> Vec<SelectItem> {
 /// `(SELECT "a", "b" FROM stream)`
 fn only(columns: &[String], stream: &ObjectName) -> Option<Box<Query>> {
     let columns = columns.iter().map(|column| quoted(column).to_string()).collect::<Vec<_>>().join(", ");
-    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &format!("SELECT {columns} FROM {stream}")).ok()?;
+    let parsed = Parser::parse_sql(&Postgres, &format!("SELECT {columns} FROM {stream}")).ok()?;
     match parsed.into_iter().next()? {
         ast::Statement::Query(query) => Some(query),
         _ => None,
@@ -264,7 +265,7 @@ fn only(columns: &[String], stream: &ObjectName) -> Option<Box<Query>> {
 }
 
 fn named(name: Ident) -> TableAlias {
-    TableAlias { explicit: true, name, columns: Vec::new() }
+    TableAlias { explicit: true, at: None, name, columns: Vec::new() }
 }
 
 fn quoted(name: &str) -> Ident {

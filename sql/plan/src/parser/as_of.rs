@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{Expr, FunctionArg, FunctionArgExpr, ObjectName, Query, TableFactor, TableVersion, VisitMut, VisitorMut},
-    dialect::PostgreSqlDialect,
     parser::Parser,
     tokenizer::{Token, TokenWithSpan},
 };
+
+use super::dialect::Postgres;
 
 const FUNCTION: &str = "__as_of";
 const WORDS: [&str; 4] = ["FOR", "SYSTEM_TIME", "AS", "OF"];
@@ -36,7 +37,7 @@ pub(super) fn find(tokens: &[TokenWithSpan]) -> Option<usize> {
 /// The tokens that are replaced, and by what.
 fn call(tokens: &[TokenWithSpan], at: usize) -> Option<(usize, usize, Vec<TokenWithSpan>)> {
     let time = at + WORDS.len();
-    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(tokens[time..].to_vec());
+    let mut parser = Parser::new(&Postgres).with_tokens_with_locations(tokens[time..].to_vec());
     parser.parse_expr().ok()?;
     let to = time + parser.index();
     let is_as =

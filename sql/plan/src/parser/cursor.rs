@@ -2,11 +2,11 @@
 
 use datafusion::sql::sqlparser::{
     ast::{Expr, Query},
-    dialect::PostgreSqlDialect,
     parser::Parser,
     tokenizer::{Token, TokenWithSpan},
 };
 
+use super::dialect::Postgres;
 use crate::{
     Error, Result,
     error::{from_parser, position_of},
@@ -181,7 +181,7 @@ impl<'a> Cursor<'a> {
 
     /// An expression; stops where sqlparser does.
     pub(super) fn expr(&mut self) -> Result<Expr> {
-        let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(self.rest().to_vec());
+        let mut parser = Parser::new(&Postgres).with_tokens_with_locations(self.rest().to_vec());
         let expr = parser.parse_expr().map_err(|error| from_parser(&error, self.text))?;
         self.at += parser.index();
         Ok(expr)
@@ -192,7 +192,7 @@ impl<'a> Cursor<'a> {
         if self.finished() {
             return Err(self.unexpected());
         }
-        let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(self.rest().to_vec());
+        let mut parser = Parser::new(&Postgres).with_tokens_with_locations(self.rest().to_vec());
         let query = parser.parse_query().map_err(|error| from_parser(&error, self.text))?;
         let next = parser.peek_token();
         if next.token != Token::EOF {

@@ -2,10 +2,10 @@
 
 use datafusion::sql::sqlparser::{
     ast::Expr,
-    dialect::PostgreSqlDialect,
     tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
 
+use super::dialect::Postgres;
 use super::{ColumnType, cursor::Cursor, tokenizer, types};
 use crate::{Error, Result, macros::sql_type, names::quoted};
 
@@ -171,7 +171,7 @@ fn expression(cursor: &mut Cursor<'_>) -> Result<(Quotes, String, Expr)> {
 
 /// The text as one expression.
 fn scalar(text: &str) -> Result<Expr> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
+    let tokens = Tokenizer::new(&Postgres, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| tokenizer(&error, text))?;
     let solid: Vec<TokenWithSpan> =
         tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();

@@ -4,6 +4,7 @@
 mod alert;
 mod as_of;
 mod cursor;
+mod dialect;
 mod flink;
 mod function;
 mod object;
@@ -13,7 +14,6 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{self, Expr, Query, TableFactor, Visit, Visitor},
-    dialect::PostgreSqlDialect,
     parser::Parser,
     tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError},
 };
@@ -24,6 +24,7 @@ use crate::{
     error::{from_parser, position_of},
 };
 use cursor::Cursor;
+pub(crate) use dialect::{BETWEEN_SYMMETRIC, Postgres, call};
 pub(crate) use function::{Argument, FunctionBody};
 pub(crate) use types::{ColumnType, parsed_type};
 
@@ -283,9 +284,7 @@ pub(crate) struct AlertBody {
 /// # Errors
 /// 42601 with the position in `text`.
 pub fn parse(text: &str) -> Result<Vec<Parsed>> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
-        .tokenize_with_location()
-        .map_err(|error| tokenizer(&error, text))?;
+    let tokens = Tokenizer::new(&Postgres, text).tokenize_with_location().map_err(|error| tokenizer(&error, text))?;
     let mut out = Vec::new();
     for part in tokens.split(|token| token.token == Token::SemiColon) {
         let solid: Vec<TokenWithSpan> =
@@ -301,7 +300,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
 
 /// Without white space and comments.
 fn solid_tokens(text: &str) -> Result<Vec<TokenWithSpan>> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
+    let tokens = Tokenizer::new(&Postgres, text).tokenize_with_location();
     let mut tokens = tokens.map_err(|error| tokenizer(&error, text))?;
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
     Ok(tokens)
@@ -366,7 +365,7 @@ fn query(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return Err(Error::unsupported(what, hint).at(cursor.position()));
     }
     cursor.replace(flink::plain_windows);
-    let mut parser = Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(cursor.rest().to_vec());
+    let mut parser = Parser::new(&Postgres).with_tokens_with_locations(cursor.rest().to_vec());
     let mut parsed = parser.parse_statement().map_err(|error| from_parser(&error, cursor.text()))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {

@@ -7,7 +7,6 @@ use datafusion::{
     logical_expr::LogicalPlan,
     sql::sqlparser::{
         ast::{self, BinaryOperator, Expr, Visit, Visitor},
-        dialect::PostgreSqlDialect,
         parser::Parser,
     },
 };
@@ -19,7 +18,7 @@ use crate::{
     error::find_word,
     flow::{Frame, Node},
     names::{nearest, quoted},
-    parser::AlertBody,
+    parser::{AlertBody, Postgres},
 };
 
 pub(super) fn plan(
@@ -193,7 +192,9 @@ fn rows(condition: &Expr, value: Option<&str>, schema: &SchemaRef, text: &str) -
     let nothing = "CAST(NULL AS DOUBLE)";
     let mut found = plan(value.as_deref().unwrap_or(nothing))?;
     if let Some(value) = value {
-        let is_number = found.schema().field(1).data_type().is_numeric();
+        let of = found.schema().field(1).data_type().clone();
+        // Computed values of NUMERIC come in LargeBinary.
+        let is_number = of.is_numeric() || of == DataType::LargeBinary;
         found = plan(&if is_number { format!("CAST({value} AS DOUBLE)") } else { nothing.to_owned() })?;
     }
     let holds = found.schema().field(0).data_type().clone();
@@ -215,7 +216,7 @@ fn rows(condition: &Expr, value: Option<&str>, schema: &SchemaRef, text: &str) -
 }
 
 fn select(sql: &str, schema: &SchemaRef, text: &str) -> Result<LogicalPlan> {
-    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).ok().and_then(|mut statements| statements.pop());
+    let parsed = Parser::parse_sql(&Postgres, sql).ok().and_then(|mut statements| statements.pop());
     let statement: ast::Statement = parsed.ok_or_else(|| Error::syntax("the condition cannot stand here"))?;
     logical(statement, std::iter::once(("rows".to_owned(), Arc::clone(schema))), text).map_err(|mut error| {
         // Positions are of the rewritten query: find the culprit in the user's own text.

@@ -9,7 +9,6 @@ use datafusion::{
     logical_expr::LogicalPlan,
     sql::sqlparser::{
         ast::{self, Expr, Ident, Query, SelectItem, SetExpr, Visit, Visitor},
-        dialect::PostgreSqlDialect,
         parser::Parser,
     },
 };
@@ -20,7 +19,7 @@ use crate::{
     Error, Result,
     error::find_word,
     macros::{expand_call, is_call_of},
-    parser::{Argument, FunctionBody},
+    parser::{Argument, FunctionBody, Postgres},
     session::{session_config, session_state},
 };
 
@@ -112,7 +111,7 @@ fn plan(catalog: &Catalog, object: &Object, function: &FunctionBody) -> Result<(
 /// `SELECT value FROM …`, made of the expression itself, whose places are those of its own text.
 fn select(value: Expr, from: &str) -> Result<ast::Statement> {
     let internal = || Error::new("XX000", "the query of a function does not parse");
-    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &format!("SELECT NULL{from}"));
+    let parsed = Parser::parse_sql(&Postgres, &format!("SELECT NULL{from}"));
     let mut statement = parsed.ok().and_then(|mut all| all.pop()).ok_or_else(internal)?;
     let ast::Statement::Query(query) = &mut statement else { return Err(internal()) };
     let SetExpr::Select(select) = query.body.as_mut() else { return Err(internal()) };

@@ -16,10 +16,7 @@ use datafusion::{
     catalog::{MemTable, MemorySchemaProvider, SchemaProvider},
     execution::{SessionState, runtime_env::RuntimeEnv},
     logical_expr::{LogicalPlan, LogicalPlanBuilder},
-    sql::{
-        parser::Statement as DataFusionStatement,
-        sqlparser::ast::{self, DateTimeField, Expr, Value},
-    },
+    sql::sqlparser::ast::{self, DateTimeField, Expr, Value},
 };
 use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
 use futures::FutureExt;
@@ -32,6 +29,7 @@ use crate::{
     error::from_datafusion,
     macros::{expand, expand_functions},
     parser::{Body, Create, OptionValue},
+    semantics::plan_statement,
     session::{session_config, session_state},
     wildcard::hide_virtual_columns,
 };
@@ -82,6 +80,7 @@ fn plan_into(catalog: &Catalog, object: &Object, create: &Create, text: &str, pl
         Body::View(body) => {
             let mut body = body.clone();
             expand(catalog, &mut body.query, text)?;
+            crate::column_names::name_columns(&mut body.query.body);
             let view = view::plan(object, &body, text, plans)?;
             plans.views.push(Arc::new(view));
         }
@@ -182,11 +181,9 @@ fn logical(
 }
 
 fn analyzed(state: &SessionState, statement: ast::Statement, text: &str) -> Result<LogicalPlan> {
-    let statement = DataFusionStatement::Statement(Box::new(statement));
     // Tables are in memory, so nothing is ever waited for.
-    let plan = state.statement_to_plan(statement).now_or_never();
-    let plan =
-        plan.ok_or_else(|| Error::new("XX000", "planning waited"))?.map_err(|error| from_datafusion(error, text))?;
+    let plan = plan_statement(state, statement, text).now_or_never();
+    let plan = plan.ok_or_else(|| Error::new("XX000", "planning waited"))??;
     let options = state.config().options();
     let plan = state.analyzer().execute_and_check(plan, options, |_, _| {});
     plan.and_then(evaluable::evaluable).map_err(|error| from_datafusion(error, text))

@@ -7,8 +7,8 @@ use std::{
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::{
-    logical_expr::{Expr as LogicalExpr, LogicalPlan, cast},
-    sql::sqlparser::{ast, ast::Expr, dialect::PostgreSqlDialect, parser::Parser},
+    logical_expr::{Expr as LogicalExpr, ExprSchemable, LogicalPlan, cast},
+    sql::sqlparser::{ast, ast::Expr, parser::Parser},
 };
 use ebap_catalog::{Catalog, Object};
 
@@ -17,7 +17,7 @@ use crate::{
     CheckPlan, Error, Result, SourceKind, SourcePlan, WatermarkPlan,
     error::find_word,
     names::nearest,
-    parser::{ColumnDef, SourceBody},
+    parser::{ColumnDef, ColumnType, Postgres, SourceBody},
 };
 
 const IDLE_TIMEOUT_US: i64 = 30_000_000;
@@ -43,7 +43,7 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: 
                 let what = format!("a computed column that refers to the computed column \"{}\"", other.name);
                 return Err(Error::unsupported(what, "Refer to declared columns only."));
             }
-            let found = expression(expr, &decoded, text)?;
+            let found = expression(expr, Some(&column.column_type), &decoded, text)?;
             computed.push((at, cast(found, column.column_type.arrow.clone())));
         }
     }
@@ -203,17 +203,27 @@ fn checks(body: &SourceBody, name: &str, schema: &SchemaRef, text: &str) -> Resu
     );
     let mut plans = Vec::new();
     for (name, expr) in all {
-        let found = expression(&expr, schema, text)?;
+        let found = expression(&expr, None, schema, text)?;
+        let of = datafusion::common::DFSchema::try_from(Arc::clone(schema)).and_then(|schema| found.get_type(&schema));
+        match of {
+            Ok(DataType::Boolean | DataType::Null) => {}
+            _ => return Err(Error::new("42804", "argument of CHECK must be type boolean")),
+        }
         plans.push(CheckPlan { name, expr: cast(found, DataType::Boolean) });
     }
     Ok(plans)
 }
 
-/// The expression over these columns, its types coerced.
-fn expression(expr: &Expr, schema: &SchemaRef, text: &str) -> Result<LogicalExpr> {
+/// The expression over these columns, as a value of a type where one is given.
+fn expression(expr: &Expr, of: Option<&ColumnType>, schema: &SchemaRef, text: &str) -> Result<LogicalExpr> {
     // By way of a query, so that it is planned and analysed as any other expression.
-    let sql = format!("SELECT {expr} AS value FROM columns");
-    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &sql);
+    let sql = match of {
+        Some(of) if !matches!(of.arrow, DataType::Struct(_) | DataType::Map(..)) => {
+            format!("SELECT CAST(({expr}) AS {}) AS value FROM columns", of.text)
+        }
+        _ => format!("SELECT {expr} AS value FROM columns"),
+    };
+    let parsed = Parser::parse_sql(&Postgres, &sql);
     let statement: ast::Statement = parsed
         .ok()
         .and_then(|mut statements| statements.pop())

@@ -226,7 +226,7 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
 }
 
 /// What the state of a flow is written as: one of another format is not read, and the view begins again.
-const FLOW_FORMAT: &str = " flow 2";
+const FLOW_FORMAT: &str = " flow 3";
 
 /// FNV-1a (Fowler, Noll, Vo, 1991): the same number in every version.
 fn definition(body: &ViewBody, plans: &Plans, state_ttl_us: Option<i64>, is_flow: bool) -> u64 {

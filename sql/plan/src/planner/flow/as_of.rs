@@ -146,6 +146,7 @@ impl Rewriter<'_> {
         }
         let alias = alias.get_or_insert_with(|| TableAlias {
             explicit: true,
+            at: None,
             name: Ident::with_quote('"', &table),
             columns: Vec::new(),
         });

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::{
     common::{DFSchemaRef, JoinType, NullEquality},
     logical_expr::{BinaryExpr, Expr, Join as LogicalJoin, Operator, utils::split_conjunction},
@@ -231,7 +232,8 @@ fn shifted(expr: &Expr) -> Option<(Expr, i64)> {
     match expr {
         Expr::Column(_) => Some((expr.clone(), 0)),
         Expr::Alias(alias) => shifted(&alias.expr),
-        Expr::Cast(cast) => shifted(&cast.expr),
+        // Any other cast makes another time of it, which the rows that are kept must not be judged by.
+        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => shifted(&cast.expr),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
             let (column, by) = shifted(left)?;
             Some((column, by + length(right)?))

@@ -76,7 +76,8 @@ fn is_now(function: &ScalarUDF) -> bool {
 /// Microseconds before now.
 fn ago(expr: &Expr) -> Option<i64> {
     match expr {
-        Expr::Cast(cast) => ago(&cast.expr),
+        // A cast to a date cuts the time of day off, so that it is another moment.
+        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => ago(&cast.expr),
         Expr::Alias(alias) => ago(&alias.expr),
         Expr::ScalarFunction(call) if is_now(&call.func) => Some(0),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => Some(ago(left)? + length(right)?),

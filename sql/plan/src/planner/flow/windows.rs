@@ -151,7 +151,7 @@ impl Rewriter<'_> {
             _ => Ident::new("windowed"),
         };
         let spec = Spec::of(kind, &exprs.collect::<Vec<_>>())?;
-        let alias = alias.clone().unwrap_or(TableAlias { explicit: true, name: named, columns: vec![] });
+        let alias = alias.clone().unwrap_or(TableAlias { explicit: true, at: None, name: named, columns: vec![] });
         Ok(Some(windowed(relation, alias, &time, &spec, self.plans, &self.mentioned)))
     }
 }
@@ -236,7 +236,7 @@ fn columns(relation: &str, plans: &Plans) -> Option<Vec<String>> {
 }
 
 fn alias_of(factor: &TableFactor) -> TableAlias {
-    let named = |name: Ident| TableAlias { explicit: true, name, columns: vec![] };
+    let named = |name: Ident| TableAlias { explicit: true, at: None, name, columns: vec![] };
     match factor {
         TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
             alias.clone()
@@ -252,7 +252,7 @@ fn unaliased(mut factor: TableFactor) -> TableFactor {
         _ => {}
     }
     if let TableFactor::Derived { alias, .. } = &mut factor {
-        *alias = Some(TableAlias { explicit: true, name: Ident::new("windowed"), columns: vec![] });
+        *alias = Some(TableAlias { explicit: true, at: None, name: Ident::new("windowed"), columns: vec![] });
     }
     factor
 }
@@ -266,8 +266,10 @@ fn relation_named(name: &Ident) -> TableFactor {
 }
 
 fn parse_query(text: &str) -> Query {
-    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_query());
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use crate::parser::Postgres;
+    let parsed = Parser::new(&Postgres).try_with_sql(text).and_then(|mut parser| parser.parse_query());
     *parsed.expect("our own text is SQL")
 }
 

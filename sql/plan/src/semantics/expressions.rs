@@ -1,0 +1,249 @@
+//! Expressions whose parts have their types: the operator, function and conversions that PostgreSQL would choose.
+
+use datafusion::{
+    common::{
+        ScalarValue,
+        tree_node::{Transformed, TreeNode},
+    },
+    error::DataFusionError,
+    logical_expr::{Between, BinaryExpr, Case, Expr, Like, Operator, expr::InList},
+};
+use ebap_functions::{CastContext, Target};
+use ebap_values::PgType;
+
+use super::{
+    aggregates, calls,
+    deferred::waiting,
+    guards,
+    overload::common_type,
+    scope::{Scope, is_unknown},
+};
+use crate::{Error, Result, parser::BETWEEN_SYMMETRIC};
+
+impl Scope<'_> {
+    /// The expression with every choice made.
+    pub(super) fn resolved(&self, expr: Expr) -> Result<Expr> {
+        let changed = expr.transform_up(|expr| {
+            self.node(expr).map(Transformed::yes).map_err(|error| DataFusionError::External(Box::new(error)))
+        });
+        changed.map(|changed| changed.data).map_err(|error| crate::error::from_datafusion(error, ""))
+    }
+
+    /// One node, whose children are resolved.
+    fn node(&self, expr: Expr) -> Result<Expr> {
+        match expr {
+            Expr::Literal(value, None) => Ok(Expr::Literal(integer(value), None)),
+            Expr::ScalarFunction(call) => match waiting(&call) {
+                Some(name) => {
+                    let name = name.to_owned();
+                    self.call(&name, call.args)
+                }
+                None => self.foreign(call),
+            },
+            Expr::BinaryExpr(binary) => self.native_binary(binary),
+            Expr::Not(inner) => Ok(Expr::Not(Box::new(self.boolean(*inner, "NOT")?))),
+            Expr::IsTrue(inner) => Ok(Expr::IsTrue(Box::new(self.boolean(*inner, "IS TRUE")?))),
+            Expr::IsFalse(inner) => Ok(Expr::IsFalse(Box::new(self.boolean(*inner, "IS FALSE")?))),
+            Expr::IsUnknown(inner) => Ok(Expr::IsUnknown(Box::new(self.boolean(*inner, "IS UNKNOWN")?))),
+            Expr::IsNotTrue(inner) => Ok(Expr::IsNotTrue(Box::new(self.boolean(*inner, "IS NOT TRUE")?))),
+            Expr::IsNotFalse(inner) => Ok(Expr::IsNotFalse(Box::new(self.boolean(*inner, "IS NOT FALSE")?))),
+            Expr::IsNotUnknown(inner) => Ok(Expr::IsNotUnknown(Box::new(self.boolean(*inner, "IS NOT UNKNOWN")?))),
+            Expr::Between(between) => self.between(between),
+            Expr::InList(list) => self.in_list(list),
+            Expr::Like(like) => Ok(Expr::Like(self.like(like)?)),
+            Expr::SimilarTo(like) => Ok(Expr::SimilarTo(self.like(like)?)),
+            Expr::Case(case) => self.case(case),
+            Expr::AggregateFunction(call) => aggregates::resolved(self, call),
+            Expr::WindowFunction(call) => aggregates::resolved_window(self, *call),
+            other => Ok(other),
+        }
+    }
+
+    /// As a condition.
+    pub(super) fn boolean(&self, expr: Expr, of: &str) -> Result<Expr> {
+        // A chain of thousands of conditions must not be walked again for each of them.
+        if is_condition(&expr) {
+            return Ok(expr);
+        }
+        match self.of(&expr)? {
+            PgType::Bool => Ok(expr),
+            PgType::Unknown => self.to(expr, &PgType::Bool),
+            other => Err(Error::new("42804", format!("argument of {of} must be type boolean, not type {other}"))),
+        }
+    }
+
+    pub(super) fn call(&self, name: &str, mut args: Vec<Expr>) -> Result<Expr> {
+        if name == BETWEEN_SYMMETRIC
+            && let (Some(high), Some(low), Some(expr)) = (args.pop(), args.pop(), args.pop())
+        {
+            let forth = self.range(expr.clone(), low.clone(), high.clone())?;
+            return Ok(or(forth, self.range(expr, high, low)?));
+        }
+        calls::resolved(self, name, args)
+    }
+
+    /// `AND`, `OR` and `IS DISTINCT FROM`, which DataFusion has as PostgreSQL does, once the sides fit.
+    fn native_binary(&self, binary: BinaryExpr) -> Result<Expr> {
+        let BinaryExpr { left, op, right } = binary;
+        match op {
+            Operator::And | Operator::Or => {
+                let of = if op == Operator::And { "AND" } else { "OR" };
+                Ok(pair(self.boolean(*left, of)?, op, self.boolean(*right, of)?))
+            }
+            Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => {
+                let operation = super::operators::binary("=", &self.of(&left)?, &self.of(&right)?)?;
+                self.compared(*left, op, *right, &super::operators::compared_as(&operation))
+            }
+            _ => Ok(pair(*left, op, *right)),
+        }
+    }
+
+    /// Both sides in one form, in which equal values are equal bits.
+    pub(super) fn compared(&self, left: Expr, op: Operator, right: Expr, of: &PgType) -> Result<Expr> {
+        let mut sides = self.comparable(vec![left, right], of)?;
+        match (sides.pop(), sides.pop()) {
+            (Some(right), Some(left)) => Ok(pair(left, op, right)),
+            _ => Err(Error::new("XX000", "a comparison has two sides")),
+        }
+    }
+
+    fn between(&self, between: Between) -> Result<Expr> {
+        let Between { expr, negated, low, high } = between;
+        let found = self.range(*expr, *low, *high)?;
+        Ok(if negated { Expr::Not(Box::new(found)) } else { found })
+    }
+
+    /// `low <= expr AND expr <= high`
+    fn range(&self, expr: Expr, low: Expr, high: Expr) -> Result<Expr> {
+        let above = calls::binary(self, ">=", expr.clone(), low)?;
+        let below = calls::binary(self, "<=", expr, high)?;
+        Ok(pair(above, Operator::And, below))
+    }
+
+    fn in_list(&self, list: InList) -> Result<Expr> {
+        let InList { expr, list, negated } = list;
+        let mut all = vec![*expr];
+        all.extend(list);
+        let types = self.types(&all)?;
+        let Some(of) = common_type(&types) else {
+            let other = types.iter().find(|of| **of != types[0] && **of != PgType::Unknown).unwrap_or(&types[0]);
+            return Err(Error::new("42883", format!("operator does not exist: {} = {other}", types[0])).hint(
+                "No operator matches the given name and argument types. You might need to add explicit type casts.",
+            ));
+        };
+        let mut all = self.comparable(all, &of)?.into_iter();
+        let Some(expr) = all.next() else { return Err(Error::new("XX000", "IN has a left side")) };
+        Ok(Expr::InList(InList { expr: Box::new(expr), list: all.collect(), negated }))
+    }
+
+    fn like(&self, like: Like) -> Result<Like> {
+        let Like { negated, expr, pattern, escape_char, case_insensitive } = like;
+        for side in [&expr, &pattern] {
+            let of = self.of(side)?;
+            if !matches!(of, PgType::Text | PgType::Unknown) {
+                let op = if case_insensitive { "~~*" } else { "~~" };
+                let (left, right) = (self.of(&expr)?, self.of(&pattern)?);
+                return Err(Error::new("42883", format!("operator does not exist: {left} {op} {right}")));
+            }
+        }
+        let expr = Box::new(self.to(*expr, &PgType::Text)?);
+        let pattern = Box::new(self.to(*pattern, &PgType::Text)?);
+        Ok(Like { negated, expr, pattern, escape_char, case_insensitive })
+    }
+
+    fn case(&self, case: Case) -> Result<Expr> {
+        let Case { expr, when_then_expr, else_expr } = case;
+        let (mut whens, thens): (Vec<Expr>, Vec<Expr>) =
+            when_then_expr.into_iter().map(|(when, then)| (*when, *then)).unzip();
+        let operand = match expr {
+            None => {
+                whens = whens.into_iter().map(|when| self.boolean(when, "CASE/WHEN")).collect::<Result<_>>()?;
+                None
+            }
+            Some(operand) => {
+                whens.insert(0, *operand);
+                let types = self.types(&whens)?;
+                let of = common_type(&types).ok_or_else(|| mismatch("CASE/WHEN", &types))?;
+                whens = self.comparable(whens, &of)?;
+                Some(Box::new(whens.remove(0)))
+            }
+        };
+        let mut values = thens;
+        let has_else = else_expr.is_some();
+        values.extend(else_expr.map(|expr| *expr));
+        let types = self.types(&values)?;
+        let of = common_type(&types).ok_or_else(|| mismatch("CASE", &types))?;
+        let mut values = self.unified(values, &of)?;
+        let else_expr = if has_else { values.pop().map(Box::new) } else { None };
+        let when_then_expr = whens.into_iter().map(Box::new).zip(values.into_iter().map(Box::new)).collect();
+        let case = Case { expr: operand, when_then_expr, else_expr };
+        let risky = of == PgType::Bool && case.when_then_expr.iter().any(|(_, then)| guards::may_fail(then));
+        let case = if risky && case.expr.is_none() { guards::kept(case) } else { Expr::Case(case) };
+        Ok(self.marked(case, Some(&of)))
+    }
+
+    /// A function of DataFusion's own: what it takes is its own matter, but the values of one array share a type.
+    fn foreign(&self, call: datafusion::logical_expr::expr::ScalarFunction) -> Result<Expr> {
+        let mut call = call;
+        if call.func.name() == "make_array" && !call.args.is_empty() {
+            let types = self.types(&call.args)?;
+            let of = common_type(&types).ok_or_else(|| mismatch("ARRAY", &types))?;
+            call.args = self.unified(call.args, &of)?;
+        }
+        Ok(Expr::ScalarFunction(call))
+    }
+
+    /// What a column of an answer is: a quoted literal is text.
+    pub(super) fn output(&self, expr: Expr) -> Result<Expr> {
+        match expr {
+            Expr::Alias(mut alias) => {
+                alias.expr = Box::new(self.output(*alias.expr)?);
+                Ok(Expr::Alias(alias))
+            }
+            expr if is_unknown(&expr) => {
+                self.cast(expr, &Target { of: PgType::Text, typmod: None }, CastContext::Implicit)
+            }
+            expr => Ok(expr),
+        }
+    }
+}
+
+/// What is true, false or NULL by its form.
+fn is_condition(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { op, .. }) => {
+            let compares = [Operator::Eq, Operator::NotEq, Operator::Lt, Operator::LtEq, Operator::Gt, Operator::GtEq];
+            matches!(op, Operator::And | Operator::Or) || compares.contains(op)
+        }
+        Expr::Not(_) | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::Like(_) | Expr::InList(_) => true,
+        _ => false,
+    }
+}
+
+/// "CASE types integer and text cannot be matched"
+pub(super) fn mismatch(what: &str, types: &[PgType]) -> Error {
+    let known: Vec<&PgType> = types.iter().filter(|of| **of != PgType::Unknown).collect();
+    let first = known.first().map_or(String::new(), ToString::to_string);
+    let other = known.iter().find(|of| common_type(&[(*known[0]).clone(), (***of).clone()]).is_none());
+    let other = other.map_or(String::new(), ToString::to_string);
+    Error::new("42804", format!("{what} types {first} and {other} cannot be matched"))
+}
+
+/// An integer of 32 bits where it fits, as in PostgreSQL.
+fn integer(value: ScalarValue) -> ScalarValue {
+    match value {
+        ScalarValue::Int64(Some(number)) => match i32::try_from(number) {
+            Ok(small) => ScalarValue::Int32(Some(small)),
+            Err(_) => ScalarValue::Int64(Some(number)),
+        },
+        other => other,
+    }
+}
+
+pub(super) fn pair(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
+}
+
+fn or(left: Expr, right: Expr) -> Expr {
+    pair(left, Operator::Or, right)
+}

@@ -1,0 +1,139 @@
+//! Conditions that guard others: `b <> 0 AND a / b > 1` must not divide where `b` is 0.
+//!
+//! DataFusion evaluates both sides of `AND` for all rows of a batch, unless one side decides for most. A `CASE` alone
+//! keeps rows from what would fail on them.
+
+use datafusion::{
+    common::{ScalarValue, tree_node::Transformed, tree_node::TreeNode},
+    error::Result,
+    logical_expr::{BinaryExpr, Case, Expr, Operator, Volatility, utils::conjunction, utils::split_conjunction_owned},
+};
+
+use super::expressions::pair;
+
+/// Calls that answer for every value of their types. What is not among them may fail.
+const SURE: [&str; 31] = [
+    "key",
+    "order",
+    "from order",
+    "upper",
+    "lower",
+    "length",
+    "char_length",
+    "octet_length",
+    "trim",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "substr",
+    "substring",
+    "left",
+    "right",
+    "strpos",
+    "starts_with",
+    "concat",
+    "concat_ws",
+    "coalesce",
+    "greatest",
+    "least",
+    "get_field",
+    "array_any",
+    "array_all",
+    "text",
+    "date_trunc",
+    "date_bin",
+    "now",
+    "md5",
+];
+
+/// Whether evaluating the expression for a row can be an error.
+pub(super) fn may_fail(expr: &Expr) -> bool {
+    let fails = |expr: &Expr| match expr {
+        Expr::ScalarFunction(call) => !SURE.contains(&call.func.name()),
+        _ => false,
+    };
+    expr.exists(|expr| Ok(fails(expr))).unwrap_or(true)
+}
+
+/// A condition as a part of other conditions. Sub-queries become joins, and the clock a bound of time, only where they
+/// stand alone.
+fn stands_alone(expr: &Expr) -> bool {
+    let alone = |expr: &Expr| match expr {
+        Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => true,
+        Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
+        _ => false,
+    };
+    expr.exists(|expr| Ok(alone(expr))).unwrap_or(true)
+}
+
+fn boolean(value: bool) -> Expr {
+    Expr::Literal(ScalarValue::Boolean(Some(value)), None)
+}
+
+fn case(when: Expr, then: Expr, otherwise: Expr) -> Expr {
+    kept(Case {
+        expr: None,
+        when_then_expr: vec![(Box::new(when), Box::new(then))],
+        else_expr: Some(Box::new(otherwise)),
+    })
+}
+
+/// A `CASE` of conditions that stays one: DataFusion makes `AND` and `OR` of one with less than three branches.
+pub(super) fn kept(mut case: Case) -> Expr {
+    let Some((first, _)) = case.when_then_expr.first().cloned() else { return Expr::Case(case) };
+    let otherwise = case.else_expr.clone().unwrap_or_else(|| Box::new(nothing()));
+    if case.expr.is_none() && case.when_then_expr.len() < 3 {
+        case.when_then_expr.push((Box::new(Expr::IsFalse(first.clone())), otherwise.clone()));
+        case.when_then_expr.push((Box::new(Expr::IsUnknown(first)), otherwise));
+    }
+    Expr::Case(case)
+}
+
+fn nothing() -> Expr {
+    Expr::Literal(ScalarValue::Boolean(None), None)
+}
+
+/// The condition of a filter: what may fail sees only rows that all else lets through.
+pub(super) fn condition(predicate: Expr) -> Result<Expr> {
+    let parts = split_conjunction_owned(predicate);
+    let parts = parts.into_iter().map(value).collect::<Result<Vec<_>>>()?;
+    let (risky, sure): (Vec<Expr>, Vec<Expr>) =
+        parts.into_iter().partition(|part| may_fail(part) && !stands_alone(part));
+    let before: Vec<Expr> = sure.iter().filter(|part| !stands_alone(part)).cloned().collect();
+    let chained = risky.into_iter().rev().reduce(|rest, part| case(part, rest, boolean(false)));
+    let guarded = match (conjunction(before), chained) {
+        (Some(guard), Some(risky)) => Some(case(guard, risky, boolean(false))),
+        (_, risky) => risky,
+    };
+    Ok(conjunction(sure.into_iter().chain(guarded)).unwrap_or_else(|| boolean(true)))
+}
+
+/// A value: the right side of `AND` and `OR` is evaluated where the left does not decide.
+pub(super) fn value(expr: Expr) -> Result<Expr> {
+    let changed = expr.transform_up(|expr| {
+        let Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) = expr else {
+            return Ok(Transformed::no(expr));
+        };
+        if !may_fail(&right) || stands_alone(&left) || stands_alone(&right) {
+            return Ok(Transformed::no(pair(*left, op, *right)));
+        }
+        let both = pair(left.as_ref().clone(), op, *right);
+        Ok(Transformed::yes(match op {
+            Operator::And => case(Expr::IsFalse(left), boolean(false), both),
+            _ => case(Expr::IsTrue(left), boolean(true), both),
+        }))
+    })?;
+    Ok(changed.data)
+}
+
+/// The argument of an aggregate, for the rows that its `FILTER` lets through.
+pub(super) fn filtered(arg: Expr, filter: Option<&Expr>) -> Expr {
+    match filter {
+        Some(filter) if may_fail(&arg) => Expr::Case(Case {
+            expr: None,
+            when_then_expr: vec![(Box::new(filter.clone()), Box::new(arg))],
+            else_expr: None,
+        }),
+        _ => arg,
+    }
+}

@@ -1,0 +1,121 @@
+//! What SQL means: between the parser and DataFusion, the one layer that gives expressions PostgreSQL's meaning.
+//! Queries, views, computed columns, `CHECK` and alerts all pass through it, so that they agree.
+//!
+//! ```text
+//! text --parser::dialect--> statement      precedence
+//!      --desugar--> statement              casts, typed literals, rows, ANY … as calls
+//!      --DataFusion's SqlToRel--> plan     with `deferred` operators, functions and aggregates
+//!      --plan::resolved--> plan            each operator, function and conversion chosen as PostgreSQL chooses
+//!      --DataFusion's analyzer and optimizer
+//! ```
+//!
+//! # Invariants
+//! * A quoted literal and a parameter take the type of their context, or are an error. DataFusion's conversions between
+//!   text and anything else are never reached.
+//! * A plan that was resolved has no deferred call. It must not be resolved again: literals have their types by then.
+//! * Values that are equal have the same bits where they are grouped, joined, sorted or compared (`Scope::key`).
+
+mod aggregates;
+mod calls;
+mod deferred;
+mod desugar;
+mod expressions;
+mod guards;
+mod operators;
+mod overload;
+mod plan;
+mod scope;
+mod targets;
+
+use std::sync::Arc;
+
+use datafusion::{
+    execution::{FunctionRegistry, SessionState},
+    logical_expr::LogicalPlan,
+    sql::{parser::Statement as DataFusionStatement, sqlparser::ast},
+};
+use ebap_values::ValueError;
+
+use crate::{
+    Error, Result,
+    error::{find_word, from_datafusion},
+};
+
+/// The logical plan of a statement, with PostgreSQL's meaning. `text` is the statement, for positions.
+///
+/// # Errors
+/// As PostgreSQL has them: 42883 for an operator or a function that does not exist, 22P02 for a literal that is no
+/// value of its type, 42804 for types that do not go together.
+pub async fn plan_statement(state: &SessionState, mut statement: ast::Statement, text: &str) -> Result<LogicalPlan> {
+    desugar(&mut statement)?;
+    let statement = DataFusionStatement::Statement(Box::new(statement));
+    let plan = state.statement_to_plan(statement).await.map_err(|error| from_datafusion(error, text))?;
+    let utc = is_utc(state);
+    plan::resolved(plan, utc, Shown::Canonical).map_err(|error| placed(from_datafusion(error, text), text))
+}
+
+/// How a NUMERIC that is grouped by is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// Without zeros at its end, so that the rows of a view keep their keys.
+    Canonical,
+    /// With the digits of one of the rows, as PostgreSQL does.
+    AsFound,
+}
+
+fn is_utc(state: &SessionState) -> bool {
+    let zone = state.config().options().execution.time_zone.as_deref().unwrap_or("UTC");
+    ["utc", "+00:00", "etc/utc", "gmt", "z", "+00"].contains(&zone.to_lowercase().as_str())
+}
+
+/// Makes calls of what SQL gives a spelling of its own; `resolve` knows them.
+///
+/// # Errors
+/// 0A000 for what DataFusion would answer with other rows.
+pub fn desugar(statement: &mut ast::Statement) -> Result<()> {
+    desugar::desugar(statement)
+}
+
+/// Chooses the operators and functions of a plan that `statement_to_plan` gave for a desugared statement.
+///
+/// # Errors
+/// As `plan_statement`.
+pub fn resolve(state: &SessionState, plan: LogicalPlan, text: &str) -> Result<LogicalPlan> {
+    plan::resolved(plan, is_utc(state), Shown::AsFound).map_err(|error| placed(from_datafusion(error, text), text))
+}
+
+/// Makes the session's operators, functions and aggregates wait for their types.
+pub(crate) fn install(state: &mut SessionState) -> datafusion::error::Result<()> {
+    for udf in deferred::functions() {
+        // With its other names, by which a session that is made of this one would find it again.
+        state.deregister_udf(udf.name())?;
+        state.register_udf(udf)?;
+    }
+    for name in aggregates::NAMES {
+        let Ok(inner) = state.udaf(name) else { continue };
+        state.deregister_udaf(name)?;
+        state.register_udaf(Arc::new(deferred::deferred_aggregate(&inner)))?;
+    }
+    state.register_expr_planner(Arc::new(deferred::OperatorPlanner))
+}
+
+/// With the place of the function or of the literal that the message names.
+fn placed(mut error: Error, text: &str) -> Error {
+    let name = error.message.strip_prefix("function ").and_then(|rest| rest.split_once('(')).map(|(name, _)| name);
+    let literal = match error.sqlstate {
+        "22P02" | "22007" | "22008" => error.message.split_once(": \"").and_then(|(_, rest)| rest.strip_suffix('"')),
+        _ => None,
+    };
+    let of_literal = |value: &str| {
+        let literal = format!("'{}'", value.replace('\'', "''"));
+        let at = text.find(&literal)?;
+        Some(text[..at].chars().count() + 1)
+    };
+    let position = name.and_then(|name| find_word(text, name)).or_else(|| literal.and_then(of_literal));
+    error.position = error.position.or(position);
+    error
+}
+
+fn value_error(error: ValueError) -> Error {
+    Error::new(error.sqlstate, error.message)
+}
