@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Result,
+    guard::guarded_async,
     pipeline::{Command, range::RangeReader, runtime::SourceRuntime},
     prepare::StepBatch,
     sinks::{Counted, RowsSink},
@@ -26,9 +27,6 @@ use crate::{
 
 /// Records the loop reads for a joining job between two steps, about at the most.
 pub(crate) const JOIN_RECORDS_MAX: u64 = 20_000;
-
-/// Steps between two looks at how much memory a view takes.
-const MEMORY_CHECK_STEPS: u32 = 64;
 
 /// What the loop and a catch-up tell each other while it goes on.
 #[derive(Debug, Default)]
@@ -147,7 +145,8 @@ async fn run(
     (commands, generation): (mpsc::Sender<Command>, u64),
     progress: &Progress,
 ) {
-    let end = match near(&runtime, &mut job, &from, progress).await {
+    let read = guarded_async(near(&runtime, &mut job, &from, progress)).await;
+    let end = match read {
         Ok(range) => CatchUpEnd::Joins { job, range },
         Err(error) => CatchUpEnd::Failed { id: job.id(), counted: job.counted(), error },
     };
@@ -182,15 +181,8 @@ async fn near(
 
 /// Takes what the range gives; false where it was told to stop before the end.
 async fn read(job: &mut CatchUpJob, range: &mut RangeReader, progress: &Progress) -> Result<bool> {
-    let mut steps = 0_u32;
     while let Some(step) = range.next().await? {
         job.take(&step, range.epoch()).await?;
-        steps += 1;
-        if let CatchUpJob::View(view) = job
-            && steps.is_multiple_of(MEMORY_CHECK_STEPS)
-        {
-            view.check_memory()?;
-        }
         progress.at.store(range.position().version(), Ordering::Relaxed);
         if progress.stopped.load(Ordering::Relaxed) {
             return Ok(false);

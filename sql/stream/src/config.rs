@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::memory::MemoryBudget;
+
 /// More decoders than this cost more memory than they bring.
 const LANES_MAX: usize = 16;
 
@@ -28,6 +30,8 @@ pub struct EngineConfig {
     /// Bytes of state and rows of one view, at the most, where the view has no `memory_limit` of its own;
     /// beyond it the job stops with 53200.
     pub state_bytes_max: usize,
+    /// What all jobs and queries of the process may take together.
+    pub memory: MemoryBudget,
     /// Rejected records kept for `stream$dlq`.
     pub dead_letters_max: usize,
     /// Deltas after which a job writes a base snapshot.
@@ -49,6 +53,7 @@ impl Default for EngineConfig {
             drift_max: Duration::from_secs(60),
             view_rows_max: 10_000_000,
             state_bytes_max: 4 << 30,
+            memory: MemoryBudget::unlimited(),
             dead_letters_max: 1_000,
             deltas_max: 120,
             backoff_first: Duration::from_millis(200),

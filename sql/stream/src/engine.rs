@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     EngineConfig, Error, Result,
     checkpoint::CheckpointStore,
-    pipeline::{COMMANDS_MAX, Command, JobSet, runtime::SourceRuntime, supervise},
+    pipeline::{COMMANDS_MAX, Command, JobSet, flush::FailedJob, runtime::SourceRuntime, supervise},
     scan::{ComputedTable, StreamTable, ViewTable, at_one_step, dead_letter_rows, dead_letter_schema},
     system,
     view::{ViewJob, store::ViewStore},
@@ -288,6 +288,14 @@ impl Engine {
         system::rows(name, &infos)
     }
 
+    /// Jobs that have failed, with their reasons: for whoever asks whether all is well.
+    pub fn failed_jobs(&self) -> Vec<(String, String)> {
+        let inner = self.inner.read();
+        let jobs = inner.pipelines.values().flat_map(|running| running.runtime.status.get().jobs);
+        let failed = jobs.filter(|job| job.state == "failed");
+        failed.map(|job| (job.name, job.message.unwrap_or_default())).collect()
+    }
+
     /// Why an alert is in the state that it is in; none where it does not run.
     pub fn explain_alert(&self, name: &str) -> Option<String> {
         let inner = self.inner.read();
@@ -351,7 +359,8 @@ impl Engine {
     /// Waits for nothing that is paused.
     ///
     /// # Errors
-    /// Where a source cannot be asked for its end, or a pipeline has stopped.
+    /// Where a source cannot be asked for its end, or a pipeline has stopped. 55000 where views have failed: it names
+    /// them, and all others have what was produced.
     pub async fn flush(&self) -> Result<()> {
         let pipelines: Vec<_> = {
             let inner = self.inner.read();
@@ -367,10 +376,11 @@ impl Engine {
             }
             waiting.push(answer);
         }
+        let mut failed = Vec::new();
         for answer in waiting {
-            answer.await.map_err(|_| Error::ShuttingDown)??;
+            failed.extend(answer.await.map_err(|_| Error::ShuttingDown)??);
         }
-        Ok(())
+        FailedJob::error_of(failed).map_or(Ok(()), Err)
     }
 
     /// Finishes the step of every pipeline and makes it durable.

@@ -58,8 +58,50 @@ impl Error {
         }
     }
 
+    /// A value that its type cannot hold, as PostgreSQL reports it.
+    pub(crate) fn out_of_range(of: impl std::fmt::Display) -> Self {
+        Self::sql("22003", format!("{of} out of range"))
+    }
+
+    /// An error that a client sees as it is.
+    pub(crate) fn sql(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        ebap_sql::Error::new(sqlstate, message).into()
+    }
+
+    /// State that an older version has written and that cannot be taken further: the view is built again.
+    pub(crate) fn outdated(what: &str) -> Self {
+        Self::DataFusion(Arc::new(DataFusionError::External(Box::new(Outdated(what.to_owned())))))
+    }
+
+    pub(crate) fn is_outdated(&self) -> bool {
+        let Self::DataFusion(inner) = self else { return false };
+        matches!(inner.find_root(), DataFusionError::External(root) if root.is::<Outdated>())
+    }
+
+    /// Why a job has failed, for `ebap.jobs`: with the SQLSTATE where a user can do something about it.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Memory { .. } => format!("53200: {}", self.chain()),
+            Self::DataFusion(inner) => {
+                let mapped = ebap_sql::from_datafusion(DataFusionError::Shared(Arc::clone(inner)), "");
+                // Class 22 is about data; what else DataFusion says is told as it is.
+                match mapped.sqlstate.starts_with("22") {
+                    true => format!("{}: {}", mapped.sqlstate, mapped.message),
+                    false => self.chain(),
+                }
+            }
+            _ => self.chain(),
+        }
+    }
+
     /// The error and its causes in one line, for a status column.
     pub fn chain(&self) -> String {
+        if let Self::DataFusion(inner) = self
+            && let DataFusionError::External(root) = inner.find_root()
+            && let Some(own) = root.downcast_ref::<ebap_sql::Error>()
+        {
+            return own.message.clone();
+        }
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
@@ -68,6 +110,16 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("an older version has saved {0}")]
+struct Outdated(String);
+
+impl From<ebap_sql::Error> for Error {
+    fn from(error: ebap_sql::Error) -> Self {
+        Self::DataFusion(Arc::new(DataFusionError::External(Box::new(error))))
     }
 }
 

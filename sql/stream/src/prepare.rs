@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch,
-        TimestampMicrosecondArray, UInt32Array, new_null_array,
+        TimestampMicrosecondArray, UInt32Array, new_empty_array, new_null_array,
     },
     compute::{filter_record_batch, or, take},
     datatypes::{Schema, SchemaRef, TimestampMicrosecondType},
@@ -154,6 +154,9 @@ impl RowPreparer {
         let (mut rows, deletes) = (UInt32Array::from(rows), Deletes(deletes));
         let mut batch = self.compute(batch, &mut rows, &mut rejected, &deletes)?;
         for (name, check) in &self.checks {
+            if batch.num_rows() == 0 {
+                break;
+            }
             let reason =
                 format!("new row for {} \"{}\" violates check constraint \"{name}\"", self.kind(), self.plan.name);
             let mask = match check.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())) {
@@ -194,7 +197,7 @@ impl RowPreparer {
         }
         let mut batch = batch;
         for (at, expr) in &self.computed {
-            if expr.evaluate(&batch).is_err() {
+            if batch.num_rows() > 0 && expr.evaluate(&batch).is_err() {
                 let name = self.plan.schema.field(*at).name();
                 let mut reason = String::new();
                 let mask = by_row(expr, &batch, &mut |error| reason = error);
@@ -208,6 +211,8 @@ impl RowPreparer {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.plan.schema.fields().len());
         for (at, field) in self.plan.schema.fields().iter().enumerate() {
             let column = match self.computed.iter().find(|(index, _)| *index == at) {
+                // Functions may look at the first value.
+                Some(_) if count == 0 => new_empty_array(field.data_type()),
                 Some((_, expr)) => {
                     let value = expr.evaluate(&batch)?.into_array(count)?;
                     if value.data_type() == field.data_type() {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
-    compute::{filter, filter_record_batch},
-    datatypes::SchemaRef,
+    compute::{CastOptions, cast_with_options, filter, filter_record_batch},
+    datatypes::{DataType, SchemaRef},
 };
 use datafusion::{
     common::DFSchema,
@@ -94,6 +94,10 @@ impl RowOps {
         let mut batch = batch;
         let mut index: Option<UInt32Array> = None;
         for op in &self.ops {
+            // Functions may look at the first value, and there is nothing to do for them.
+            if batch.num_rows() == 0 {
+                return Ok((RecordBatch::new_empty(Arc::clone(&self.schema)), index));
+            }
             match op {
                 Op::Filter(predicate) => {
                     let mask = predicate.evaluate(&batch)?.into_array(batch.num_rows())?;
@@ -135,6 +139,41 @@ impl RowOps {
 pub(crate) fn record_batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// The same values in another type.
+///
+/// # Errors
+/// Where one does not fit: it must not become NULL.
+pub(crate) fn cast(column: &ArrayRef, of: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == of {
+        return Ok(Arc::clone(column));
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(cast_with_options(column, of, &options)?)
+}
+
+/// A column as an older version has saved it, in the type that there is now.
+///
+/// # Errors
+/// Of outdated state where it was more than a number of another width.
+pub(crate) fn adapted(column: &ArrayRef, of: &DataType) -> Result<ArrayRef> {
+    let is_number =
+        |of: &DataType| of.is_integer() || matches!(of, DataType::Decimal128(..) | DataType::Decimal256(..));
+    if column.data_type() != of && !(is_number(column.data_type()) && is_number(of)) {
+        return Err(Error::outdated(&format!("{} where {of} is expected", column.data_type())));
+    }
+    cast(column, of).map_err(|_| Error::outdated(&format!("a number that is no {of}")))
+}
+
+/// A batch as an older version has saved it, in `schema`.
+pub(crate) fn adapted_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.num_columns() != schema.fields().len() {
+        return Err(Error::outdated("other columns"));
+    }
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| adapted(column, field.data_type())).collect::<Result<Vec<_>>>()?;
+    record_batch(schema, columns, batch.num_rows())
 }
 
 pub(crate) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {

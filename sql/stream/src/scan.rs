@@ -1,7 +1,7 @@
 //! Relations as queries see them: views and tables from their rows, streams as bounded batches read
 //! from the source up to the end offsets at that moment.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use arrow::{
     array::{AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
@@ -46,7 +46,7 @@ pub(crate) struct ViewTable {
 pub(crate) fn at_one_step(plan: LogicalPlan, gate: &RwLock<()>) -> DataFusionResult<LogicalPlan> {
     let view_of = |scan: &TableScan| -> Option<Arc<ViewStore>> {
         let provider = source_as_provider(&scan.source).ok()?;
-        provider.as_any().downcast_ref::<ViewTable>().map(|table| Arc::clone(&table.store))
+        provider.downcast_ref::<ViewTable>().map(|table| Arc::clone(&table.store))
     };
     let mut stores: Vec<Arc<ViewStore>> = Vec::new();
     plan.apply_with_subqueries(|node| {
@@ -77,10 +77,6 @@ pub(crate) fn at_one_step(plan: LogicalPlan, gate: &RwLock<()>) -> DataFusionRes
 
 #[async_trait]
 impl TableProvider for ViewTable {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn schema(&self) -> SchemaRef {
         Arc::clone(self.store.schema())
     }
@@ -96,6 +92,9 @@ impl TableProvider for ViewTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        if let Some(failure) = self.store.failure() {
+            return Err(external(failure));
+        }
         let batches = match &self.pinned {
             None => self.store.snapshot().map_err(external)?,
             Some(pinned) => pinned.rows().map_err(external)?.into_iter().map(|(batch, _)| batch).collect(),
@@ -118,10 +117,6 @@ impl fmt::Debug for ComputedTable {
 
 #[async_trait]
 impl TableProvider for ComputedTable {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -164,10 +159,6 @@ impl fmt::Debug for StreamTable {
 
 #[async_trait]
 impl TableProvider for StreamTable {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.runtime.plan.full_schema)
     }

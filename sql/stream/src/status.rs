@@ -123,6 +123,16 @@ impl Status {
             let split = SplitInfo { state: state.to_owned(), error: Some(message.to_owned()), ..SplitInfo::default() };
             info.splits.insert(SplitId::new(""), split);
         }
+        if state == "failed" {
+            // None of its jobs goes on.
+            for job in info.jobs.iter_mut().filter(|job| job.name != name && job.state != "failed") {
+                job.state = state.to_owned();
+                job.message = Some(format!("\"{name}\" has stopped: {message}"));
+            }
+            for alert in &mut info.alerts {
+                (alert.undecided, alert.message) = (true, Some(format!("\"{name}\" has stopped: {message}")));
+            }
+        }
         match info.jobs.iter_mut().find(|job| job.name == name) {
             Some(job) => {
                 job.state = state.to_owned();

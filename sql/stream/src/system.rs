@@ -7,7 +7,11 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 
-use crate::{Result, alerts::Transition, status::Info};
+use crate::{
+    Result,
+    alerts::{AlertInfo, AlertRow, State, Transition},
+    status::Info,
+};
 
 pub(crate) const NAMES: [&str; 7] = ["accounting", "alert_history", "alerts", "checkpoints", "jobs", "sinks", "splits"];
 
@@ -214,18 +218,29 @@ fn checkpoints(infos: &[(String, Info)]) -> Vec<ArrayRef> {
 
 fn alerts(infos: &[(String, Info)]) -> Vec<ArrayRef> {
     let alerts = infos.iter().flat_map(|(_, info)| &info.alerts);
-    let all: Vec<_> = alerts.flat_map(|alert| alert.rows.iter().map(move |row| (alert, row))).collect();
+    // One without keys is shown where nothing is decided.
+    let rows = |alert: &AlertInfo| match alert.rows.is_empty() && alert.undecided {
+        true => vec![None],
+        false => alert.rows.iter().cloned().map(Some).collect(),
+    };
+    let all: Vec<(&AlertInfo, Option<AlertRow>)> =
+        alerts.flat_map(|alert| rows(alert).into_iter().map(move |row| (alert, row))).collect();
+    let state = |alert: &AlertInfo, row: &Option<AlertRow>| match row.as_ref().map(|row| row.state) {
+        None | Some(State::Normal) if alert.undecided => ("unknown", "grey"),
+        state => (state.unwrap_or_default().name(), state.unwrap_or_default().colour()),
+    };
+    let of = |pick: fn(&AlertRow) -> Option<i64>| times(all.iter().map(|(_, row)| row.as_ref().and_then(pick)));
     vec![
         texts(all.iter().map(|(alert, _)| Some(&alert.plan.name))),
-        texts(all.iter().map(|(_, row)| Some(&row.key))),
-        texts(all.iter().map(|(_, row)| Some(row.state.name()))),
-        times(all.iter().map(|(_, row)| row.since_us)),
-        reals(all.iter().map(|(_, row)| row.value)),
-        texts(all.iter().map(|(_, row)| Some(row.state.colour()))),
+        texts(all.iter().map(|(_, row)| Some(row.as_ref().map_or("{}", |row| row.key.as_str())))),
+        texts(all.iter().map(|(alert, row)| Some(state(alert, row).0))),
+        of(|row| row.since_us),
+        reals(all.iter().map(|(_, row)| row.as_ref().and_then(|row| row.value))),
+        texts(all.iter().map(|(alert, row)| Some(state(alert, row).1))),
         texts(all.iter().map(|(alert, _)| alert.plan.severity.as_ref())),
-        texts(all.iter().map(|(_, row)| row.summary.as_ref())),
+        texts(all.iter().map(|(_, row)| row.as_ref().and_then(|row| row.summary.as_ref()))),
         texts(all.iter().map(|(alert, _)| Some(&alert.plan.from_name))),
-        times(all.iter().map(|(_, row)| row.changed_us)),
+        of(|row| row.changed_us),
         times(all.iter().map(|(alert, _)| alert.plan.silenced_until_us)),
         texts(all.iter().map(|(alert, _)| alert.message.as_ref())),
     ]

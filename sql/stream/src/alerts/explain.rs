@@ -40,6 +40,9 @@ pub(crate) fn explain(info: &AlertInfo, now_us: i64) -> String {
     if info.waits > 0 {
         let _ = write!(text, "\n  {} changes wait for somebody to be told", info.waits);
     }
+    if info.undecided {
+        text.push_str("\n  nothing is decided: whether a key is normal is not known");
+    }
     if let Some(message) = &info.message {
         let _ = write!(text, "\n  {message}");
     }

@@ -59,6 +59,9 @@ pub(crate) struct Change {
     pub(crate) began_us: i64,
 }
 
+/// Columns of `BY` and their values; NULL is none, and not the text `null`.
+pub(crate) type Key = BTreeMap<String, Option<String>>;
+
 /// End and length of a slice.
 type Slice = (i64, i64);
 
@@ -77,7 +80,7 @@ fn whole(us: i64, slice_us: i64) -> i64 {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Instance {
-    pub(crate) key: BTreeMap<String, String>,
+    pub(crate) key: Key,
     pub(crate) state: State,
     /// Event time since when it is so: pending and firing, since when the condition holds.
     pub(crate) since_us: Option<i64>,
@@ -128,7 +131,7 @@ pub(crate) struct Instance {
 const ALWAYS: Slice = (i64::MAX, 0);
 
 impl Instance {
-    pub(crate) fn new(key: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(key: Key) -> Self {
         Self { key, shown_us: i64::MIN, met_us: i64::MIN, ..Self::default() }
     }
 

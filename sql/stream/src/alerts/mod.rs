@@ -34,7 +34,7 @@ pub(crate) use self::explain::explain;
 
 pub(crate) use self::instance::State;
 use self::{
-    instance::{Change, Instance, Rules},
+    instance::{Change, Instance, Key, Rules},
     tell::Tell,
 };
 use crate::{EngineConfig, Error, Result, rows::RowOps, sinks::Spawn};
@@ -102,6 +102,8 @@ pub(crate) struct AlertInfo {
     pub(crate) at_us: Option<i64>,
     /// Events that wait to be told.
     pub(crate) waits: usize,
+    /// Nothing is decided, so that nobody knows whether a key is normal.
+    pub(crate) undecided: bool,
     pub(crate) message: Option<String>,
 }
 
@@ -161,6 +163,8 @@ pub(crate) struct AlertJob {
     silenced: bool,
     shown: Option<Shown>,
     message: Option<String>,
+    /// Why its view has failed.
+    starved: Option<String>,
 }
 
 impl AlertJob {
@@ -203,6 +207,7 @@ impl AlertJob {
             silenced: false,
             shown: None,
             message: None,
+            starved: None,
             plan,
         })
     }
@@ -351,6 +356,7 @@ impl AlertJob {
         if self.failed_until_us.is_some_and(|until_us| moment.now_us < until_us) {
             return Ok(());
         }
+        self.starved = None;
         if self.stale {
             self.load(&view()?, moment.now_us)?;
             if self.failed_until_us.take().is_some() {
@@ -372,6 +378,22 @@ impl AlertJob {
         }
         self.repeat(moment.now_us);
         Ok(())
+    }
+
+    /// Its view has failed: what fires goes on firing, that no data come is noticed, and nothing else is known.
+    pub(crate) fn starve(&mut self, moment: Moment, reason: &str) {
+        self.stale = true;
+        if self.plan.run.paused {
+            return;
+        }
+        if self.starved.as_deref() != Some(reason) {
+            self.starved = Some(reason.to_owned());
+        }
+        if self.tell.tend() {
+            self.dirty = true;
+        }
+        self.look_for_silence(moment);
+        self.repeat(moment.now_us);
     }
 
     fn advance(&mut self, at_us: i64, now_us: i64) {
@@ -427,7 +449,7 @@ impl AlertJob {
         let at_us = moment.of(&self.plan).or(self.at_us).unwrap_or(now_us);
         let rules = self.rules();
         if self.instances.is_empty() && self.nothing.is_none() {
-            let mut nothing = Instance::new(BTreeMap::new());
+            let mut nothing = Instance::new(Key::new());
             nothing.data_us = now_us;
             self.nothing = Some(nothing);
         }
@@ -609,14 +631,15 @@ impl AlertJob {
             history,
             at_us: self.at_us,
             waits: self.tell.waits(),
-            message: self.message.clone().or_else(|| self.tell.message()),
+            undecided: self.starved.is_some() || self.failed_until_us.is_some(),
+            message: self.starved.clone().or_else(|| self.message.clone()).or_else(|| self.tell.message()),
         }
     }
 
     /// It cannot go on with these rows; it reads them again after a while.
     pub(crate) fn fail(&mut self, error: &Error, now_us: i64) {
         tracing::error!(alert = self.plan.name, error = error.chain(), "the alert cannot be decided");
-        self.message = Some(error.chain());
+        self.message = Some(error.reason());
         self.names.clear();
         self.stale = true;
         self.failed_until_us = Some(now_us.saturating_add(AGAIN_US));
@@ -624,14 +647,15 @@ impl AlertJob {
 }
 
 /// `{"region":"eu"}`
-fn name_of(key: &BTreeMap<String, String>) -> Arc<str> {
+fn name_of(key: &Key) -> Arc<str> {
     Arc::from(serde_json::to_string(key).unwrap_or_default())
 }
 
-fn key_of(plan: &AlertPlan, columns: &[ArrayRef], row: usize) -> Result<BTreeMap<String, String>> {
-    let mut key = BTreeMap::new();
+fn key_of(plan: &AlertPlan, columns: &[ArrayRef], row: usize) -> Result<Key> {
+    let mut key = Key::new();
     for (at, column) in plan.by.iter().zip(columns) {
-        key.insert(plan.schema.field(*at).name().clone(), text(column, row)?);
+        let value = if column.is_null(row) { None } else { Some(text(column, row)?) };
+        key.insert(plan.schema.field(*at).name().clone(), value);
     }
     Ok(key)
 }
@@ -707,7 +731,8 @@ fn event(
             instance.changed_us.unwrap_or_default()
         ),
         alert: plan.name.clone(),
-        key: instance.key.clone(),
+        // A label has a text or is not there: so NULL is told apart from every text.
+        key: instance.key.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect(),
         severity: plan.severity.clone(),
         labels: plan.labels.clone(),
         summary: told_summary(plan, instance),

@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    panic::AssertUnwindSafe,
     sync::Arc,
 };
 
@@ -15,11 +16,12 @@ use ebap_connector::{
     AlertEvent, Notifier, Retry,
     time::{Backoff, Clock},
 };
+use futures::FutureExt;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use crate::{EngineConfig, sinks::Spawn};
+use crate::{EngineConfig, guard::panicked, sinks::Spawn};
 
 /// Events that wait for receivers, at the most; beyond it the oldest are given up.
 const WAITING_MAX: usize = 10_000;
@@ -186,7 +188,23 @@ impl Tell {
     }
 }
 
+/// Tells; a receiver that panics is told no more, and says so.
 async fn run(
+    notifier: Box<dyn Notifier>,
+    inbox: mpsc::UnboundedReceiver<Vec<(u64, AlertEvent)>>,
+    shared: Arc<Mutex<Shared>>,
+    backoff: Backoff,
+    clock: Arc<dyn Clock>,
+) {
+    let tell = tell_all(notifier, inbox, Arc::clone(&shared), backoff, clock);
+    if let Err(panic) = AssertUnwindSafe(tell).catch_unwind().await {
+        let error = panicked(panic.as_ref()).chain();
+        tracing::error!(error, "nobody is told of alerts any more");
+        shared.lock().error = Some(format!("{error}. {WAY_OUT}"));
+    }
+}
+
+async fn tell_all(
     mut notifier: Box<dyn Notifier>,
     mut inbox: mpsc::UnboundedReceiver<Vec<(u64, AlertEvent)>>,
     shared: Arc<Mutex<Shared>>,

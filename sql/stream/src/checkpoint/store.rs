@@ -203,14 +203,27 @@ impl CheckpointStore {
         }
     }
 
-    /// Deletes everything: the stream was dropped.
+    /// Deletes everything: the stream was dropped. Manifests first and the newest last, so that what a failure leaves
+    /// behind can be opened or is not looked at.
     pub(crate) async fn delete_all(&self) -> Result<()> {
+        let mut epochs = self.epochs().await?;
+        epochs.sort_unstable();
+        for epoch in epochs {
+            self.delete(&self.manifest_path(epoch)).await?;
+        }
         let files: Vec<_> =
             self.store.list(Some(&self.prefix)).try_collect().await.map_err(|error| self.stored(error))?;
         for file in files {
-            self.store.delete(&file.location).await.map_err(|error| self.stored(error))?;
+            self.delete(&file.location).await?;
         }
         Ok(())
+    }
+
+    async fn delete(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.stored(error)),
+        }
     }
 
     pub(crate) async fn write(&self, file: &str, bytes: Vec<u8>) -> Result<()> {

@@ -3,7 +3,7 @@
 //! Keys and rows have numbers. The rows of a key are a list through `Entry::next`, so that a key costs no
 //! allocation beside its bytes, and a row is found by its bytes however many its key has.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch},
@@ -16,11 +16,14 @@ use ebap_sql::Expiry;
 use super::{
     delta::{Bytes, Codec, Delta},
     slots::{Ends, Slots},
+    time_range::TimedRows,
 };
 use crate::{Result, rows::record_batch};
 
 pub(crate) const WEIGHT: &str = "__weight";
 const SAVED_ROWS: usize = 65_536;
+/// A row in the order of its key, about.
+const TIMED_BYTES: usize = 24;
 /// No row.
 const NONE: u32 = u32::MAX;
 
@@ -44,6 +47,8 @@ pub(crate) struct Entry {
     key: u32,
     next: u32,
     before: u32,
+    /// By which the rows of its key are in order; `i64::MIN`: it meets nothing by a time.
+    time: i64,
     /// Changed since it was last written down.
     changed: bool,
 }
@@ -64,6 +69,8 @@ pub(crate) struct Arrangement {
     changed: Vec<u32>,
     /// Those that went since, otherwise than by the watermark.
     went: Vec<Bytes>,
+    /// The column by which the rows of a key are in order, and the rows of each key.
+    by_time: Option<(usize, Vec<TimedRows>)>,
 }
 
 /// The keys of a batch.
@@ -100,7 +107,25 @@ impl Arrangement {
             ends: Ends::of_rows(),
             changed: Vec::new(),
             went: Vec::new(),
+            by_time: None,
         })
+    }
+
+    /// Keeps the rows of a key in the order of this column.
+    pub(crate) fn order_by(&mut self, column: usize) {
+        self.by_time = Some((column, Vec::new()));
+    }
+
+    /// The time of each row, where rows are kept in its order.
+    fn times_of(&self, batch: &RecordBatch) -> Vec<i64> {
+        let times = self
+            .by_time
+            .as_ref()
+            .and_then(|(column, _)| batch.column(*column).as_primitive_opt::<TimestampMicrosecondType>());
+        match times {
+            Some(times) => times.iter().map(|time| time.unwrap_or(i64::MIN)).collect(),
+            None => vec![i64::MIN; batch.num_rows()],
+        }
     }
 
     pub(crate) fn keys(&self, batch: &RecordBatch) -> Result<Keys> {
@@ -137,6 +162,14 @@ impl Arrangement {
         std::iter::successors(some(first), move |at| some(self.entries[*at as usize].next))
     }
 
+    /// Appends the numbers of the rows of this key whose time is within.
+    pub(crate) fn of_key_within(&self, key: &[u8], times: &RangeInclusive<i64>, into: &mut Vec<u32>) {
+        let rows = self.by_key.find(key).zip(self.by_time.as_ref()).and_then(|(key, (_, rows))| rows.get(key as usize));
+        if let Some(rows) = rows {
+            rows.within(times, into);
+        }
+    }
+
     pub(crate) fn entry(&self, row: u32) -> &Entry {
         &self.entries[row as usize]
     }
@@ -151,28 +184,31 @@ impl Arrangement {
 
     /// Adds the rows; `matches` is what each meets on the other side, where that is counted.
     pub(crate) fn add(&mut self, delta: &Delta, keys: &Keys, matches: Option<&[i64]>) -> Result<()> {
-        let ends = self.ends_of(&delta.batch);
+        let (ends, times) = (self.ends_of(&delta.batch), self.times_of(&delta.batch));
         let rows = self.codec.rows(delta.batch.columns())?;
         for (at, key) in keys.each().enumerate() {
             let row = rows.as_ref().map_or(&[][..], |rows| rows.row(at).data());
             let met = matches.map_or(0, |matches| matches[at]);
-            self.put(key, row, |weight| weight + delta.weight(at), met, ends[at]);
+            self.put((key, row), |weight| weight + delta.weight(at), met, (ends[at], times[at]));
         }
         Ok(())
     }
 
-    fn put(&mut self, key: &[u8], row: &[u8], weight: impl FnOnce(i64) -> i64, matches: i64, end: i64) {
+    fn put(
+        &mut self,
+        (key, row): (&[u8], &[u8]),
+        weight: impl FnOnce(i64) -> i64,
+        matches: i64,
+        (end, time): (i64, i64),
+    ) {
         let known = self.by_row.find(row);
         let before = known.map_or(0, |row| self.entries[row as usize].weight);
         let now = weight(before);
         let Some(number) = known else {
             // A row that has been let go may still be taken back.
             if now > 0 || (now < 0 && end >= self.watermark) {
-                self.insert(
-                    key,
-                    row,
-                    Entry { weight: now, matches, end, key: 0, next: NONE, before: NONE, changed: true },
-                );
+                let entry = Entry { weight: now, matches, end, key: 0, next: NONE, before: NONE, time, changed: true };
+                self.insert(key, row, entry);
             }
             return;
         };
@@ -202,12 +238,21 @@ impl Arrangement {
             Some(place) => *place = entry,
             None => self.entries.push(entry),
         }
+        if let (Some((_, rows)), true) = (&mut self.by_time, entry.time != i64::MIN) {
+            if rows.len() <= key as usize {
+                rows.resize_with(key as usize + 1, TimedRows::default);
+            }
+            rows[key as usize].insert(entry.time, number);
+        }
         self.changed.push(number);
         self.ends.push(entry.end, number);
     }
 
     fn remove(&mut self, number: u32) -> Option<Bytes> {
-        let Entry { key, next, before, .. } = self.entries[number as usize];
+        let Entry { key, next, before, time, .. } = self.entries[number as usize];
+        if let Some(rows) = self.by_time.as_mut().and_then(|(_, rows)| rows.get_mut(key as usize)) {
+            rows.remove(time, number);
+        }
         if next != NONE {
             self.entries[next as usize].before = before;
         }
@@ -255,7 +300,11 @@ impl Arrangement {
     /// Bytes held, about.
     pub(crate) fn size(&self) -> usize {
         let entries = self.entries.capacity() * size_of::<Entry>();
-        self.by_row.size() + self.by_key.size() + entries + self.first.capacity() * 4
+        let by_time = match &self.by_time {
+            Some((_, rows)) => rows.capacity() * size_of::<TimedRows>() + self.by_row.len() * TIMED_BYTES,
+            None => 0,
+        };
+        self.by_row.size() + self.by_key.size() + entries + self.first.capacity() * 4 + by_time
     }
 
     /// Numbers of all rows.
@@ -317,9 +366,9 @@ impl Arrangement {
             Some(ends) => ends.values().to_vec(),
             None => self.ends_of(&batch),
         };
-        let rows = self.codec.encode(batch.columns(), batch.num_rows())?;
+        let (rows, times) = (self.codec.encode(batch.columns(), batch.num_rows())?, self.times_of(&batch));
         for ((at, row), key) in rows.iter().enumerate().zip(keys.each()) {
-            self.put(key, row, |_| weights.value(at), 0, ends[at]);
+            self.put((key, row), |_| weights.value(at), 0, (ends[at], times[at]));
             if let (Some(ends), Some(number)) = (&saved_ends, self.by_row.find(row)) {
                 self.entries[number as usize].end = ends.value(at);
                 self.ends.push(ends.value(at), number);
@@ -359,5 +408,5 @@ pub(crate) fn apart(batch: &RecordBatch) -> Result<(&[ArrayRef], Int64Array)> {
 }
 
 pub(crate) fn wrong() -> crate::Error {
-    crate::Error::Internal("the state of an operator has other columns than its plan".to_owned())
+    crate::Error::outdated("the state of an operator in other columns than its plan has")
 }

@@ -16,7 +16,10 @@ use super::{
     delta::{Codec, Delta},
     panes::Partial,
 };
-use crate::{Result, rows::record_batch};
+use crate::{
+    Result,
+    rows::{cast, record_batch},
+};
 
 const SAVED_GROUPS: usize = 65_536;
 
@@ -117,11 +120,12 @@ impl Groups {
     }
 
     /// One takes in the other, which is then empty.
-    pub(crate) fn merge(&mut self, from: u32, to: u32) {
-        self.columns.iter_mut().for_each(|column| column.merge(from, to));
+    pub(crate) fn merge(&mut self, from: u32, to: u32) -> Result<()> {
+        self.columns.iter_mut().try_for_each(|column| column.merge(from, to))?;
         self.weights[to as usize] += std::mem::take(&mut self.weights[from as usize]);
         self.clear(from);
         self.mark(to, true);
+        Ok(())
     }
 
     pub(crate) fn clear(&mut self, group: u32) {
@@ -145,9 +149,7 @@ impl Groups {
             columns.push(column.evaluate(&groups)?);
         }
         for (column, field) in columns.iter_mut().zip(self.schema.fields()) {
-            if column.data_type() != field.data_type() {
-                *column = arrow::compute::cast(column, field.data_type())?;
-            }
+            *column = cast(column, field.data_type())?;
         }
         let batch = record_batch(&self.schema, columns, groups.len())?;
         Ok((groups, batch))

@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array},
-    compute::take_record_batch,
-    datatypes::SchemaRef,
+    array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array},
+    compute::{concat_batches, take_record_batch},
+    datatypes::{SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::{common::JoinType, physical_expr::PhysicalExpr};
 use ebap_sql::Expiry;
@@ -19,6 +19,7 @@ use hashbrown::HashMap;
 use super::{
     arrangement::{Arrangement, Keep, Keys},
     delta::Delta,
+    time_range::TimeRange,
 };
 use crate::{
     Error, Result,
@@ -27,6 +28,10 @@ use crate::{
 
 /// Pairs that one change may make: more would not fit into memory, whatever becomes of them.
 const PAIRS_MAX: usize = 8 << 20;
+/// Pairs that the condition is asked about at once.
+const TRIED_MAX: usize = 65_536;
+/// Rows that meet the other side at once when a state is read back.
+const SETTLED_ROWS: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct JoinOp {
@@ -35,6 +40,8 @@ pub(crate) struct JoinOp {
     kind: JoinType,
     lookup: bool,
     null_equals_null: bool,
+    /// Where the condition bounds the times of a pair.
+    range: Option<TimeRange>,
     filter: Option<(Arc<dyn PhysicalExpr>, SchemaRef)>,
     schema: SchemaRef,
     joined: SchemaRef,
@@ -48,6 +55,22 @@ struct Pairs {
     of: Vec<u32>,
     /// Number of the other side's row.
     others: Vec<u32>,
+}
+
+/// Pairs whose keys are equal.
+#[derive(Default)]
+struct Tried {
+    of: Vec<u32>,
+    others: Vec<u32>,
+    weights: Vec<i64>,
+}
+
+impl Tried {
+    fn put(&mut self, of: u32, other: u32, weight: i64) {
+        self.of.push(of);
+        self.others.push(other);
+        self.weights.push(weight);
+    }
 }
 
 impl JoinOp {
@@ -65,9 +88,17 @@ impl JoinOp {
             None => None,
             Some((filter, schema)) => Some((physical(filter, schema)?, Arc::clone(&joined))),
         };
+        let mut left = Arrangement::new(&plan.left.schema, left_keys, keep(plan.left_expiry, plan.left_ttl_us))?;
+        let mut right = Arrangement::new(&plan.right.schema, right_keys, keep(plan.right_expiry, plan.right_ttl_us))?;
+        let range = if plan.lookup { None } else { TimeRange::of(plan) };
+        if let Some(range) = range {
+            left.order_by(range.left);
+            right.order_by(range.right);
+        }
         Ok(Self {
-            left: Arrangement::new(&plan.left.schema, left_keys, keep(plan.left_expiry, plan.left_ttl_us))?,
-            right: Arrangement::new(&plan.right.schema, right_keys, keep(plan.right_expiry, plan.right_ttl_us))?,
+            left,
+            right,
+            range,
             kind: plan.kind,
             lookup: plan.lookup,
             null_equals_null: plan.null_equals_null,
@@ -152,21 +183,64 @@ impl JoinOp {
         record_batch(&self.schema, columns, rows)
     }
 
+    /// Rows of the change with those of the other side that they meet. What is tried is let go at once, so that memory
+    /// follows the pairs that pass.
     fn pairs(&self, is_left: bool, delta: &Delta, keys: &Keys, other: &Arrangement) -> Result<Pairs> {
-        let (mut of, mut weights, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let times = self.times(is_left, delta);
+        let (mut tried, mut passed, mut count) = (Tried::default(), Vec::new(), 0);
+        let mut met = Vec::new();
         for (row, key) in keys.each().enumerate() {
             if (keys.null[row] && !self.null_equals_null) || delta.weight(row) == 0 {
                 continue;
             }
-            for number in other.of_key(key) {
-                of.push(row as u32);
-                weights.push(delta.weight(row) * other.entry(number).weight);
-                others.push(number);
+            met.clear();
+            match (self.range, &times) {
+                (Some(range), Some(times)) => {
+                    let within = times.is_valid(row).then(|| range.met(is_left, times.value(row))).flatten();
+                    within.into_iter().for_each(|within| other.of_key_within(key, &within, &mut met));
+                }
+                _ => met.extend(other.of_key(key)),
             }
-            if of.len() > PAIRS_MAX {
-                let message = format!("a step joins more than {PAIRS_MAX} pairs of rows");
-                return Err(Error::Memory { job: String::new(), message });
+            for number in met.drain(..) {
+                tried.put(row as u32, number, delta.weight(row) * other.entry(number).weight);
+                if tried.of.len() >= TRIED_MAX {
+                    passed.push(self.met(is_left, delta, std::mem::take(&mut tried), other)?);
+                    count += passed.last().map_or(0, |pairs| pairs.of.len());
+                    if count > PAIRS_MAX {
+                        let message = format!("a step joins more than {PAIRS_MAX} pairs of rows");
+                        return Err(Error::Memory { job: String::new(), message });
+                    }
+                }
             }
+        }
+        let last = self.met(is_left, delta, tried, other)?;
+        if passed.is_empty() {
+            return Ok(last);
+        }
+        passed.push(last);
+        let batch = concat_batches(&self.joined, passed.iter().map(|pairs| &pairs.batch))?;
+        let mut all = Pairs { batch, weights: Vec::new(), of: Vec::new(), others: Vec::new() };
+        for pairs in passed {
+            all.weights.extend(pairs.weights);
+            all.of.extend(pairs.of);
+            all.others.extend(pairs.others);
+        }
+        Ok(all)
+    }
+
+    /// The times by which rows of the change meet the other side.
+    fn times(&self, is_left: bool, delta: &Delta) -> Option<TimestampMicrosecondArray> {
+        let range = self.range?;
+        let column = delta.batch.column(if is_left { range.left } else { range.right });
+        column.as_primitive_opt::<TimestampMicrosecondType>().cloned()
+    }
+
+    /// The pairs that pass the condition.
+    fn met(&self, is_left: bool, delta: &Delta, tried: Tried, other: &Arrangement) -> Result<Pairs> {
+        let Tried { of, others, weights } = tried;
+        if of.is_empty() {
+            let batch = RecordBatch::new_empty(Arc::clone(&self.joined));
+            return Ok(Pairs { batch, weights, of, others });
         }
         let one_each = of.len() == delta.rows() && of.iter().enumerate().all(|(at, row)| at == *row as usize);
         let own = match one_each {
@@ -174,11 +248,6 @@ impl JoinOp {
             false => take_record_batch(&delta.batch, &UInt32Array::from(of.clone()))?,
         };
         let met = other.codec.columns(others.iter().map(|number| other.row(*number)))?;
-        let met = if of.is_empty() {
-            RecordBatch::new_empty(Arc::clone(other.codec.schema())).columns().to_vec()
-        } else {
-            met
-        };
         let columns: Vec<ArrayRef> = match is_left {
             true => own.columns().iter().cloned().chain(met).collect(),
             false => met.into_iter().chain(own.columns().iter().cloned()).collect(),
@@ -258,7 +327,7 @@ impl JoinOp {
         }
         for is_left in [true, false] {
             let rows = if is_left { self.left.live() } else { self.right.live() };
-            for part in rows.chunks(65_536) {
+            for part in rows.chunks(SETTLED_ROWS) {
                 let own = if is_left { &self.left } else { &self.right };
                 let other = if is_left { &self.right } else { &self.left };
                 let delta = Delta::came(own.codec.batch(part.iter().map(|row| own.row(*row)))?);

@@ -25,6 +25,7 @@ mod saved;
 mod sessions;
 mod slots;
 mod table;
+mod time_range;
 mod topn;
 mod versions;
 mod windows;
@@ -46,6 +47,7 @@ pub(crate) use self::{
     delta::Delta,
     output::{Changes, OUTPUT, Output},
     saved::{packed, unpacked},
+    windows::{end_of, floor},
 };
 use crate::{Result, rows::RowOps};
 use saved::Part;
@@ -104,6 +106,8 @@ pub(crate) struct Operator {
     op: Op,
     schema: SchemaRef,
     inputs: Vec<Operator>,
+    /// Operators with a state give nothing: what is above them is not of single rows.
+    rows_alone: bool,
 }
 
 impl Operator {
@@ -136,11 +140,31 @@ impl Operator {
                 Op::Recent(Box::new(RecentOp::new(time, logical, *span_us, *inclusive, &schema)?))
             }
         };
-        Ok(Self { op, schema, inputs })
+        Ok(Self { op, schema, inputs, rows_alone: false })
+    }
+
+    /// See `ViewJob::rows_alone`.
+    pub(crate) fn rows_alone(&mut self) {
+        self.rows_alone = true;
+        self.inputs.iter_mut().for_each(Self::rows_alone);
+    }
+
+    fn has_state(&self) -> bool {
+        match self.op {
+            Op::Scan { .. } | Op::One { .. } | Op::Rows(_) | Op::Window { .. } | Op::SessionWindow { .. } => false,
+            Op::Union | Op::Unnest { .. } => false,
+            Op::Table { .. } | Op::Versions { .. } | Op::Recent(_) => false,
+            Op::Aggregate(_) | Op::Sessions(_) | Op::TopN(_) | Op::Join(_) => true,
+        }
     }
 
     /// What changes in the answer.
     pub(crate) fn run(&mut self, event: &Event<'_>) -> Result<Vec<Delta>> {
+        let changes = self.step(event)?;
+        Ok(if self.rows_alone && self.has_state() { Vec::new() } else { changes })
+    }
+
+    fn step(&mut self, event: &Event<'_>) -> Result<Vec<Delta>> {
         let mut inputs: Vec<Vec<Delta>> =
             self.inputs.iter_mut().map(|input| input.run(event)).collect::<Result<_>>()?;
         let first = if inputs.is_empty() { Vec::new() } else { inputs.swap_remove(0) };

@@ -17,7 +17,7 @@ use super::{
     delta::{Bytes, Codec, Delta},
     groups::Groups,
     slots::Slots,
-    windows::starts,
+    windows::{bounded, end_of, out_of_range, starts},
 };
 use crate::Result;
 
@@ -56,23 +56,20 @@ pub(crate) fn partial(
     })?;
     groups.resize(first.len());
     groups.update(delta, &numbers)?;
-    let pane: Box<dyn Fn(usize) -> i64> = match (panes.starts.first(), panes.ends.first()) {
-        (Some(at), _) => {
-            let starts = times(&columns[*at])?;
-            Box::new(move |row| starts.value(row))
-        }
-        (None, Some(at)) => {
-            let (ends, pane_us) = (times(&columns[*at])?, panes.pane_us);
-            Box::new(move |row| ends.value(row) - pane_us)
-        }
+    let (bounds, back_us) = match (panes.starts.first(), panes.ends.first()) {
+        (Some(at), _) => (times(&columns[*at])?, 0),
+        (None, Some(at)) => (times(&columns[*at])?, panes.pane_us),
         (None, None) => return Err(wrong()),
     };
     let (mut of, mut rows) = (Vec::new(), Vec::new());
     let (mut spans, mut sizes) = (Vec::new(), Vec::new());
-    let panes_of: Vec<i64> = first.iter().map(|row| pane(*row)).collect();
+    let pane = |row: &usize| bounds.value(*row).checked_sub(back_us).ok_or_else(out_of_range);
+    let panes_of: Vec<i64> = first.iter().map(pane).collect::<Result<_>>()?;
     for (number, row) in first.iter().enumerate() {
         for frame in &panes.frames {
-            for start in starts(frame, panes_of[number]) {
+            bounded(of.len(), frame)?;
+            for start in starts(frame, panes_of[number])? {
+                end_of(start, frame.size_us)?;
                 of.push(number as u32);
                 rows.push(*row as u32);
                 spans.push((start, frame.size_us));

@@ -50,7 +50,7 @@ impl RecentOp {
 
     /// The first time that is still within.
     fn first(&self, now_us: i64) -> i64 {
-        now_us - self.span_us + i64::from(!self.inclusive)
+        now_us.saturating_sub(self.span_us).saturating_add(i64::from(!self.inclusive))
     }
 
     pub(crate) fn apply(&mut self, input: Vec<Delta>, now_us: i64) -> Result<Vec<Delta>> {

@@ -14,6 +14,7 @@ use super::{
     delta::{Bytes, Codec, Delta},
     groups::{GroupRows, Groups, identified},
     slots::{Ends, Seen, Slots},
+    windows::{end_of, out_of_range},
 };
 use crate::{Result, rows::physical};
 
@@ -90,7 +91,7 @@ impl SessionOp {
         for (delta, keys, times) in placed {
             // First all sessions grow together, so that a row's is known for good.
             for (key, time) in keys.iter().zip(&times) {
-                self.grow(*key, *time);
+                self.grow(*key, *time)?;
             }
             let of = |(key, time): (&u32, &i64)| {
                 let open = self.sessions[*key as usize].iter().rev().find(|open| open.start <= *time);
@@ -117,7 +118,8 @@ impl SessionOp {
             (None, None) => return Err(wrong()),
         };
         let times = columns[bound].as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
-        let times: Vec<i64> = times.values().iter().map(|time| time - back).collect();
+        let start = |time: &i64| time.checked_sub(back).ok_or_else(out_of_range);
+        let times: Vec<i64> = times.values().iter().map(start).collect::<Result<_>>()?;
         let own = columns.iter().enumerate().filter(|(at, _)| !is_bound(&self.session, *at));
         let own: Vec<ArrayRef> = own.map(|(_, column)| Arc::clone(column)).collect();
         let mut keys = Vec::with_capacity(rows);
@@ -138,7 +140,7 @@ impl SessionOp {
     }
 
     /// The session that has this row: those it joins become one.
-    fn grow(&mut self, key: u32, time: i64) {
+    fn grow(&mut self, key: u32, time: i64) -> Result<()> {
         let gap_us = self.session.gap_us;
         let of = &self.sessions[key as usize];
         // They do not overlap, so those it meets lie together.
@@ -149,7 +151,7 @@ impl SessionOp {
             self.sessions[key as usize].insert(end, Open { start: time, last: time, group });
             self.ends.push(time.saturating_add(gap_us), group);
             self.groups.mark(group, true);
-            return;
+            return Ok(());
         }
         let met: Vec<Open> = match end - first {
             1 => Vec::new(),
@@ -161,7 +163,7 @@ impl SessionOp {
         for other in met {
             (earliest, newest) = (earliest.min(other.start), newest.max(other.last));
             self.went.push((Bytes::from(self.slots.key(key)), other.start));
-            self.groups.merge(other.group, group);
+            self.groups.merge(other.group, group)?;
             self.places[other.group as usize].key = None;
             self.free.push(other.group);
         }
@@ -171,6 +173,7 @@ impl SessionOp {
         self.groups.mark(group, earliest != start);
         self.sessions[key as usize][first] = Open { start: earliest, last: newest, group };
         self.places[group as usize] = Place { key: Some(key), start: earliest, last: newest };
+        Ok(())
     }
 
     fn new_group(&mut self, place: Place) -> u32 {
@@ -224,7 +227,7 @@ impl SessionOp {
             let times: Vec<i64> = if self.session.starts.contains(&at) {
                 places.map(|place| place.start).collect()
             } else if self.session.ends.contains(&at) {
-                places.map(|place| place.last + self.session.gap_us).collect()
+                places.map(|place| end_of(place.last, self.session.gap_us)).collect::<Result<_>>()?
             } else {
                 all.push(own.next().ok_or_else(wrong)?);
                 continue;

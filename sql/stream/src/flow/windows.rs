@@ -10,63 +10,114 @@ use arrow::{
 use ebap_sql::Frame;
 
 use super::{arrangement::wrong, delta::Delta};
-use crate::{Result, rows::record_batch};
+use crate::{Error, Result, rows::record_batch};
+
+/// Rows that windows make of one change, at the most: more would not fit into memory.
+const ROWS_MAX: usize = 8 << 20;
 
 /// A row for each window that has it.
 pub(crate) fn assign(delta: Delta, time: usize, frames: &[Frame], schema: &SchemaRef) -> Result<Delta> {
     let times = delta.batch.column(time).as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
-    let (mut rows, mut starts, mut ends, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut windows = Windows::default();
     for row in (0..times.len()).filter(|row| times.is_valid(*row)) {
-        let at = times.value(row);
         for frame in frames {
-            for start in self::starts(frame, at) {
-                rows.push(row as u32);
-                starts.push(start);
-                ends.push(start + frame.size_us);
-                sizes.push(frame.interval);
-            }
+            windows.put_all(row as u32, frame, times.value(row))?;
         }
     }
-    with_window(&delta, rows, starts, ends, sizes, schema)
+    with_window(&delta, windows, schema)
 }
 
 /// The smallest window of a row, of which others are made.
 pub(crate) fn in_pane(delta: Delta, time: usize, frames: &[Frame], schema: &SchemaRef) -> Result<Delta> {
     let times = delta.batch.column(time).as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
     let pane_us = frames.iter().map(|frame| frame.slide_us).min().ok_or_else(wrong)?;
-    let rows: Vec<u32> = (0..times.len()).filter(|row| times.is_valid(*row)).map(|row| row as u32).collect();
-    let starts: Vec<i64> = rows.iter().map(|row| times.value(*row as usize).div_euclid(pane_us) * pane_us).collect();
-    let ends = starts.iter().map(|start| start + pane_us).collect();
-    let sizes = vec![IntervalMonthDayNano::new(0, 0, pane_us * 1_000); rows.len()];
-    with_window(&delta, rows, starts, ends, sizes, schema)
+    let (mut windows, size) = (Windows::default(), interval_of(pane_us));
+    for row in (0..times.len()).filter(|row| times.is_valid(*row)) {
+        windows.put(row as u32, floor(times.value(row), pane_us)?, pane_us, size)?;
+    }
+    with_window(&delta, windows, schema)
+}
+
+/// The beginning of the stretch of this length that has the time.
+pub(crate) fn floor(at: i64, length_us: i64) -> Result<i64> {
+    at.div_euclid(length_us).checked_mul(length_us).ok_or_else(out_of_range)
 }
 
 /// Start of every window of this frame that has this time, the last one first.
-pub(crate) fn starts(frame: &Frame, at: i64) -> impl Iterator<Item = i64> {
-    let (slide_us, size_us) = (frame.slide_us, frame.size_us);
-    let last = at.div_euclid(slide_us) * slide_us;
-    std::iter::successors(Some(last), move |start| Some(start - slide_us))
-        .take_while(move |start| *start > at - size_us)
+pub(crate) fn starts(frame: &Frame, at: i64) -> Result<impl Iterator<Item = i64>> {
+    let slide_us = frame.slide_us;
+    let first = at.checked_sub(frame.size_us).ok_or_else(out_of_range)?;
+    let last = floor(at, slide_us)?;
+    Ok(std::iter::successors(Some(last), move |start| start.checked_sub(slide_us))
+        .take_while(move |start| *start > first))
 }
 
 /// The session that each row alone would be.
 pub(crate) fn alone(delta: Delta, time: usize, gap_us: i64, schema: &SchemaRef) -> Result<Delta> {
     let times = delta.batch.column(time).as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
-    let rows: Vec<u32> = (0..times.len()).filter(|row| times.is_valid(*row)).map(|row| row as u32).collect();
-    let starts: Vec<i64> = rows.iter().map(|row| times.value(*row as usize)).collect();
-    let ends = starts.iter().map(|start| start + gap_us).collect();
-    let sizes = vec![IntervalMonthDayNano::new(0, 0, gap_us * 1_000); rows.len()];
-    with_window(&delta, rows, starts, ends, sizes, schema)
+    let (mut windows, size) = (Windows::default(), interval_of(gap_us));
+    for row in (0..times.len()).filter(|row| times.is_valid(*row)) {
+        windows.put(row as u32, times.value(row), gap_us, size)?;
+    }
+    with_window(&delta, windows, schema)
 }
 
-fn with_window(
-    delta: &Delta,
+/// The end of what begins there.
+pub(crate) fn end_of(start: i64, length_us: i64) -> Result<i64> {
+    start.checked_add(length_us).ok_or_else(out_of_range)
+}
+
+pub(crate) fn out_of_range() -> Error {
+    Error::sql("22008", "timestamp out of range: a window begins or ends where no timestamp can be")
+}
+
+/// Days apart, as all of it in nanoseconds may be more than there can be.
+fn interval_of(us: i64) -> IntervalMonthDayNano {
+    const DAY_US: i64 = 86_400_000_000;
+    match us.checked_mul(1_000) {
+        Some(nanos) => IntervalMonthDayNano::new(0, 0, nanos),
+        None => IntervalMonthDayNano::new(0, (us / DAY_US) as i32, us % DAY_US * 1_000),
+    }
+}
+
+/// Windows, and which row each is for.
+#[derive(Default)]
+struct Windows {
     rows: Vec<u32>,
     starts: Vec<i64>,
     ends: Vec<i64>,
     sizes: Vec<IntervalMonthDayNano>,
-    schema: &SchemaRef,
-) -> Result<Delta> {
+}
+
+impl Windows {
+    fn put(&mut self, row: u32, start: i64, length_us: i64, size: IntervalMonthDayNano) -> Result<()> {
+        self.rows.push(row);
+        self.starts.push(start);
+        self.ends.push(end_of(start, length_us)?);
+        self.sizes.push(size);
+        Ok(())
+    }
+
+    /// All windows of the frame that have the time.
+    fn put_all(&mut self, row: u32, frame: &Frame, at: i64) -> Result<()> {
+        bounded(self.rows.len(), frame)?;
+        starts(frame, at)?.try_for_each(|start| self.put(row, start, frame.size_us, frame.interval))
+    }
+}
+
+/// # Errors
+/// `Memory` where there are so many windows already that those of one more row are too many.
+pub(crate) fn bounded(held: usize, frame: &Frame) -> Result<()> {
+    let each = usize::try_from(frame.size_us / frame.slide_us.max(1)).unwrap_or(usize::MAX);
+    if held.saturating_add(each) > ROWS_MAX {
+        let message = format!("a step makes more than {ROWS_MAX} rows of windows");
+        return Err(Error::Memory { job: String::new(), message });
+    }
+    Ok(())
+}
+
+fn with_window(delta: &Delta, windows: Windows, schema: &SchemaRef) -> Result<Delta> {
+    let Windows { rows, starts, ends, sizes } = windows;
     let whole = rows.len() == delta.rows() && rows.iter().enumerate().all(|(at, row)| at == *row as usize);
     let taken = if whole { delta.clone() } else { delta.take(&UInt32Array::from(rows))? };
     let count = taken.rows();

@@ -8,6 +8,7 @@ use super::{JobSet, Pipeline, ViewSink, ViewSlot, ViewState, jobs::spawn, persis
 use crate::{
     Result,
     alerts::{AlertInfo, AlertJob, Moment, SavedAlert},
+    guard::guarded,
 };
 
 impl ViewSlot {
@@ -22,7 +23,7 @@ impl ViewSlot {
             sink.write(changes, position, &self.store, now_us);
         }
         for alert in self.alerts.iter_mut().filter(|alert| alert.wants_changes()) {
-            if let Err(error) = alert.changed(changes, now_us) {
+            if let Err(error) = guarded(|| alert.changed(changes, now_us)) {
                 alert.fail(&error, now_us);
             }
         }
@@ -77,12 +78,18 @@ impl Pipeline {
         };
         for view in self.views.values_mut() {
             let running = matches!(view.state, ViewState::Running(_)) && !self.paused;
+            let failure = view.failure().map(|failed| failed.message());
             for alert in &mut view.alerts {
+                if let Some(reason) = &failure {
+                    alert.starve(moment, reason);
+                    self.alerts_dirty |= std::mem::take(&mut alert.dirty);
+                    continue;
+                }
                 if !running {
                     alert.reload();
                     continue;
                 }
-                if let Err(error) = alert.decide(moment, || view.store.snapshot()) {
+                if let Err(error) = guarded(|| alert.decide(moment, || view.store.snapshot())) {
                     alert.fail(&error, now_us);
                 }
                 self.alerts_dirty |= std::mem::take(&mut alert.dirty);

@@ -6,10 +6,46 @@ use tokio::sync::oneshot;
 use super::{Pipeline, ViewSlot, ViewState};
 use crate::{Error, Result};
 
+/// A view or table that has failed: `FLUSH` and whoever reads it hear of it.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedJob {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
+impl FailedJob {
+    pub(crate) fn message(&self) -> String {
+        format!("{} \"{}\" has failed: {}", self.kind, self.name, self.reason)
+    }
+
+    /// 55000, with the way out.
+    pub(crate) fn error(self) -> Error {
+        let (kind, name) = (self.kind.to_uppercase(), &self.name);
+        let hint = format!("ALTER {kind} {name} RESUME starts it again from what was last saved of it.");
+        ebap_sql::Error::new("55000", self.message()).hint(hint).into()
+    }
+
+    /// One error for all of them.
+    pub(crate) fn error_of(mut failed: Vec<Self>) -> Option<Error> {
+        if failed.len() <= 1 {
+            return failed.pop().map(Self::error);
+        }
+        let names: Vec<String> = failed.iter().map(|one| format!("\"{}\"", one.name)).collect();
+        let mut error = ebap_sql::Error::new("55000", format!("{} have failed", names.join(", ")));
+        let lines = failed.iter().map(|one| format!("{} \"{}\": {}", one.kind, one.name, one.reason));
+        error.detail = Some(lines.collect::<Vec<_>>().join("\n"));
+        Some(error.hint("ALTER ... RESUME starts each again from what was last saved of it.").into())
+    }
+}
+
+/// What a `FLUSH` is answered: the jobs that have failed and so have not come so far.
+pub(crate) type Flushed = Vec<FailedJob>;
+
 /// A `FLUSH` that waits.
 pub(super) struct Flush {
     pub(super) target: Position,
-    pub(super) reply: oneshot::Sender<Result<()>>,
+    pub(super) reply: oneshot::Sender<Result<Flushed>>,
     /// All is in every job and durable, and the sinks have been asked to make it visible.
     pub(super) asked: bool,
 }
@@ -32,7 +68,7 @@ impl Pipeline {
         let view = |view: &ViewSlot| match view.state {
             ViewState::CatchingUp | ViewState::Retrying { .. } => false,
             ViewState::Running(_) => view.sinks.iter().all(|sink| sink.head.settled()),
-            ViewState::Paused(_) | ViewState::Failed(_) => true,
+            ViewState::Paused(_) | ViewState::Failed { .. } => true,
         };
         self.position.covers(target)
             && self.views.values().all(view)
@@ -57,8 +93,9 @@ impl Pipeline {
             self.flushes.iter_mut().for_each(|flush| flush.asked = false);
         } else {
             self.report_now();
+            let failed: Flushed = self.views.values().filter_map(ViewSlot::failure).collect();
             for flush in self.flushes.extract_if(.., |flush| flush.asked) {
-                let _ = flush.reply.send(Ok(()));
+                let _ = flush.reply.send(Ok(failed.clone()));
             }
         }
         self.forced = None;

@@ -11,22 +11,57 @@ use crate::{
     Error, Result,
     catch_up::{self, CatchUp, CatchUpEnd, CatchUpJob, JOIN_RECORDS_MAX},
     checkpoint::{Held, JobFiles},
+    guard::{guarded, guarded_async},
     needs,
-    pipeline::range::RangeReader,
+    pipeline::{flush::FailedJob, range::RangeReader},
     sinks::{RowsSink, RowsSinkJob, SinkState, ViewSink, connector_error},
-    view::{ViewJob, store::ViewStore},
+    view::{
+        ViewJob,
+        bad_rows::{BadRows, Scratch},
+        store::ViewStore,
+    },
 };
 
 impl ViewSlot {
     /// The job ends. What was last made durable of it stays, for whoever resumes it.
     pub(super) fn fail(&mut self, error: &Error) {
-        tracing::error!(error = error.chain(), "the job has stopped");
-        let message = match error {
-            // The one a user can do something about: the code says what it is.
-            Error::Memory { .. } => format!("53200: {}", error.chain()),
-            _ => error.chain(),
+        let reason = error.reason();
+        tracing::error!(job = self.name(), error = error.chain(), "the job has stopped");
+        let counted = match &self.state {
+            ViewState::Running(job) | ViewState::Paused(Some((job, _))) => job.accounting.clone(),
+            _ => self.files.accounting.clone(),
         };
-        self.state = ViewState::Failed(message);
+        self.set_state(ViewState::Failed { reason, counted });
+    }
+
+    /// What it does from now on; whoever reads the view is told where that is nothing.
+    pub(super) fn set_state(&mut self, state: ViewState) -> ViewState {
+        let before = std::mem::replace(&mut self.state, state);
+        self.tell_readers();
+        before
+    }
+
+    pub(super) fn tell_readers(&self) {
+        self.store.set_failure(self.failure().map(FailedJob::error));
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.plan.is_some() { "materialized view" } else { "table" }
+    }
+
+    /// Of the view, or of the table.
+    pub(super) fn name(&self) -> &str {
+        self.plan.as_ref().map_or(&self.table, |plan| &plan.name)
+    }
+
+    /// Why it has failed, if it has.
+    pub(super) fn failure(&self) -> Option<FailedJob> {
+        match &self.state {
+            ViewState::Failed { reason, .. } => {
+                Some(FailedJob { kind: self.kind(), name: self.name().to_owned(), reason: reason.clone() })
+            }
+            _ => None,
+        }
     }
 
     /// Whether its rows change when nothing but time passes.
@@ -34,10 +69,32 @@ impl ViewSlot {
         matches!(&self.state, ViewState::Running(job) if job.follows_clock())
     }
 
-    pub(super) fn new(plan: Option<Arc<ViewPlan>>, store: Arc<ViewStore>, state: ViewState, run: Run) -> Self {
-        let (sinks, alerts, files) = (Vec::new(), Vec::new(), JobFiles::default());
-        let (saved, left, catching, memory_bytes) = (None, None, None, None);
-        Self { plan, store, state, run, sinks, alerts, files, saved, left, catching, memory_bytes, base_due: true }
+    /// `table`: whose rows they are where there is no plan.
+    pub(super) fn new(
+        table: &str,
+        plan: Option<Arc<ViewPlan>>,
+        store: Arc<ViewStore>,
+        state: ViewState,
+        run: Run,
+    ) -> Self {
+        store.set_failure(None);
+        Self {
+            table: table.to_owned(),
+            plan,
+            store,
+            state,
+            run,
+            sinks: Vec::new(),
+            alerts: Vec::new(),
+            files: JobFiles::default(),
+            saved: None,
+            left: None,
+            catching: None,
+            memory_bytes: None,
+            base_due: true,
+            note: None,
+            leaves_out: false,
+        }
     }
 }
 
@@ -91,7 +148,9 @@ impl Pipeline {
             }
             None => {
                 let state = if run.paused { ViewState::Paused(None) } else { ViewState::CatchingUp };
-                self.views.insert(id, ViewSlot::new(plan, Arc::clone(store), state, run));
+                let mut slot = ViewSlot::new(&self.runtime.plan.name, plan, Arc::clone(store), state, run);
+                slot.note = self.rebuilt.remove(&id);
+                self.views.insert(id, slot);
                 if run.paused { Ok(()) } else { self.start_anew(id) }
             }
         }
@@ -118,7 +177,7 @@ impl Pipeline {
         if run.paused {
             slot.store.clear();
             (slot.files, slot.saved, slot.base_due) = (JobFiles::default(), None, true);
-            slot.state = ViewState::Paused(None);
+            slot.set_state(ViewState::Paused(None));
             return Ok(());
         }
         self.start_anew(id)
@@ -127,7 +186,7 @@ impl Pipeline {
     /// A view without state: it runs at once where nothing has been read yet, else it reads what it has missed.
     pub(super) fn start_anew(&mut self, id: u64) -> Result<()> {
         let Some(slot) = self.views.get(&id) else { return Ok(()) };
-        let job = match self.view_job(slot.plan.as_deref(), &slot.store) {
+        let job = match guarded(|| self.view_job(slot.plan.as_deref(), &slot.store)) {
             Ok(job) => job,
             Err(error) => {
                 // The others on the stream go on.
@@ -143,19 +202,39 @@ impl Pipeline {
         slot.store.clear();
         (slot.files, slot.saved, slot.base_due) = (JobFiles::default(), None, true);
         if at_start {
-            slot.state = ViewState::Running(Box::new(job));
+            slot.set_state(ViewState::Running(Box::new(job)));
         } else {
             self.catch_view_up(id, job, start);
         }
         Ok(())
     }
 
-    pub(super) fn catch_view_up(&mut self, id: u64, job: ViewJob, from: Position) {
+    pub(super) fn catch_view_up(&mut self, id: u64, mut job: ViewJob, from: Position) {
+        if self.views.get_mut(&id).is_some_and(|slot| std::mem::take(&mut slot.leaves_out)) {
+            job.bad_rows = Some(BadRows::new(self.scratch_of(id)));
+        }
         let catching = self.catch_up(CatchUpJob::View(Box::new(job)), from);
         if let Some(slot) = self.views.get_mut(&id) {
-            slot.state = ViewState::CatchingUp;
+            slot.set_state(ViewState::CatchingUp);
             slot.catching = Some(catching);
         }
+    }
+
+    /// Makes jobs of the same view over nothing.
+    fn scratch_of(&self, id: u64) -> Scratch {
+        let (source, config) = (Arc::clone(&self.runtime.plan), self.runtime.config.clone());
+        let plan = self.views.get(&id).and_then(|slot| slot.plan.clone());
+        let clock = Arc::clone(&self.runtime.clock);
+        Box::new(move || {
+            let schema = plan.as_ref().map_or(&source.schema, |plan| &plan.schema);
+            let store = Arc::new(ViewStore::new(Arc::clone(schema)));
+            let mut job = match &plan {
+                Some(plan) => ViewJob::view(&source, plan, store, &config)?,
+                None => ViewJob::table(&source, store, &config)?,
+            };
+            job.clock = Some(Arc::clone(&clock));
+            Ok(job)
+        })
     }
 
     /// Reads from there on its own until it can join.
@@ -259,7 +338,7 @@ impl Pipeline {
                         (_, Retry::Backoff) => {
                             tracing::warn!(error = error.chain(), "the job tries again to catch up");
                             let until_us = now_us + super::micros(self.runtime.config.backoff_max);
-                            view.state = ViewState::Retrying { until_us, message: error.chain() };
+                            view.set_state(ViewState::Retrying { until_us, message: error.chain() });
                         }
                         (_, Retry::Never) => view.fail(&error),
                     }
@@ -302,13 +381,14 @@ impl Pipeline {
         }
         let mut joined = range.extend(&self.position).await;
         if joined.is_ok() {
-            joined = job.drain(&mut range).await;
+            joined = guarded_async(job.drain(&mut range)).await;
         }
         let (watermark, CatchUpJob::View(mut job)) = (self.watermarks.current().0, job) else { return };
         let Some(view) = self.views.get_mut(&id) else { return };
-        match joined.and_then(|()| job.advance(watermark, false)) {
+        match joined.and_then(|()| guarded(|| job.advance(watermark, false))) {
             Ok(_) => {
-                view.state = ViewState::Running(job);
+                view.note = job.bad_rows.take().and_then(|bad| bad.message()).or_else(|| view.note.take());
+                view.set_state(ViewState::Running(job));
                 view.base_due = true;
                 view.rename();
             }

@@ -6,7 +6,7 @@
 //! - What a manifest says is below its position is in the state it names, once.
 
 mod alerts;
-mod flush;
+pub(crate) mod flush;
 pub(crate) mod group;
 mod jobs;
 mod lanes;
@@ -37,11 +37,12 @@ use crate::{
     catch_up::{CatchUp, CatchUpEnd},
     checkpoint::{CheckpointStore, Held, JobFiles, Manifest},
     figures::Figures,
+    guard::guarded_async,
     sinks::{RowsSinkJob, ViewSink},
     view::{ViewJob, store::ViewStore},
     watermark::Watermarks,
 };
-use flush::{Flush, Forced};
+use flush::{FailedJob, Flush, Flushed, Forced};
 use lanes::Lanes;
 use runtime::SourceRuntime;
 use wait::Waiting;
@@ -103,13 +104,14 @@ pub(crate) enum Command {
     /// Answered when everything up to the position is visible everywhere.
     Flush {
         target: Position,
-        reply: oneshot::Sender<Result<()>>,
+        reply: oneshot::Sender<Result<Flushed>>,
     },
     CaughtUp {
         generation: u64,
         end: Box<CatchUpEnd>,
     },
-    /// Finishes the step, makes an epoch durable, ends. `forget`: the stream was dropped.
+    /// Finishes the step, makes an epoch durable, ends. `forget`: the stream was dropped; answered when its files are
+    /// gone, as another one of the same name may begin then.
     Stop {
         forget: bool,
         reply: oneshot::Sender<()>,
@@ -134,11 +136,21 @@ impl Drop for Writing {
 
 enum Ended {
     Stopped,
-    Forgotten,
+    /// Who waits for its files to be gone.
+    Forgotten(oneshot::Sender<()>),
+}
+
+/// What becomes of a pipeline that is down.
+enum Next {
+    Again,
+    Ends,
+    Forgotten(oneshot::Sender<()>),
 }
 
 /// A view with its sinks.
 struct ViewSlot {
+    /// Name of the table, where there is no plan.
+    table: String,
     plan: Option<Arc<ViewPlan>>,
     store: Arc<ViewStore>,
     state: ViewState,
@@ -157,6 +169,10 @@ struct ViewSlot {
     memory_bytes: Option<usize>,
     /// The next epoch writes a base snapshot.
     base_due: bool,
+    /// Why it was built again, or what it has left out, since the start of this server.
+    note: Option<String>,
+    /// Rows that it cannot be computed for are left out when it catches up next.
+    leaves_out: bool,
 }
 
 enum ViewState {
@@ -169,7 +185,11 @@ enum ViewState {
         until_us: i64,
         message: String,
     },
-    Failed(String),
+    /// `reason`: as `ebap.jobs` shows it. `counted`: up to where it came.
+    Failed {
+        reason: String,
+        counted: Accounting,
+    },
 }
 
 struct Pipeline {
@@ -194,6 +214,8 @@ struct Pipeline {
     /// Of the manifest, until they run.
     saved_alerts: BTreeMap<u64, SavedAlert>,
     alerts_dirty: bool,
+    /// Of views whose saved state is of no use, why: until they begin again.
+    rebuilt: BTreeMap<u64, String>,
     /// Nothing is read.
     paused: bool,
     /// Read, and to be decoded before anything else is read.
@@ -228,13 +250,14 @@ pub(crate) async fn supervise(
     for generation in 0.. {
         let (sender, tasks) = (commands.clone(), Tasks::default());
         let by = (sender, Arc::clone(&tasks));
-        let opened = Pipeline::open(Arc::clone(&runtime), checkpoints.clone(), &jobs, by, generation).await;
+        let opened = Pipeline::open(Arc::clone(&runtime), checkpoints.clone(), &jobs, by, generation);
+        let opened = guarded_async(opened).await;
         let started = opened.is_ok();
         let ended = match opened {
             Ok(mut pipeline) => {
                 backoff.reset();
                 outrun = 0;
-                let ended = pipeline.run(&mut inbox, &mut jobs).await;
+                let ended = guarded_async(pipeline.run(&mut inbox, &mut jobs)).await;
                 pipeline.fail_flushes(ended.as_ref().err());
                 ended
             }
@@ -250,12 +273,7 @@ pub(crate) async fn supervise(
                 continue;
             }
             Ok(Ended::Stopped) => return,
-            Ok(Ended::Forgotten) => {
-                if let Err(error) = checkpoints.delete_all().await {
-                    tracing::warn!(stream = name, error = error.chain(), "state of a dropped stream stays behind");
-                }
-                return;
-            }
+            Ok(Ended::Forgotten(reply)) => return forget(&checkpoints, &name, reply).await,
             Err(error) => error,
         };
         let wait = match error.retry() {
@@ -267,23 +285,46 @@ pub(crate) async fn supervise(
             Retry::Never => {
                 tracing::error!(stream = name, error = error.chain(), "the pipeline has stopped");
                 runtime.status.set_state(&name, kind, "failed", &error.chain());
+                fail_views(&runtime, &jobs, &error);
                 None
             }
         };
-        if !wait_between(&runtime, &mut inbox, &mut jobs, wait, &error).await {
-            return;
+        match wait_between(&runtime, &mut inbox, &mut jobs, wait, &error).await {
+            Next::Again => {}
+            Next::Ends => return,
+            Next::Forgotten(reply) => return forget(&checkpoints, &name, reply).await,
         }
     }
 }
 
-/// Answers commands while the pipeline is down. False where it shall not start again.
+/// Deletes the files of a stream that was dropped.
+async fn forget(checkpoints: &CheckpointStore, name: &str, reply: oneshot::Sender<()>) {
+    if let Err(error) = checkpoints.delete_all().await {
+        tracing::warn!(stream = name, error = error.chain(), "state of a dropped stream stays behind");
+    }
+    let _ = reply.send(());
+}
+
+/// Nothing keeps these rows up to date any more: whoever reads them is told.
+fn fail_views(runtime: &SourceRuntime, jobs: &JobSet, error: &Error) {
+    let reason = format!("\"{}\" has stopped: {}", runtime.plan.name, error.reason());
+    let failed = |kind, name: &str| FailedJob { kind, name: name.to_owned(), reason: reason.clone() }.error();
+    if let Some(table) = &jobs.table {
+        table.set_failure(Some(failed("table", &runtime.plan.name)));
+    }
+    for (plan, store) in &jobs.views {
+        store.set_failure(Some(failed("materialized view", &plan.name)));
+    }
+}
+
+/// Answers commands while the pipeline is down, until it is to start again or to end.
 async fn wait_between(
     runtime: &SourceRuntime,
     inbox: &mut mpsc::Receiver<Command>,
     jobs: &mut JobSet,
     wait: Option<Duration>,
     error: &Error,
-) -> bool {
+) -> Next {
     let until = wait.map(|wait| runtime.clock.sleep(wait));
     let mut until = std::pin::pin!(async move {
         match until {
@@ -295,26 +336,31 @@ async fn wait_between(
         let command = tokio::select! {
             // In order, so that a simulation plays the same again.
             biased;
-            () = &mut until => return true,
+            () = &mut until => return Next::Again,
             command = inbox.recv() => command,
         };
         match command {
-            None => return false,
+            None => return Next::Ends,
             Some(Command::Jobs { jobs: new, reply }) => {
                 let resumed = new.run.resumes > jobs.run.resumes;
                 *jobs = new;
                 let _ = reply.send(());
                 if resumed {
-                    return true;
+                    return Next::Again;
+                }
+                if wait.is_none() {
+                    // What was created meanwhile does not run either.
+                    fail_views(runtime, jobs, error);
                 }
             }
             Some(Command::Flush { reply, .. }) => {
                 let _ = reply.send(Err(error.clone()));
             }
             Some(Command::CaughtUp { .. }) => {}
-            Some(Command::Stop { reply, .. }) => {
+            Some(Command::Stop { forget: true, reply }) => return Next::Forgotten(reply),
+            Some(Command::Stop { forget: false, reply }) => {
                 let _ = reply.send(());
-                return false;
+                return Next::Ends;
             }
         }
     }
@@ -383,8 +429,11 @@ impl Pipeline {
                 {
                     tracing::error!(stream = self.name(), error = error.chain(), "no last position of a sink");
                 }
+                if forget {
+                    return Ok(Some(Ended::Forgotten(reply)));
+                }
                 let _ = reply.send(());
-                return Ok(Some(if forget { Ended::Forgotten } else { Ended::Stopped }));
+                return Ok(Some(Ended::Stopped));
             }
         }
         Ok(None)

@@ -15,17 +15,19 @@ use super::{Pipeline, ViewSlot, ViewState};
 use crate::{
     Result,
     checkpoint::{CheckpointStore, Held, JobFiles},
+    guard::{guarded, guarded_async},
     view::{Saved, ViewJob},
 };
 
 impl ViewSlot {
     /// Keeps the job as of this moment.
     pub(super) fn hold(&mut self, job: Box<ViewJob>, at: Held) {
-        self.state = ViewState::Paused(Some((job, at)));
+        self.set_state(ViewState::Paused(Some((job, at))));
     }
 
     /// The name may have been exchanged with that of another view.
     pub(super) fn rename(&mut self) {
+        self.tell_readers();
         let job = match &mut self.state {
             ViewState::Running(job) | ViewState::Paused(Some((job, _))) => job,
             _ => return,
@@ -71,11 +73,12 @@ impl Pipeline {
         if !run.paused {
             return match &view.state {
                 ViewState::Paused(_) => self.resume(id, now).await,
-                ViewState::Failed(_) | ViewState::Retrying { .. } if resumed => self.start_again(id).await,
+                ViewState::Failed { .. } if resumed => self.start_behind_bad_rows(id).await,
+                ViewState::Retrying { .. } if resumed => self.start_again(id).await,
                 _ => Ok(()),
             };
         }
-        let state = std::mem::replace(&mut view.state, ViewState::Paused(None));
+        let state = view.set_state(ViewState::Paused(None));
         match state {
             ViewState::Running(job) => view.hold(job, now),
             ViewState::CatchingUp => {
@@ -83,20 +86,21 @@ impl Pipeline {
                     catching.stop();
                 }
             }
-            ViewState::Paused(held) => view.state = ViewState::Paused(held),
-            ViewState::Retrying { .. } | ViewState::Failed(_) => {}
+            ViewState::Paused(held) => drop(view.set_state(ViewState::Paused(held))),
+            ViewState::Retrying { .. } | ViewState::Failed { .. } => {}
         }
         Ok(())
     }
 
     async fn resume(&mut self, id: u64, now: Held) -> Result<()> {
         let Some(view) = self.views.get_mut(&id) else { return Ok(()) };
-        match std::mem::replace(&mut view.state, ViewState::CatchingUp) {
+        match view.set_state(ViewState::CatchingUp) {
             ViewState::Paused(Some((mut job, at))) => {
                 view.keep_for_sinks()?;
                 if at.position == now.position {
-                    let advanced = job.advance(now.watermark, false);
-                    view.state = ViewState::Running(job);
+                    job.bad_rows = None;
+                    let advanced = guarded(|| job.advance(now.watermark, false));
+                    view.set_state(ViewState::Running(job));
                     if let Err(error) = advanced {
                         view.fail(&error);
                     }
@@ -114,24 +118,35 @@ impl Pipeline {
                 None => self.start_again(id).await,
             },
             other => {
-                view.state = other;
+                view.set_state(other);
                 Ok(())
             }
         }
+    }
+
+    /// The same again, and rows that the query cannot be computed for are left out until it has caught up.
+    async fn start_behind_bad_rows(&mut self, id: u64) -> Result<()> {
+        let Some(view) = self.views.get_mut(&id) else { return Ok(()) };
+        view.leaves_out = true;
+        self.start_again(id).await
     }
 
     /// From what was last made durable of it, or from the beginning.
     pub(super) async fn start_again(&mut self, id: u64) -> Result<()> {
         let Some(view) = self.views.get(&id) else { return Ok(()) };
         let Some(saved) = view.saved.clone() else { return self.start_anew(id) };
-        let mut job = self.view_job(view.plan.as_deref(), &view.store)?;
+        let job = guarded(|| self.view_job(view.plan.as_deref(), &view.store));
         let files = view.files.clone();
         if let Some(view) = self.views.get_mut(&id) {
             view.keep_for_sinks()?;
         }
-        let restored = restore(&self.checkpoints, &mut job, &files, saved.watermark).await;
+        let restored = match job {
+            Ok(mut job) => restore(&self.checkpoints, &mut job, &files, saved.watermark).await.map(|()| job),
+            Err(error) => Err(error),
+        };
         match restored {
-            Ok(()) => self.catch_view_up(id, job, saved.position),
+            Ok(job) => self.catch_view_up(id, job, saved.position),
+            Err(error) if error.is_outdated() => return self.start_anew(id),
             Err(error) => {
                 if let Some(view) = self.views.get_mut(&id) {
                     view.fail(&error);
@@ -164,6 +179,10 @@ pub(super) async fn restore(
     files: &JobFiles,
     watermark: i64,
 ) -> Result<()> {
+    guarded_async(read_back(checkpoints, job, files, watermark)).await
+}
+
+async fn read_back(checkpoints: &CheckpointStore, job: &mut ViewJob, files: &JobFiles, watermark: i64) -> Result<()> {
     let shown = job.hide();
     let mut saved = Saved::default();
     if let Some(file) = &files.state {

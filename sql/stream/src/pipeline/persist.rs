@@ -16,6 +16,7 @@ use crate::{
     accounting::Accounting,
     checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest, Recovered, apart},
     figures::Figures,
+    guard::guarded,
     late_log::{LateLog, LateRuns},
     status::CheckpointInfo,
     view::{Frozen, ViewJob},
@@ -67,6 +68,7 @@ impl Pipeline {
             sinks: BTreeMap::new(),
             saved_alerts: BTreeMap::new(),
             alerts_dirty: false,
+            rebuilt: BTreeMap::new(),
             paused: jobs.run.paused,
             waiting: None,
             flushes: Vec::new(),
@@ -134,14 +136,19 @@ impl Pipeline {
             && let Some(files) = manifest.jobs.get(&self.runtime.plan.id.0)
         {
             let run = Run { paused: false, ..jobs.run };
-            self.recover_view(ViewSlot::new(None, Arc::clone(store), ViewState::CatchingUp, run), files, &manifest)
-                .await?;
+            let name = &self.runtime.plan.name;
+            let slot = ViewSlot::new(name, None, Arc::clone(store), ViewState::CatchingUp, run);
+            self.recover_view(slot, files, &manifest).await?;
         }
         for (plan, store) in &jobs.views {
             // Of another query where `SWAP WITH` has given a view that it reads another one.
-            let own = |files: &&JobFiles| files.definition.is_none_or(|definition| definition == plan.definition);
-            if let Some(files) = manifest.jobs.get(&plan.id.0).filter(own) {
-                let slot = ViewSlot::new(Some(Arc::clone(plan)), Arc::clone(store), ViewState::CatchingUp, plan.run);
+            let own = |files: &JobFiles| files.definition.is_none_or(|definition| definition == plan.definition);
+            let Some(files) = manifest.jobs.get(&plan.id.0) else { continue };
+            if !own(files) {
+                self.begins_again(plan.id.0, "what was saved is of another query or of an older version");
+            } else {
+                let (plan, store, run) = (Some(Arc::clone(plan)), Arc::clone(store), plan.run);
+                let slot = ViewSlot::new(&self.runtime.plan.name, plan, store, ViewState::CatchingUp, run);
                 self.recover_view(slot, files, &manifest).await?;
             }
         }
@@ -149,9 +156,16 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Its saved state is of no use; what its source still has is read again.
+    fn begins_again(&mut self, id: u64, reason: &str) {
+        tracing::warn!(id, reason, "a view is built again");
+        self.rebuilt.insert(id, format!("built again from what its source has: {reason}"));
+    }
+
     /// A view as its files have it. Where they are not of the manifest's moment it does not run yet.
     async fn recover_view(&mut self, mut slot: ViewSlot, files: &JobFiles, manifest: &Manifest) -> Result<()> {
-        let mut job = match (self.view_job(slot.plan.as_deref(), &slot.store), &slot.plan) {
+        let job = guarded(|| self.view_job(slot.plan.as_deref(), &slot.store));
+        let mut job = match (job, &slot.plan) {
             (Ok(job), _) => job,
             (Err(error), None) => return Err(error),
             (Err(error), Some(plan)) => {
@@ -164,12 +178,26 @@ impl Pipeline {
         };
         let now = Held { position: manifest.position.clone(), watermark: manifest.watermarks.current.0 };
         let at = files.held.clone().unwrap_or_else(|| now.clone());
-        restore(&self.checkpoints, &mut job, files, at.watermark).await?;
-        let id = job.id.0;
+        let (id, restored) = (job.id.0, restore(&self.checkpoints, &mut job, files, at.watermark).await);
+        match (restored, &slot.plan) {
+            (Ok(()), _) => {}
+            (Err(error), _) if error.is_outdated() => {
+                self.begins_again(id, &error.chain());
+                return Ok(());
+            }
+            // The other views of the pipeline go on.
+            (Err(error @ (Error::DataFusion(_) | Error::Internal(_) | Error::Memory { .. })), Some(_)) => {
+                (slot.files, slot.saved) = (files.clone(), Some(at));
+                slot.fail(&error);
+                self.views.insert(id, slot);
+                return Ok(());
+            }
+            (Err(error), _) => return Err(error),
+        }
         if slot.run.paused || at.position != now.position {
             slot.hold(Box::new(job), at.clone());
         } else {
-            slot.state = ViewState::Running(Box::new(job));
+            slot.set_state(ViewState::Running(Box::new(job)));
         }
         (slot.files, slot.saved, slot.base_due) = (files.clone(), Some(at), false);
         self.views.insert(id, slot);
@@ -339,7 +367,7 @@ impl Pipeline {
             if let ViewState::Running(job) = &mut view.state
                 && check_memory
             {
-                match job.check_memory() {
+                match guarded(|| job.check_memory()) {
                     Ok(bytes) => view.memory_bytes = Some(bytes),
                     Err(error) => view.fail(&error),
                 }
@@ -351,16 +379,21 @@ impl Pipeline {
                     (job, at.clone(), Some(at.clone()))
                 }
                 _ => {
-                    if let Some(saved) = &view.saved {
-                        named.insert(*id, JobFiles { held: Some(saved.clone()), ..view.files.clone() });
-                    }
+                    named.extend(view.left_files().map(|files| (*id, files)));
                     continue;
                 }
             };
-            let mut write = JobWrite::take(job, &view.files, base, at, held)?;
-            write.files.definition = view.plan.as_ref().map(|plan| plan.definition);
-            written.push((*id, write));
-            view.base_due = false;
+            match guarded(|| JobWrite::take(job, &view.files, base, at, held)) {
+                Ok(mut write) => {
+                    write.files.definition = view.plan.as_ref().map(|plan| plan.definition);
+                    written.push((*id, write));
+                    view.base_due = false;
+                }
+                Err(error) => {
+                    view.fail(&error);
+                    named.extend(view.left_files().map(|files| (*id, files)));
+                }
+            }
         }
         Ok((named, written))
     }
@@ -395,6 +428,13 @@ impl Pipeline {
         beside.push((file.clone(), json(&letters)?));
         self.dead_letters_changed = false;
         Ok(Some(file))
+    }
+}
+
+impl ViewSlot {
+    /// What a job that does not run has left, with the moment that it is of.
+    fn left_files(&self) -> Option<JobFiles> {
+        self.saved.as_ref().map(|saved| JobFiles { held: Some(saved.clone()), ..self.files.clone() })
     }
 }
 

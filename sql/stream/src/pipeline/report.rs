@@ -115,7 +115,7 @@ impl Pipeline {
     fn view_info(&self, view: &ViewSlot, lag: u64) -> JobInfo {
         let (now, now_us) = (self.position.version(), self.runtime.clock.now_us());
         let mut info = JobInfo {
-            name: view.plan.as_ref().map_or_else(|| self.name().to_owned(), |plan| plan.name.clone()),
+            name: view.name().to_owned(),
             kind: "materialized view",
             rows: Some(view.store.rows() as u64),
             memory_bytes: view.memory_bytes.map(|bytes| bytes as u64),
@@ -134,7 +134,7 @@ impl Pipeline {
             ViewState::Paused(None) => ("paused", saved()),
             ViewState::CatchingUp => ("catching up", saved()),
             ViewState::Retrying { .. } => ("retrying", saved()),
-            ViewState::Failed(_) => ("failed", saved()),
+            ViewState::Failed { .. } => ("failed", saved()),
         };
         info.state = state.to_owned();
         info.lag = Some(lag + now.saturating_sub(at));
@@ -145,9 +145,17 @@ impl Pipeline {
                 info.accounting = job.accounting.clone();
                 info.figures = job.figures;
             }
-            ViewState::Retrying { message, .. } | ViewState::Failed(message) => info.message = Some(message.clone()),
-            ViewState::CatchingUp | ViewState::Paused(None) => {}
+            ViewState::Failed { reason, counted } => {
+                info.message = Some(reason.clone());
+                info.accounting = counted.clone();
+            }
+            ViewState::Retrying { message, .. } => {
+                info.message = Some(message.clone());
+                info.accounting = view.files.accounting.clone();
+            }
+            ViewState::CatchingUp | ViewState::Paused(None) => info.accounting = view.files.accounting.clone(),
         }
+        info.message = info.message.or_else(|| view.note.clone());
         match (&view.state, &view.catching) {
             (ViewState::Running(_), _) => info.progress = Some(100.0),
             (ViewState::CatchingUp, Some(catching)) => {

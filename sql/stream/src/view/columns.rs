@@ -11,14 +11,14 @@ use arrow::{
     array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Int64Array, PrimitiveArray, UInt64Array},
     buffer::NullBuffer,
     datatypes::{
-        ArrowNativeTypeOp, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
-        Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        ArrowNativeTypeOp, DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type,
+        Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
 use datafusion::{common::ScalarValue, logical_expr::Accumulator, physical_expr::aggregate::AggregateFunctionExpr};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Groups are numbered from 0 without gaps; a number not seen before makes a group without a value.
 pub(crate) trait StateColumn: Send + Sync + std::fmt::Debug {
@@ -64,12 +64,40 @@ pub(crate) fn state_column(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box
 /// Types whose addition does not depend on order, or only in the last digit.
 fn sum_column(of: &DataType) -> Option<Box<dyn StateColumn>> {
     Some(match of {
-        DataType::Int64 => FoldColumn::<Int64Type>::boxed(of, |a, b| a.wrapping_add(b)),
-        DataType::UInt64 => FoldColumn::<UInt64Type>::boxed(of, |a, b| a.wrapping_add(b)),
-        DataType::Float64 => FoldColumn::<Float64Type>::boxed(of, |a, b| a + b),
-        DataType::Decimal128(..) => FoldColumn::<Decimal128Type>::boxed(of, |a, b| a.wrapping_add(b)),
+        DataType::Int64 => FoldColumn::<Int64Type>::boxed(of, |a, b| a.checked_add(b)),
+        DataType::UInt64 => FoldColumn::<UInt64Type>::boxed(of, |a, b| a.checked_add(b)),
+        DataType::Float64 => FoldColumn::<Float64Type>::boxed(of, add_doubles),
+        DataType::Decimal128(..) => FoldColumn::<Decimal128Type>::boxed(of, |a, b| a.checked_add(b)),
+        DataType::Decimal256(..) => FoldColumn::<Decimal256Type>::boxed(of, |a, b| a.checked_add(b)),
         _ => return None,
     })
+}
+
+/// None where finite numbers add up to more than a double can be.
+fn add_doubles(a: f64, b: f64) -> Option<f64> {
+    let sum = a + b;
+    (!sum.is_infinite() || a.is_infinite() || b.is_infinite()).then_some(sum)
+}
+
+fn out_of_range(of: &DataType) -> Error {
+    match of {
+        DataType::Float64 => Error::sql("22003", "value out of range: overflow"),
+        DataType::Int64 => Error::out_of_range("sum: bigint"),
+        _ => Error::out_of_range("sum: numeric"),
+    }
+}
+
+/// # Errors
+/// 22003 where a number has more digits than its type.
+fn with_digits(array: ArrayRef) -> Result<ArrayRef> {
+    let of = array.data_type();
+    let fits = match of {
+        DataType::Decimal128(digits, _) => array.as_primitive::<Decimal128Type>().validate_decimal_precision(*digits),
+        DataType::Decimal256(digits, _) => array.as_primitive::<Decimal256Type>().validate_decimal_precision(*digits),
+        _ => Ok(()),
+    };
+    fits.map_err(|_| out_of_range(of))?;
+    Ok(array)
 }
 
 fn extreme_column(of: &DataType, most: bool) -> Option<Box<dyn StateColumn>> {
@@ -80,9 +108,9 @@ fn extreme_column(of: &DataType, most: bool) -> Option<Box<dyn StateColumn>> {
         // In the total order, as PostgreSQL has it: NaN is the largest. Within a step DataFusion decides, by
         // which of two values comes last where one is NaN.
         if most {
-            FoldColumn::<T>::boxed(of, |a, b| if b.is_gt(a) { b } else { a })
+            FoldColumn::<T>::boxed(of, |a, b| Some(if b.is_gt(a) { b } else { a }))
         } else {
-            FoldColumn::<T>::boxed(of, |a, b| if b.is_lt(a) { b } else { a })
+            FoldColumn::<T>::boxed(of, |a, b| Some(if b.is_lt(a) { b } else { a }))
         }
     }
     Some(match of {
@@ -98,6 +126,7 @@ fn extreme_column(of: &DataType, most: bool) -> Option<Box<dyn StateColumn>> {
         DataType::Float64 => boxed::<Float64Type>(of, most),
         DataType::Date32 => boxed::<Date32Type>(of, most),
         DataType::Decimal128(..) => boxed::<Decimal128Type>(of, most),
+        DataType::Decimal256(..) => boxed::<Decimal256Type>(of, most),
         DataType::Timestamp(TimeUnit::Second, _) => boxed::<TimestampSecondType>(of, most),
         DataType::Timestamp(TimeUnit::Millisecond, _) => boxed::<TimestampMillisecondType>(of, most),
         DataType::Timestamp(TimeUnit::Microsecond, _) => boxed::<TimestampMicrosecondType>(of, most),
@@ -144,7 +173,7 @@ impl StateColumn for MeanColumn {
             let (from, to) = (*from as usize, &mut self.0[*to as usize]);
             if counts.is_valid(from) && sums.is_valid(from) {
                 to.0 += counts.value(from);
-                to.1 += sums.value(from);
+                to.1 = add_doubles(to.1, sums.value(from)).ok_or_else(|| out_of_range(&DataType::Float64))?;
             }
         }
         Ok(())
@@ -176,11 +205,17 @@ struct FoldColumn<T: ArrowPrimitiveType> {
     values: Vec<T::Native>,
     seen: Vec<bool>,
     of: DataType,
-    fold: fn(T::Native, T::Native) -> T::Native,
+    fold: Fold<T>,
 }
 
+/// None where the result is out of range.
+type Fold<T> = fn(
+    <T as ArrowPrimitiveType>::Native,
+    <T as ArrowPrimitiveType>::Native,
+) -> Option<<T as ArrowPrimitiveType>::Native>;
+
 impl<T: ArrowPrimitiveType> FoldColumn<T> {
-    fn boxed(of: &DataType, fold: fn(T::Native, T::Native) -> T::Native) -> Box<dyn StateColumn> {
+    fn boxed(of: &DataType, fold: Fold<T>) -> Box<dyn StateColumn> {
         Box::new(Self { values: Vec::new(), seen: Vec::new(), of: of.clone(), fold })
     }
 }
@@ -194,7 +229,10 @@ impl<T: ArrowPrimitiveType> StateColumn for FoldColumn<T> {
             let (from, to) = (*from as usize, *to as usize);
             if partial.is_valid(from) {
                 let value = partial.value(from);
-                self.values[to] = if self.seen[to] { (self.fold)(self.values[to], value) } else { value };
+                self.values[to] = match self.seen[to] {
+                    true => (self.fold)(self.values[to], value).ok_or_else(|| out_of_range(&self.of))?,
+                    false => value,
+                };
                 self.seen[to] = true;
             }
         }
@@ -205,7 +243,7 @@ impl<T: ArrowPrimitiveType> StateColumn for FoldColumn<T> {
         let values: Vec<T::Native> = groups.iter().map(|group| self.values[*group as usize]).collect();
         let seen: NullBuffer = groups.iter().map(|group| self.seen[*group as usize]).collect();
         let seen = Some(seen).filter(|seen| seen.null_count() > 0);
-        Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), seen).with_data_type(self.of.clone())))
+        with_digits(Arc::new(PrimitiveArray::<T>::new(values.into(), seen).with_data_type(self.of.clone())))
     }
 
     fn state(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {

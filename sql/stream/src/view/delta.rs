@@ -80,7 +80,7 @@ impl GroupState {
         let mut fresh: Vec<Vec<Vec<Entry>>> = Vec::new();
         let mut numbers: HashMap<Window, usize> = HashMap::new();
         for part in parts {
-            let placed = self.place(part.panes.as_ref().map(|panes| panes.values().as_ref()), part.rows, 0);
+            let placed = self.place(part.panes.as_ref().map(|panes| panes.values().as_ref()), part.rows, 0)?;
             let merge = self.prepare(&part.keys, part.rows, part.states.clone())?;
             let targets = panes.merge(&self.partial, &self.values, &placed, &merge)?;
             let window = |window: &Window| {

@@ -48,6 +48,11 @@ impl FlowState {
         Ok(Self { root, output, scans, times: event_times, follows_clock, text: flow.to_string(), restored: false })
     }
 
+    /// See `ViewJob::rows_alone`.
+    pub(super) fn rows_alone(&mut self) {
+        self.root.rows_alone();
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.root.size().1 + self.output.size()
     }
@@ -204,7 +209,7 @@ fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>) -> Result<Delta>
         Late::Never => true,
         Late::Strict => marks.is_null(row),
         Late::Pane(pane_us) => {
-            marks.is_null(row) || (times.value(row).div_euclid(pane_us) + 1) * pane_us > marks.value(row)
+            marks.is_null(row) || (times.value(row).div_euclid(pane_us) + 1).saturating_mul(pane_us) > marks.value(row)
         }
     };
     let mask: BooleanArray = (0..split.batch.num_rows()).map(|row| Some(takes(row))).collect();

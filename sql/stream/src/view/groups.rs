@@ -34,7 +34,12 @@ use super::{
     store::RowId,
     windows::{Column, Keys, Merge, Placed, RUNNING, Window, WindowState, Windows},
 };
-use crate::{Result, figures::Figures, rows::record_batch};
+use crate::{
+    Result,
+    figures::Figures,
+    flow::{end_of, floor},
+    rows::{cast, record_batch},
+};
 
 /// The state columns of each aggregate.
 pub(super) type StateColumns = Vec<Vec<ArrayRef>>;
@@ -144,7 +149,7 @@ impl GroupState {
         let merge = self.prepare(&partial.keys, partial.rows, states)?;
         let mut fresh = Vec::new();
         for size in 0..self.sizes.len().max(1) {
-            let placed = self.place(panes, partial.rows, size);
+            let placed = self.place(panes, partial.rows, size)?;
             let targets = self.windows.merge(&self.partial, &self.values, &placed, &merge)?;
             let each = entries.into_iter().enumerate();
             entries = each.map(|(at, entries)| self.windows.insert(&placed, &targets, at, entries)).collect();
@@ -194,22 +199,23 @@ impl GroupState {
     }
 
     /// Which rows belong to which window of this size.
-    pub(super) fn place(&self, panes: Option<&[i64]>, rows: usize, size: usize) -> Vec<Placed> {
+    pub(super) fn place(&self, panes: Option<&[i64]>, rows: usize, size: usize) -> Result<Vec<Placed>> {
         let Some(panes) = panes else {
-            return vec![Placed { window: RUNNING, from: (0..rows as u32).collect() }];
+            return Ok(vec![Placed { window: RUNNING, from: (0..rows as u32).collect() }]);
         };
         let length = self.sizes[size].size_us;
         let mut placed: Vec<Placed> = Vec::new();
         let mut by_start = std::collections::HashMap::new();
         for (row, pane) in panes.iter().enumerate() {
-            let start = pane.div_euclid(length) * length;
+            let start = floor(*pane, length)?;
+            let end = end_of(start, length)?;
             let at = *by_start.entry(start).or_insert_with(|| {
-                placed.push(Placed { window: Window { end: start + length, size, start }, from: Vec::new() });
+                placed.push(Placed { window: Window { end, size, start }, from: Vec::new() });
                 placed.len() - 1
             });
             placed[at].from.push(row as u32);
         }
-        placed
+        Ok(placed)
     }
 
     /// Groups merged into since the last call.
@@ -283,7 +289,7 @@ impl GroupState {
                 });
             }
             let array = joined(parts, wanted)?;
-            columns.push(if array.data_type() == wanted { array } else { arrow::compute::cast(&array, wanted)? });
+            columns.push(cast(&array, wanted)?);
         }
         record_batch(&self.groups_schema, columns, count)
     }
@@ -340,9 +346,9 @@ impl GroupState {
         let sizes = batch.column(0).as_primitive::<Int64Type>();
         let starts = batch.column(1).as_primitive::<Int64Type>();
         let states = self.partial.read_states(batch.columns()[2 + self.partial.keys()..].iter().cloned())?;
-        let keys = &batch.columns()[2..2 + self.partial.keys()];
+        let keys = self.partial.read_keys(batch.columns()[2..2 + self.partial.keys()].iter().cloned())?;
         let (states, entries) = self.take_states(states)?;
-        let merge = self.prepare(keys, batch.num_rows(), states)?;
+        let merge = self.prepare(&keys, batch.num_rows(), states)?;
         let mut placed: Vec<Placed> = Vec::new();
         for row in 0..batch.num_rows() {
             let window = match self.partial.windowed() {

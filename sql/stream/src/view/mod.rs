@@ -1,5 +1,6 @@
 //! A materialized view or table as a job: takes steps, keeps rows, gives changes and deltas.
 
+pub(crate) mod bad_rows;
 mod columns;
 mod delta;
 mod distinct;
@@ -31,9 +32,11 @@ use crate::{
     EngineConfig, Error, Result,
     accounting::{Accounting, Counts},
     figures::{Figures, Operator},
+    memory::MemoryShare,
     prepare::{SplitBatch, StepBatch},
-    rows::RowOps,
+    rows::{RowOps, adapted_batch},
 };
+use bad_rows::BadRows;
 use flow::FlowState;
 use frozen::FrozenGroups;
 use groups::{GroupState, Touched};
@@ -44,6 +47,8 @@ const TIME_COLUMN: &str = "__time";
 /// Last column in what a table saves of an epoch: whether the row of the key went. Older states have none.
 const DELETED_COLUMN: &str = "__deleted";
 const SNAPSHOT_ROWS: usize = 65_536;
+/// Rows between two looks at how much memory a view takes.
+const MEASURE_ROWS: usize = 32_768;
 
 /// What a job saves at an epoch.
 #[derive(Debug, Default)]
@@ -102,6 +107,14 @@ pub(crate) struct ViewJob {
     pub(crate) figures: Figures,
     rows_max: usize,
     state_bytes_max: usize,
+    /// Of what the process may take.
+    memory: MemoryShare,
+    /// While it catches up after it has failed: leaves out what it cannot be computed for.
+    pub(crate) bad_rows: Option<BadRows>,
+    /// It is only tried whether rows can be computed.
+    rows_alone: bool,
+    /// Rows taken since its memory was last measured.
+    unmeasured_rows: usize,
     /// For rows that leave by it.
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
@@ -166,6 +179,10 @@ impl ViewJob {
             figures: Figures::default(),
             rows_max: config.view_rows_max,
             state_bytes_max: config.state_bytes_max,
+            memory: config.memory.share(),
+            bad_rows: None,
+            rows_alone: false,
+            unmeasured_rows: 0,
             clock: None,
         }
     }
@@ -189,7 +206,35 @@ impl ViewJob {
     }
 
     /// Takes the rows of a step. `wanted`: gives what changed in the view.
+    ///
+    /// # Errors
+    /// `Memory` too, where what it holds has outgrown its bound, caught up or not.
     pub(crate) fn process(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
+        let changes = match self.bad_rows.take() {
+            None => self.take_step(step, wanted)?,
+            Some(mut bad) => {
+                let good = bad.without(step)?;
+                self.bad_rows = Some(bad);
+                self.take_step(&good, wanted)?
+            }
+        };
+        self.unmeasured_rows += step.splits.iter().map(|split| split.batch.num_rows()).sum::<usize>();
+        if self.unmeasured_rows >= MEASURE_ROWS {
+            self.check_memory()?;
+        }
+        Ok(changes)
+    }
+
+    /// Nothing is made of groups and joins: only what is computed of each row alone can fail.
+    fn rows_alone(mut self) -> Self {
+        self.rows_alone = true;
+        if let Kind::Flow(flow) = &mut self.kind {
+            flow.rows_alone();
+        }
+        self
+    }
+
+    fn take_step(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
         if let Kind::Flow(_) = self.kind {
             return self.process_flow(step, wanted);
         }
@@ -214,7 +259,7 @@ impl ViewJob {
             Kind::Groups { state, .. } => {
                 state.update(&batches, &mut self.figures)?;
                 let touched = state.take_touched();
-                if self.emit == Emit::WindowClose {
+                if self.emit == Emit::WindowClose || self.rows_alone {
                     return Ok(Vec::new());
                 }
                 self.publish(&touched, wanted)
@@ -244,7 +289,7 @@ impl ViewJob {
             let times = batch.column(time).as_primitive::<TimestampMicrosecondType>();
             let marks = batch.column(self.watermark_column).as_primitive::<TimestampMicrosecondType>();
             let open = |at: usize| {
-                let end = (times.value(at).div_euclid(*pane_us) + 1) * *pane_us;
+                let end = (times.value(at).div_euclid(*pane_us) + 1).saturating_mul(*pane_us);
                 Some(marks.is_null(at) || end > marks.value(at))
             };
             let mask: BooleanArray = (0..batch.num_rows()).map(open).collect();
@@ -390,8 +435,9 @@ impl ViewJob {
     /// Bytes of state and rows.
     ///
     /// # Errors
-    /// `Memory` where they have outgrown their bound.
+    /// `Memory` where they have outgrown their bound, or the process its own by them.
     pub(crate) fn check_memory(&mut self) -> Result<usize> {
+        self.unmeasured_rows = 0;
         let state = match &self.kind {
             Kind::Groups { state, .. } => state.bytes(),
             Kind::Flow(flow) => flow.bytes(),
@@ -400,7 +446,14 @@ impl ViewJob {
         let view = self.store.bytes();
         (self.figures.state_bytes, self.figures.view_bytes) = (Some(state), Some(view));
         let bytes = state + view;
-        if bytes > self.state_bytes_max { Err(self.too_large("bytes", self.state_bytes_max)) } else { Ok(bytes) }
+        if bytes > self.state_bytes_max {
+            return Err(self.too_large("bytes", self.state_bytes_max));
+        }
+        self.memory.note(bytes).map_err(|limit| Error::Memory {
+            job: self.name.clone(),
+            message: format!("the server may take {limit} bytes (memory_limit), and no other job has more"),
+        })?;
+        Ok(bytes)
     }
 
     pub(crate) fn state_groups(&self) -> usize {
@@ -584,8 +637,9 @@ fn with_times(batch: &RecordBatch, times: &[i64]) -> Result<RecordBatch> {
 fn without_times(batch: &RecordBatch, schema: &arrow::datatypes::SchemaRef) -> Result<(RecordBatch, Vec<i64>)> {
     let last = batch.num_columns() - 1;
     let times = batch.column(last).as_primitive::<Int64Type>().values().to_vec();
-    let batch = crate::rows::record_batch(schema, batch.columns()[..last].to_vec(), batch.num_rows())?;
-    Ok((batch, times))
+    let mut batch = batch.clone();
+    batch.remove_column(last);
+    Ok((adapted_batch(&batch, schema)?, times))
 }
 
 fn with_deleted(batch: &RecordBatch, deleted: Option<&BooleanArray>) -> Result<RecordBatch> {

@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray},
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
+    datatypes::{
+        DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
+        TimestampMicrosecondType,
+    },
 };
 use datafusion::{
     execution::context::ExecutionProps,
@@ -23,9 +26,14 @@ use datafusion::{
     physical_planner::create_aggregate_expr_and_maybe_filter,
 };
 use ebap_sql::AggregatePlan;
+use ebap_values::float::{order_f32, order_f64};
 
 use super::distinct::distinct_type;
-use crate::{Result, rows::physical};
+use crate::{
+    Error, Result,
+    flow::floor,
+    rows::{adapted, cast, physical},
+};
 
 /// Partial rows of one step: one per pane and key.
 pub(crate) struct Partial {
@@ -152,7 +160,7 @@ impl PartialAggregate {
             let times = time.evaluate(batch)?.into_array(batch.num_rows())?;
             let times = arrow::compute::cast(&times, &pane_type())?;
             let times = times.as_primitive::<TimestampMicrosecondType>();
-            let panes: TimestampMicrosecondArray = times.unary(|time| time.div_euclid(*pane_us) * *pane_us);
+            let panes: TimestampMicrosecondArray = times.try_unary(|time| floor(time, *pane_us))?;
             columns.push(Arc::new(panes.with_timezone("+00:00")) as ArrayRef);
         }
         columns.extend(evaluate(&self.keys, batch)?);
@@ -190,16 +198,26 @@ impl PartialAggregate {
             None => None,
             Some(_) => columns.next().map(|column| column.as_primitive::<TimestampMicrosecondType>().clone()),
         };
-        let keys = columns.by_ref().take(self.keys.len()).collect();
+        let keys = self.read_keys(columns.by_ref().take(self.keys.len()))?;
         Ok(Partial { rows: batch.num_rows(), panes, keys, states: self.read_states(columns)? })
+    }
+
+    /// Group columns that any version has written.
+    pub(crate) fn read_keys(&self, columns: impl Iterator<Item = ArrayRef>) -> Result<Vec<ArrayRef>> {
+        let fields = self.schema.fields().iter().skip(usize::from(self.windowed()));
+        columns.zip(fields).map(|(column, field)| adapted(&column, field.data_type())).collect()
     }
 
     /// The state columns of all aggregates.
     pub(crate) fn read_states(&self, mut columns: impl Iterator<Item = ArrayRef>) -> Result<Vec<PartialState>> {
         let mut states = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
-            let width = input.aggregate.state_fields()?.len();
-            let of: Vec<ArrayRef> = columns.by_ref().take(width).collect();
+            let fields = input.aggregate.state_fields()?;
+            let mut of = Vec::with_capacity(fields.len());
+            for field in &fields {
+                let column = columns.next().ok_or_else(|| Error::outdated("fewer numbers of an aggregate"))?;
+                of.push(state_of(input.aggregate.fun().name(), &column, field.data_type())?);
+            }
             states.push(match &input.accumulator {
                 Some(_) => PartialState::Columns(of),
                 None => {
@@ -214,6 +232,9 @@ impl PartialAggregate {
                 }
             });
         }
+        if columns.next().is_some() {
+            return Err(Error::outdated("more numbers of an aggregate"));
+        }
         Ok(states)
     }
 
@@ -223,6 +244,25 @@ impl PartialAggregate {
         let keys: Vec<String> = pane.into_iter().chain(self.keys.iter().map(ToString::to_string)).collect();
         let aggregates: Vec<&str> = self.inputs.iter().map(|input| input.aggregate.name()).collect();
         format!("PartialAgg: gby=[{}], aggr=[{}]", keys.join(", "), aggregates.join(", "))
+    }
+}
+
+/// A column of an aggregate's state that any version has written.
+fn state_of(aggregate: &str, column: &ArrayRef, of: &DataType) -> Result<ArrayRef> {
+    let outdated = || Error::outdated(&format!("{} of {aggregate} where {of} is kept", column.data_type()));
+    match (aggregate, column.data_type(), of) {
+        (_, saved, of) if saved == of => Ok(Arc::clone(column)),
+        // An extreme of doubles is one of integers in the same order.
+        ("min" | "max", DataType::Float64, DataType::Int64) => {
+            Ok(Arc::new(column.as_primitive::<Float64Type>().unary::<_, Int64Type>(order_f64)))
+        }
+        ("min" | "max", DataType::Float32, DataType::Int32) => {
+            Ok(Arc::new(column.as_primitive::<Float32Type>().unary::<_, Int32Type>(order_f32)))
+        }
+        ("sum" | "min" | "max", ..) => adapted(column, of),
+        // Lists differ in the names of their items alone.
+        (_, DataType::List(_), DataType::List(_)) => cast(column, of),
+        _ => Err(outdated()),
     }
 }
 

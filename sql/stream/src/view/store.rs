@@ -16,7 +16,7 @@ use arrow::{
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A segment of fewer rows is worth merging.
 const SEGMENT_ROWS: usize = 8_192;
@@ -60,11 +60,22 @@ struct Inner {
 pub(crate) struct ViewStore {
     schema: SchemaRef,
     inner: RwLock<Inner>,
+    /// Why its job has failed: nobody is given rows that are not kept up to date.
+    failure: RwLock<Option<Error>>,
 }
 
 impl ViewStore {
     pub(crate) fn new(schema: SchemaRef) -> Self {
-        Self { schema, inner: RwLock::default() }
+        Self { schema, inner: RwLock::default(), failure: RwLock::default() }
+    }
+
+    /// The error that whoever reads it gets from now on.
+    pub(crate) fn set_failure(&self, failure: Option<Error>) {
+        *self.failure.write() = failure;
+    }
+
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.read().clone()
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {

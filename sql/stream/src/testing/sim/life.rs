@@ -9,7 +9,7 @@ use arrow::{
 use datafusion::{execution::SessionState, prelude::SessionContext};
 use ebap_catalog::Catalog;
 use ebap_connector::time::Clock;
-use ebap_sql::{apply, parse, plan_catalog, session_config};
+use ebap_sql::{apply, parse, plan_catalog, session_config, session_state};
 use futures::FutureExt;
 
 use super::{
@@ -225,11 +225,11 @@ pub(super) async fn query(engine: &Arc<Engine>, sql: &str) -> String {
     if rows.iter().all(|batch| batch.num_rows() == 0) {
         return String::new();
     }
-    arrow::util::pretty::pretty_format_batches(&rows).expect("it prints").to_string()
+    arrow::util::pretty::pretty_format_batches(&crate::testing::query::readable(&rows)).expect("it prints").to_string()
 }
 
 async fn rows(engine: &Arc<Engine>, sql: &str) -> Vec<RecordBatch> {
-    let context = SessionContext::new_with_config(session_config());
+    let context = SessionContext::new_with_state(session_state(session_config(), Arc::default()));
     for name in engine.relation_names() {
         for name in [name.clone(), format!("{name}$late"), format!("{name}$dlq")] {
             if sql.contains(&name)
@@ -243,7 +243,8 @@ async fn rows(engine: &Arc<Engine>, sql: &str) -> Vec<RecordBatch> {
         let table = engine.system_table(name).expect("a table of the system");
         context.register_table(*name, table).expect("a free name");
     }
-    context.sql(sql).await.expect("the query plans").collect().await.expect("the query runs")
+    let frame = crate::testing::query::frame(&context, sql).await.expect("the query plans");
+    frame.collect().await.expect("the query runs")
 }
 
 /// What a query gives over one table made of these rows.
@@ -252,7 +253,8 @@ pub(super) async fn ask_rows(name: &str, rows: Vec<RecordBatch>, sql: &str) -> V
 }
 
 async fn decided(engine: &Arc<Engine>) -> Vec<Decided> {
-    let sql = "SELECT name, key, from_state, to_state, CAST(at AS BIGINT) AS at, CAST(decided_at AS BIGINT) AS decided
+    let sql = "SELECT name, key, from_state, to_state, CAST(extract(epoch FROM at) * 1000000 AS BIGINT) AS at,
+        CAST(extract(epoch FROM decided_at) * 1000000 AS BIGINT) AS decided
         FROM alert_history";
     let batches = rows(engine, sql).await;
     let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));

@@ -14,7 +14,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 use ebap_connector::{EventTime, Position, SplitId};
-use ebap_sql::session_config;
+use ebap_sql::{session_config, session_state};
 
 use super::{
     cases::Case,
@@ -112,16 +112,17 @@ pub(super) async fn ask(tables: &BTreeMap<&str, Vec<RecordBatch>>, sql: &str) ->
     if rows.iter().all(|batch| batch.num_rows() == 0) {
         return String::new();
     }
-    pretty_format_batches(&rows).expect("it prints").to_string()
+    pretty_format_batches(&crate::testing::query::readable(&rows)).expect("it prints").to_string()
 }
 
 pub(super) async fn rows_of(tables: &BTreeMap<&str, Vec<RecordBatch>>, sql: &str) -> Vec<RecordBatch> {
-    let context = SessionContext::new_with_config(session_config());
+    let context = SessionContext::new_with_state(session_state(session_config(), Arc::default()));
     for (name, batches) in tables {
         let table = MemTable::try_new(batches[0].schema(), vec![batches.clone()]).expect("batches of one schema");
         context.register_table(datafusion::sql::TableReference::bare(*name), Arc::new(table)).expect("a free name");
     }
-    context.sql(sql).await.expect("the oracle's query plans").collect().await.expect("it runs")
+    let frame = crate::testing::query::frame(&context, sql).await.expect("the oracle's query plans");
+    frame.collect().await.expect("it runs")
 }
 
 /// The first line in which two answers differ, for a message.

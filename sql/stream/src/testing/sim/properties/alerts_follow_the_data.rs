@@ -35,7 +35,7 @@ const CLOSING: Watched = Watched {
     alert: "closing",
     view: "final",
     meets:
-        "SELECT '{\"region\":\"' || coalesce(region, 'null') || '\"}' AS key, window_start, CAST(2 AS BIGINT) AS size
+        "SELECT '{\"region\":' || coalesce('\"' || region || '\"', 'null') || '}' AS key, window_start, CAST(2 AS BIGINT) AS size
         FROM final WHERE ids % 3 <> 0",
     hold_us: 4 * SECOND_US,
     keep_us: 3 * SECOND_US,
@@ -45,8 +45,8 @@ const CLOSING: Watched = Watched {
 const PEAKS: Watched = Watched {
     alert: "peaks",
     view: "thin",
-    meets: "SELECT '{\"region\":\"' || coalesce(region, 'null') || '\",\"window_size\":\"' || CAST(window_size AS TEXT) || '\"}' AS key,
-        window_start, CASE WHEN window_size = INTERVAL '2 seconds' THEN 2 ELSE 6 END AS size FROM thin WHERE most > 17",
+    meets: "SELECT '{\"region\":' || coalesce('\"' || region || '\"', 'null') || ',\"window_size\":\"' || CAST(window_size AS TEXT) || '\"}' AS key,
+        window_start, CASE WHEN window_size = INTERVAL '2 seconds' THEN CAST(2 AS BIGINT) ELSE 6 END AS size FROM thin WHERE most > 17",
     hold_us: 3 * SECOND_US,
     keep_us: 5 * SECOND_US,
     closed: false,

@@ -20,7 +20,7 @@ const TIMES: [&str; 4] =
 const VIEWS: [(&str, &str, usize); 6] = [
     ("by_t", "t", 6),
     ("by_i", "i", 5),
-    ("by_f", "f", 8),
+    ("by_f", "f", 7),
     ("by_b", "b", 3),
     ("by_moment", "moment", 4),
     ("by_all", "t, i, f, b, moment", 0),
