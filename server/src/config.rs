@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 
 use anyhow::{Context, bail};
 use ebap_connector::{parse_duration, parse_size};
-use ebap_stream::EngineConfig;
+use ebap_stream::{EngineConfig, MemoryBudget};
 
-use crate::app::AppConfig;
+use crate::{app::AppConfig, memory};
 
 /// Every setting: name in the file, default, what it is. The environment has it as `EBAP_` and the
 /// name in capitals.
-const SETTINGS: [(&str, &str, &str); 19] = [
+const SETTINGS: [(&str, &str, &str); 20] = [
     ("data_dir", "ebap-data", "folder of catalog and state"),
     ("pg_listen", "127.0.0.1:5410", "address of the Postgres wire"),
     ("http_listen", "127.0.0.1:8410", "address of health and metrics"),
@@ -24,9 +24,10 @@ const SETTINGS: [(&str, &str, &str); 19] = [
     ("deltas_max", "120", "deltas of a view after which its whole state is written"),
     ("dead_letters_max", "1000", "rejected records of a stream kept for stream$dlq"),
     ("backoff_max", "10s", "longest wait before what has failed is tried again"),
+    ("memory_limit", "auto", "memory of the whole process; auto: 60 % of what machine, cgroup and ulimit allow"),
     ("view_rows_max", "10000000", "rows of one view, at the most"),
     ("state_bytes_max", "4GB", "state and rows of one view, at the most, where it has no memory_limit"),
-    ("query_memory_max", "2GB", "memory of all queries together"),
+    ("query_memory_max", "auto", "memory of all queries together; auto: half of memory_limit"),
     ("connections_max", "500", "clients at once"),
     ("message_bytes_max", "64MB", "one message of a client, at the most"),
     ("log", "info", "log filter, as in RUST_LOG"),
@@ -66,6 +67,9 @@ pub struct ServerArgs {
     /// Address of health and metrics (also EBAP_HTTP_LISTEN) [default: 127.0.0.1:8410]
     #[arg(long)]
     pub http_listen: Option<String>,
+    /// Memory of the whole process (also EBAP_MEMORY_LIMIT) [default: auto]
+    #[arg(long)]
+    pub memory_limit: Option<String>,
     /// How clients prove who they are; only trust, on loopback (also EBAP_AUTH)
     #[arg(long)]
     pub auth: Option<String>,
@@ -112,6 +116,7 @@ impl Config {
             ("data_dir", &args.data_dir),
             ("pg_listen", &args.pg_listen),
             ("http_listen", &args.http_listen),
+            ("memory_limit", &args.memory_limit),
             ("auth", &args.auth),
         ];
         for (name, value) in flags {
@@ -176,6 +181,14 @@ impl Config {
                 "a duration such as 1s",
             )
         };
+        let size_or = |name: &str, auto: usize| {
+            let size = |text: &str| match text {
+                "auto" => Some(auto),
+                size => usize::try_from(parse_size(size)?).ok(),
+            };
+            self.parsed(name, size, "auto or a size such as 2GB")
+        };
+        let memory_limit = size_or("memory_limit", memory::share_of_all())?;
         let state_url = Some(self.get("state_url").to_owned()).filter(|url| !url.is_empty());
         Ok(AppConfig {
             data_dir: PathBuf::from(self.get("data_dir")),
@@ -191,9 +204,10 @@ impl Config {
                 backoff_max: time("backoff_max")?,
                 view_rows_max: number("view_rows_max")?,
                 state_bytes_max: bytes("state_bytes_max")?,
+                memory: MemoryBudget::new(memory_limit, memory::used),
                 ..EngineConfig::default()
             },
-            query_memory_max: bytes("query_memory_max")?,
+            query_memory_max: size_or("query_memory_max", memory_limit / 2)?,
             connections_max: number("connections_max")?,
             message_bytes_max: bytes("message_bytes_max")?,
         })

@@ -101,7 +101,8 @@ async fn watch(url: &str, stop: &CancellationToken) -> anyhow::Result<()> {
 }
 
 async fn numbers(client: &tokio_postgres::Client) -> anyhow::Result<Vec<String>> {
-    const TEXT: &str = "SELECT action, sum(events) AS events, sum(users) AS users, round(sum(revenue), 2) AS revenue
+    const TEXT: &str =
+        "SELECT action, sum(events) AS events, sum(users) AS users, round(CAST(sum(revenue) AS NUMERIC), 2) AS revenue
         FROM activity WHERE window_size = INTERVAL '1 minute'
           AND window_start = (SELECT max(window_start) FROM activity WHERE window_size = INTERVAL '1 minute')
         GROUP BY action ORDER BY action";

@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod generate;
 pub mod http;
+pub mod memory;
 mod metrics;
 pub mod migrate;
 pub mod pgwire;
@@ -15,6 +16,7 @@ mod registry;
 pub mod server;
 mod session;
 mod system;
+mod wire_types;
 
 pub use app::{App, AppConfig};
 pub use pgwire::serve;

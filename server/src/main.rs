@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ebap_server::{check, config, demo, generate, migrate, server};
+use ebap_server::{check, config, demo, generate, memory, migrate, server};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: memory::Counting = memory::Counting;
 
 /// Streaming SQL over Kafka, served on the Postgres wire.
 #[derive(Parser)]
@@ -30,8 +30,22 @@ enum Command {
     Generate(generate::GenerateArgs),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Plans and expressions are trees, and what walks one goes as deep as it is.
+const STACK_BYTES: usize = 16 << 20;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    match runtime {
+        // The command runs on a thread of the runtime, for its stack.
+        Ok(runtime) => runtime.block_on(async { tokio::spawn(run()).await }).unwrap_or(ExitCode::FAILURE),
+        Err(error) => {
+            eprintln!("error: the threads cannot be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> ExitCode {
     // Two crates below bring a provider each, so the one for clients that leave it open must be named.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ended = match Cli::parse().command {

@@ -36,10 +36,13 @@ pub async fn run(args: ServerArgs) -> anyhow::Result<()> {
     start_logging(config.log());
     let stop = CancellationToken::new();
     watch_signals(stop.clone())?;
-    let running = Running::start(&config).await?;
+    let mut running = Running::start(&config).await?;
     eprintln!("ebap is ready: psql \"postgres://ebap@{}/ebap\"", running.pg_address);
-    stop.cancelled().await;
-    running.stop().await
+    tokio::select! {
+        () = stop.cancelled() => running.stop().await,
+        // A process that serves nobody any more must not look as if it did.
+        error = running.ended() => Err(error),
+    }
 }
 
 pub(crate) fn start_logging(filter: &str) {
@@ -98,6 +101,18 @@ impl Running {
         let _ = jobs.set(Arc::clone(&app.engine));
         ready.store(true, Ordering::Release);
         Ok(Self { app, pg_address, stop, stop_http, clients, http })
+    }
+
+    /// Returns where a listener has ended of itself.
+    async fn ended(&mut self) -> anyhow::Error {
+        let (name, ended) = tokio::select! {
+            ended = &mut self.clients => ("Postgres", ended.map_err(anyhow::Error::from).flatten()),
+            ended = &mut self.http => ("HTTP", ended.map(|done| done.map_err(anyhow::Error::from)).map_err(anyhow::Error::from).flatten()),
+        };
+        match ended {
+            Ok(()) => anyhow::anyhow!("the {name} listener has ended"),
+            Err(error) => error.context(format!("the {name} listener has ended")),
+        }
     }
 
     /// Clients are told 57P01, every step is finished and made durable.

@@ -1,36 +1,48 @@
 //! One client's session: its settings, its transaction block, and what each statement does.
 
+mod bounds;
 mod change;
 mod functions;
 mod interrupt;
-mod names;
+mod parameters;
 mod set;
 mod settings;
 mod show;
+mod sized;
 mod transaction;
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{FieldRef, SchemaRef},
+};
 use datafusion::{
     common::{ParamValues, runtime::SpawnedTask},
     error::Result as DataFusionResult,
+    execution::SessionState,
     logical_expr::LogicalPlan,
+    prelude::DataFrame,
     sql::{parser::Statement as DataFusionStatement, sqlparser::ast},
 };
 use ebap_catalog::Catalog;
-use ebap_sql::{Parsed, ShowKind, Statement, parse};
+use ebap_sql::{Parsed, ShowKind, Statement};
+use ebap_stream::MemoryBudget;
+use ebap_values::time::Zone;
 use futures::{StreamExt, stream::BoxStream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::{
     app::App,
+    memory::exhausted,
     pgwire::sqlstate::{SqlError, from_query},
     system::Surroundings,
 };
+pub(crate) use bounds::parse;
 pub(crate) use functions::probe;
-pub(crate) use interrupt::{Interrupts, on_own_task};
+pub(crate) use interrupt::{Interrupts, guarded, on_own_task};
+pub(crate) use parameters::parameter_number;
 pub(crate) use settings::Settings;
 pub(crate) use show::type_name;
 use transaction::Transaction;
@@ -39,6 +51,9 @@ type Result<T, E = SqlError> = std::result::Result<T, E>;
 
 /// Batches that a query computes before they are asked for.
 const BATCHES_AHEAD: usize = 1;
+
+/// Notices of one statement, at the most.
+const NOTICES_MAX: usize = 1_000;
 
 /// What a statement answers with.
 pub(crate) enum Output {
@@ -62,6 +77,8 @@ pub(crate) struct Planned {
     pub(crate) plan: LogicalPlan,
     /// As the client is told of the columns.
     pub(crate) schema: SchemaRef,
+    /// Whose clock its operators read.
+    pub(crate) zone: Zone,
 }
 
 pub(crate) struct Session {
@@ -91,7 +108,10 @@ impl Session {
     }
 
     fn notice(&self, text: impl Into<String>) {
-        self.notices.lock().push(text.into());
+        let mut notices = self.notices.lock();
+        if notices.len() < NOTICES_MAX {
+            notices.push(text.into());
+        }
     }
 
     /// The catalog as this session's next DDL sees it.
@@ -119,11 +139,21 @@ impl Session {
         Ok(())
     }
 
-    /// The plan of a query; what else sqlparser knows is not supported.
-    pub(crate) async fn plan(&self, statement: &ast::Statement, text: &str) -> Result<Planned> {
-        let understood = names::distinct(self.surroundings.understood(statement, text, &self.catalog())?);
-        let plan = match self.logical_plan(understood.clone()).await {
-            Ok(plan) => plan,
+    /// The plan of a query; what else sqlparser knows is not supported. `declared`: types of parameters, where the
+    /// client has declared them.
+    pub(crate) async fn plan(
+        &self,
+        statement: &ast::Statement,
+        text: &str,
+        declared: &[Option<FieldRef>],
+    ) -> Result<Planned> {
+        let mut understood =
+            ebap_sql::distinct_columns(self.surroundings.understood(statement, text, &self.catalog())?);
+        ebap_sql::desugar(&mut understood)?;
+        let zone = self.settings.zone();
+        let plan = self.logical_plan(understood.clone()).await;
+        let plan = match plan.and_then(|plan| parameters::declare(plan, declared)) {
+            Ok(plan) => ebap_sql::resolve(&self.zoned_state(&zone), plan, text)?,
             Err(error) => {
                 let error = from_query(error, text);
                 return Err(match functions::unknown(&error) {
@@ -136,8 +166,16 @@ impl Session {
             return Err(SqlError::new("0A000", "the statement is not supported")
                 .hint("Data come in through streams and tables."));
         }
-        let schema = names::named(statement, plan.schema().as_arrow());
-        Ok(Planned { plan, schema })
+        let plan = sized::bounded(plan, &self.app.config.engine.memory).map_err(|error| from_query(error, text))?;
+        let schema = ebap_sql::named_columns(statement, plan.schema().as_arrow());
+        Ok(Planned { plan, schema, zone })
+    }
+
+    /// What plans and runs a query. Types of columns do not depend on the zone, operators and functions do.
+    fn zoned_state(&self, zone: &Zone) -> SessionState {
+        let mut state = self.surroundings.context.state();
+        state.config_mut().options_mut().execution.time_zone = Some(zone.name().to_owned());
+        state
     }
 
     async fn logical_plan(&self, statement: ast::Statement) -> DataFusionResult<LogicalPlan> {
@@ -197,9 +235,9 @@ impl Session {
             Statement::ExplainAlert { name } => self.explain_alert(name),
             Statement::ExplainView { analyze, name } => self.explain_view(*analyze, name),
             Statement::Query(query) => match planned {
-                Some((Planned { plan, schema }, values)) => {
+                Some((Planned { plan, schema, zone }, values)) => {
                     let plan = plan.with_param_values(values).map_err(|error| from_query(error, &parsed.text))?;
-                    self.execute(Planned { plan, schema }, &parsed.text).await
+                    self.execute(Planned { plan, schema, zone }, &parsed.text).await
                 }
                 None => self.query(query, &parsed.text).await,
             },
@@ -225,7 +263,7 @@ impl Session {
             ast::Statement::ShowVariable { variable } => self.show_setting(variable),
             ast::Statement::Insert(insert) => self.insert(insert).await,
             query => {
-                let planned = self.plan(query, text).await?;
+                let planned = self.plan(query, text, &[]).await?;
                 self.execute(planned, text).await
             }
         }
@@ -236,8 +274,8 @@ impl Session {
     async fn execute(&self, planned: Planned, text: &str) -> Result<Output> {
         let failed = |error| from_query(error, text);
         let plan = self.app.engine.at_one_step(planned.plan).map_err(failed)?;
-        let frame = self.surroundings.context.execute_logical_plan(plan).await.map_err(failed)?;
-        let mut stream = frame.execute_stream().await.map_err(failed)?;
+        let state = self.zoned_state(&planned.zone);
+        let mut stream = DataFrame::new(state, plan).execute_stream().await.map_err(failed)?;
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let task = SpawnedTask::spawn(async move {
             while let Some(batch) = stream.next().await {
@@ -250,6 +288,7 @@ impl Session {
             batches: receiver,
             task: Some(task),
             interrupts: Arc::clone(&self.interrupts),
+            memory: self.app.config.engine.memory.clone(),
             text: text.to_owned(),
         };
         let rows = futures::stream::unfold(Some(reader), |reader| async {
@@ -266,7 +305,7 @@ impl Session {
     async fn select(&self, text: &str) -> Result<Output> {
         match parse(text)?.into_iter().next() {
             Some(Parsed { statement: Statement::Query(query), text, .. }) => {
-                let planned = self.plan(&query, &text).await?;
+                let planned = self.plan(&query, &text, &[]).await?;
                 self.execute(planned, &text).await
             }
             _ => Ok(Output::Empty),
@@ -279,6 +318,7 @@ struct Reader {
     batches: mpsc::Receiver<DataFusionResult<RecordBatch>>,
     task: Option<SpawnedTask<()>>,
     interrupts: Arc<Interrupts>,
+    memory: MemoryBudget,
     /// Of the statement, for positions.
     text: String,
 }
@@ -287,13 +327,17 @@ impl Reader {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         // The one of now: a cursor is read by several statements.
         let interrupt = self.interrupts.current();
-        let Self { batches, task, text, .. } = self;
+        let Self { batches, task, text, memory, .. } = self;
         let batch = interrupt.or(async {
             match batches.recv().await {
                 Some(batch) => batch.map(Some).map_err(|error| from_query(error, text)),
                 None => Ok(None),
             }
         });
+        // What functions make is in no reservation, and shows here.
+        if memory.is_exceeded_by(0) {
+            return Err(from_query(exhausted("the server", memory.limit(), "memory_limit"), text));
+        }
         let Some(batch) = batch.await? else {
             return match task.take() {
                 Some(task) => task.join().await.map(|()| None).map_err(interrupt::panicked),

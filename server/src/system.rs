@@ -9,7 +9,7 @@ mod pg_catalog;
 mod search_path;
 mod yielding;
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray},
@@ -22,7 +22,7 @@ use datafusion::{
         SchemaProvider, TableProvider,
     },
     error::Result as DataFusionResult,
-    execution::{SessionState, SessionStateBuilder, memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
+    execution::{SessionState, SessionStateBuilder, runtime_env::RuntimeEnvBuilder},
     prelude::SessionContext,
     sql::sqlparser::ast,
 };
@@ -34,7 +34,7 @@ use ebap_catalog::Catalog;
 use ebap_sql::{expand_functions, hide_virtual_columns, session_config, session_state};
 use ebap_stream::Engine;
 
-use crate::{app::App, pgwire::sqlstate::SqlError, session::Settings};
+use crate::{app::App, memory::QueryPool, pgwire::sqlstate::SqlError, session::Settings};
 use information::Information;
 use mentions::names_catalog;
 use pg_catalog::{Described, PgCatalog};
@@ -61,7 +61,7 @@ pub(crate) struct Shared {
 /// # Errors
 /// Where a schema cannot be registered.
 pub(crate) fn shared(app: &Arc<App>) -> anyhow::Result<Shared> {
-    let pool = Arc::new(FairSpillPool::new(app.config.query_memory_max));
+    let pool = Arc::new(QueryPool::new(app.config.query_memory_max, app.config.engine.memory.clone()));
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
     let state = session_state(session_config(), runtime);
     let state =
@@ -189,10 +189,6 @@ struct Relations {
 
 #[async_trait]
 impl SchemaProvider for Relations {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn table_names(&self) -> Vec<String> {
         self.engine.relation_names()
     }
@@ -214,10 +210,6 @@ struct System {
 
 #[async_trait]
 impl SchemaProvider for System {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn table_names(&self) -> Vec<String> {
         let names = Engine::system_table_names().iter().map(|name| (*name).to_owned());
         names.chain([MIGRATIONS.to_owned()]).collect()

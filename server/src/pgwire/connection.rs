@@ -9,22 +9,22 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
-use futures::StreamExt;
 use pgwire::{
     api::{ClientInfo, DefaultClient, ErrorHandler, NoopHandler, PgWireConnectionState},
     error::PgWireError,
-    messages::{PgWireBackendMessage, PgWireFrontendMessage, response::ErrorResponse},
+    messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, response::ErrorResponse},
     tokio::server::{PgWireMessageServerCodec, process_error, process_message},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
-use tokio_util::codec::{Framed, FramedParts};
+use tokio_util::codec::Framed;
 
 use super::{
-    handlers::{Connection, Prepared},
-    limit::Limited,
+    extended::Prepared,
+    frames::{self, Bounds, Frame},
+    handlers::Connection,
     sqlstate::SqlError,
 };
 
@@ -35,6 +35,9 @@ const STARTUP_BYTES: std::ops::RangeInclusive<usize> = 8..=10_000;
 const SSL_REQUEST: i32 = 80_877_103;
 const GSS_REQUEST: i32 = 80_877_104;
 const CANCEL_REQUEST: i32 = 80_877_102;
+/// Types of messages.
+const SYNC: u8 = b'S';
+const TERMINATE: u8 = b'X';
 /// Bytes of a cancel request: there is no other of its kind.
 const CANCEL_BYTES: std::ops::RangeInclusive<usize> = 16..=268;
 
@@ -103,9 +106,9 @@ pub(super) async fn refuse(mut socket: TcpStream, error: SqlError) {
 }
 
 /// Serves a client until it or we end it.
-pub(super) async fn serve(mut socket: TcpStream, connection: Arc<Connection>, bytes_max: usize) -> io::Result<()> {
+pub(super) async fn serve(mut socket: TcpStream, connection: Arc<Connection>, bounds: Bounds) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let message = match opening(&mut socket).await {
+    let mut frame = match opening(&mut socket).await {
         Opening::Message(message) => message,
         Opening::Gone => return Ok(()),
         Opening::Malformed(error) => {
@@ -113,44 +116,56 @@ pub(super) async fn serve(mut socket: TcpStream, connection: Arc<Connection>, by
             return drain(socket).await;
         }
     };
-    let client = DefaultClient::new(socket.peer_addr()?, false);
-    let codec = PgWireMessageServerCodec::new(client);
-    let mut parts = FramedParts::new::<PgWireBackendMessage>(Limited::new(socket, bytes_max), codec);
-    parts.read_buf = message;
-    let mut client = Framed::from_parts(parts);
+    let info = DefaultClient::new(socket.peer_addr()?, false);
+    let mut client = Framed::new(BufReader::new(socket), PgWireMessageServerCodec::new(info));
     client.set_state(PgWireConnectionState::AwaitingStartup);
-
-    while let Some(message) = client.next().await {
-        let message = match message {
-            Ok(message) => message,
-            Err(error) => return give_up(client, error).await,
-        };
-        if matches!(message, PgWireFrontendMessage::Terminate(_)) {
-            break;
-        }
-        let is_extended = message.is_extended_query();
+    loop {
         let starts = matches!(client.state(), PgWireConnectionState::AwaitingStartup);
-        let done = process_message(
-            message,
-            &mut client,
-            Arc::clone(&connection),
-            Arc::clone(&connection),
-            Arc::clone(&connection),
-            Arc::new(NoopHandler),
-            Arc::clone(&connection),
-        );
-        if let Err(mut error) = done.await {
-            if starts {
+        let is_extended = frames::is_extended(&frame);
+        if let Err(mut error) = answer(&mut client, frame, &connection).await {
+            if starts || matches!(error, PgWireError::InvalidMessageType(_) | PgWireError::MessageTooLarge(..)) {
                 return give_up(client, error).await;
             }
             connection.on_error(&client, &mut error);
             process_error(&mut client, error, is_extended).await?;
         }
+        frame = match frames::next(client.get_mut(), &bounds).await? {
+            Frame::Message(frame) if frame.first() == Some(&TERMINATE) => return Ok(()),
+            Frame::Message(frame) => frame,
+            Frame::Gone => return Ok(()),
+            Frame::Broken(error) => return give_up(client, error.fatal()).await,
+        };
     }
-    Ok(())
 }
 
-type Client = Framed<Limited<TcpStream>, PgWireMessageServerCodec<Prepared>>;
+type Client = Framed<BufReader<TcpStream>, PgWireMessageServerCodec<Prepared>>;
+
+/// Does what one message asks for.
+async fn answer(client: &mut Client, mut frame: BytesMut, connection: &Arc<Connection>) -> Result<(), PgWireError> {
+    let mut context = DecodeContext::new(client.protocol_version());
+    context.awaiting_frontend_ssl = false;
+    context.awaiting_frontend_startup = matches!(client.state(), PgWireConnectionState::AwaitingStartup);
+    let passed_over = matches!(client.state(), PgWireConnectionState::AwaitingSync) && frame.first() != Some(&SYNC);
+    if passed_over {
+        return Ok(());
+    }
+    if !context.awaiting_frontend_startup {
+        frames::check(&frame)?;
+    }
+    let Some(message) = PgWireFrontendMessage::decode(&mut frame, &context)? else {
+        return Err(malformed("invalid message format").into());
+    };
+    process_message(
+        message,
+        client,
+        Arc::clone(connection),
+        Arc::clone(connection),
+        Arc::clone(connection),
+        Arc::new(NoopHandler),
+        Arc::clone(connection),
+    )
+    .await
+}
 
 /// The client does not keep to the protocol, or may not come in.
 async fn give_up(mut client: Client, error: PgWireError) -> io::Result<()> {

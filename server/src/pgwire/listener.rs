@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{self, farewell},
+    frames::Bounds,
     handlers::Connection,
     sessions::Sessions,
     sqlstate::SqlError,
@@ -90,6 +91,7 @@ impl Server {
     async fn serve(self: Arc<Self>, socket: TcpStream, shutdown: CancellationToken) {
         let Ok((socket, second)) = split(socket) else { return };
         let (open, most) = (self.open.fetch_add(1, Ordering::Relaxed), self.app.config.connections_max);
+        let _open = Open(&self.open);
         if open < most {
             self.session(socket, second, shutdown).await;
         } else if open < most.saturating_mul(2) {
@@ -100,7 +102,6 @@ impl Server {
                 () = connection::refuse(socket, full) => {}
             }
         }
-        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     async fn session(&self, socket: TcpStream, second: std::net::TcpStream, shutdown: CancellationToken) {
@@ -111,8 +112,9 @@ impl Server {
         };
         let session = Session::new(Arc::clone(&self.app), surroundings, settings);
         let connection = Arc::new(Connection::new(session, Arc::clone(&self.sessions)));
-        let bytes_max = self.app.config.message_bytes_max;
-        let mut served = tokio::spawn(connection::serve(socket, connection, bytes_max));
+        let config = &self.app.config;
+        let bounds = Bounds { bytes_max: config.message_bytes_max, memory: config.engine.memory.clone() };
+        let mut served = tokio::spawn(connection::serve(socket, connection, bounds));
         tokio::select! {
             () = shutdown.cancelled() => {
                 served.abort();
@@ -128,6 +130,15 @@ impl Server {
                 }
             },
         }
+    }
+}
+
+/// Counts a connection, also where its task panics.
+struct Open<'a>(&'a AtomicUsize);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,11 +2,20 @@
 
 mod connection;
 mod encode;
+mod extended;
+mod frames;
 mod handlers;
-mod limit;
+mod kept;
 mod listener;
+mod parameters;
 mod sessions;
 pub(crate) mod sqlstate;
+mod startup;
 
+use ebap_values::time::USECS_PER_DAY;
 pub use listener::serve;
 pub(crate) use listener::while_starting;
+
+/// PostgreSQL counts from 2000-01-01, in days and in microseconds.
+const EPOCH_DAYS: i32 = 10_957;
+const EPOCH_US: i64 = EPOCH_DAYS as i64 * USECS_PER_DAY;

@@ -5,6 +5,7 @@ use std::fmt;
 use datafusion::error::DataFusionError;
 use ebap_connector::Error as ConnectorError;
 use ebap_stream::Error as EngineError;
+use ebap_values::ValueError;
 use pgwire::error::{ErrorInfo, PgWireError};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,12 @@ impl From<ebap_sql::Error> for SqlError {
     }
 }
 
+impl From<ValueError> for SqlError {
+    fn from(error: ValueError) -> Self {
+        Self::new(error.sqlstate, error.message)
+    }
+}
+
 impl From<ConnectorError> for SqlError {
     fn from(error: ConnectorError) -> Self {
         from_connector(&error)
@@ -118,6 +125,14 @@ pub(crate) fn from_query(error: DataFusionError, text: &str) -> SqlError {
         if let Some(own) = inner.downcast_ref::<SqlError>() {
             return own.clone();
         }
+        if let Some(own) = inner.downcast_ref::<ValueError>() {
+            return own.clone().into();
+        }
+    }
+    if let DataFusionError::ResourcesExhausted(what) = error.find_root() {
+        let mut mapped = SqlError::new("53200", "out of memory");
+        mapped.detail = Some(format!("{}.", what.trim_end_matches('.')));
+        return mapped.hint("Select fewer rows, or raise the setting that is named.");
     }
     ebap_sql::from_datafusion(error, text).into()
 }

@@ -96,7 +96,7 @@ impl Session {
     }
 
     pub(super) fn savepoint(&self, name: &ast::Ident) -> Result<Output> {
-        block(self.transaction.lock().as_mut(), "SAVEPOINT")?.savepoint(&folded(name), &self.settings);
+        block(self.transaction.lock().as_mut(), "SAVEPOINT")?.savepoint(&folded(name), &self.settings)?;
         Ok(Output::Done("SAVEPOINT".to_owned()))
     }
 

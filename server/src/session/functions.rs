@@ -1,6 +1,6 @@
 //! Functions that do not exist, with the types of their arguments, as PostgreSQL names them.
 
-use std::{any::Any, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
 use datafusion::{
@@ -78,10 +78,6 @@ pub(crate) fn probe() -> ScalarUDF {
 }
 
 impl ScalarUDFImpl for Probe {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn name(&self) -> &str {
         PROBE
     }

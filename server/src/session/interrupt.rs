@@ -3,7 +3,7 @@
 //! A statement runs on a task of its own. Whoever waits for it waits for the interrupt too, and when
 //! that comes first the task is dropped, which ends it at the next point where it yields.
 
-use std::{any::Any, future::Future, sync::Arc, time::Duration};
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use datafusion::common::runtime::SpawnedTask;
 use ebap_connector::time;
@@ -95,12 +95,20 @@ pub(crate) async fn on_own_task<T: Send + 'static>(
     }
 }
 
+/// Does `work` here, with the same promise.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, SqlError>) -> Result<T, SqlError> {
+    // What it leaves half done is dropped with the statement.
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(given_up(Some(payload.as_ref()))))
+}
+
 /// Our bug, as the client is told of it. The panic itself is in the log.
 pub(crate) fn panicked(ended: tokio::task::JoinError) -> SqlError {
+    given_up(ended.try_into_panic().ok().as_deref())
+}
+
+fn given_up(payload: Option<&(dyn Any + Send)>) -> SqlError {
     let mut error = SqlError::new("XX000", "internal error; the statement was given up, the session goes on");
-    if let Ok(payload) = ended.try_into_panic() {
-        error.detail = text_of(payload.as_ref()).map(|text| format!("{text}."));
-    }
+    error.detail = payload.and_then(text_of).map(|text| format!("{text}."));
     tracing::error!(detail = error.detail, "a statement panicked");
     error
 }
@@ -138,6 +146,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_error_of_the_statement() {
         let error = on_own_task::<()>(async { panic!("out of luck") }).await.expect_err("it panicked");
+        assert_eq!((error.code, error.detail.as_deref()), ("XX000", Some("out of luck.")));
+        let error = guarded::<()>(|| panic!("out of {}", "luck")).expect_err("it panicked");
         assert_eq!((error.code, error.detail.as_deref()), ("XX000", Some("out of luck.")));
     }
 }

@@ -7,11 +7,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ebap_values::time::Zone;
 use parking_lot::Mutex;
 
 use crate::{pgwire::sqlstate::SqlError, system::SERVER_VERSION};
 
 type Result<T, E = SqlError> = std::result::Result<T, E>;
+
+/// Settings of the client's own, at the most.
+const OWN_MAX: usize = 1_000;
+/// Bytes of a value, at the most.
+const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// What a setting may be.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +30,7 @@ enum Kind {
     Encoding,
     /// Only `ISO` output is there.
     DateStyle,
+    TimeZone,
     OneOf(&'static [&'static str]),
     /// Cannot be set.
     Fixed,
@@ -76,7 +83,7 @@ const DEFINITIONS: [Definition; 30] = [
     told("standard_conforming_strings", "on", Kind::OneOf(&["on"])),
     setting("statement_timeout", "0", Kind::Time),
     setting("synchronous_commit", "on", Kind::Text),
-    told("TimeZone", "UTC", Kind::Text),
+    told("TimeZone", "UTC", Kind::TimeZone),
     setting("transaction_isolation", "read committed", ISOLATION),
     setting("transaction_read_only", "off", Kind::Boolean),
     setting("xmloption", "content", Kind::Text),
@@ -152,12 +159,19 @@ impl Settings {
     /// # Errors
     /// 42704, 22023 for a value that does not fit, 55P02 for a setting that cannot be changed.
     pub(crate) fn set(&self, name: &str, value: &str, local: bool) -> Result<String> {
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(SqlError::new("22023", format!("the value of parameter \"{name}\" is too long")));
+        }
         let value = match definition(name) {
             Some(one) => fitting(one, value)?,
             None if is_own(name) => value.to_owned(),
             None => return Err(unknown(name)),
         };
         let mut state = self.0.lock();
+        let is_new = !state.now.values.contains_key(&name.to_lowercase());
+        if is_new && state.now.values.len() >= OWN_MAX {
+            return Err(SqlError::new("53400", "too many parameters in this session").hint("Use RESET ALL."));
+        }
         // Without a block there is nothing it could be local to.
         if !local || state.block.is_some() {
             state.put(name.to_lowercase(), Some(value.clone()), local);
@@ -250,6 +264,12 @@ impl Settings {
         (ms > 0).then(|| Duration::from_millis(ms))
     }
 
+    /// The zone in which times are shown and read.
+    pub(crate) fn zone(&self) -> Zone {
+        let name = self.get("TimeZone");
+        name.ok().and_then(|name| Zone::parse_setting(&name).ok()).unwrap_or_else(Zone::utc)
+    }
+
     /// Schemas in which names without one are looked for, in order. `"$user"` is passed over: nobody has
     /// a schema of his own, and the schema `ebap` is not that of the user `ebap`.
     pub(crate) fn search_path(&self) -> Vec<String> {
@@ -296,6 +316,10 @@ fn fitting(one: &Definition, value: &str) -> Result<String> {
             let order = ["dmy", "ymd"].into_iter().find(|order| parts.contains(order)).unwrap_or("mdy");
             format!("ISO, {}", order.to_uppercase())
         }
+        Kind::TimeZone => match Zone::parse_setting(value) {
+            Ok(zone) => zone.name().to_owned(),
+            Err(error) => return Err(error.into()),
+        },
         Kind::OneOf(all) if all.contains(&lower.as_str()) => lower,
         Kind::OneOf(all) => {
             return Err(invalid(one.name, value).hint(format!("Available values: {}.", all.join(", "))));

@@ -93,13 +93,13 @@ impl Session {
                 lines(&ebap_stream::explain(&source, &view)?)
             }
             Statement::Query(query) => {
-                let plan = self.plan(query, text).await?.plan;
+                let Planned { plan, zone, .. } = self.plan(query, text, &[]).await?;
                 if analyze {
                     let explained = LogicalPlanBuilder::from(plan).explain(verbose, true);
                     let plan = explained.and_then(LogicalPlanBuilder::build);
                     let plan = plan.map_err(|error| from_query(error, text))?;
                     let schema = Arc::new(plan.schema().as_arrow().clone());
-                    return self.execute(Planned { plan, schema }, text).await;
+                    return self.execute(Planned { plan, schema, zone }, text).await;
                 }
                 let physical = self
                     .surroundings
@@ -173,7 +173,8 @@ pub(super) fn of_type(of: &DataType) -> String {
         DataType::Float64 => "double precision".to_owned(),
         DataType::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytea".to_owned(),
+        DataType::LargeBinary => "numeric".to_owned(),
+        DataType::Binary | DataType::BinaryView => "bytea".to_owned(),
         DataType::Date32 | DataType::Date64 => "date".to_owned(),
         DataType::Timestamp(_, Some(_)) => "timestamp with time zone".to_owned(),
         DataType::Timestamp(_, None) => "timestamp without time zone".to_owned(),

@@ -7,6 +7,9 @@ use ebap_catalog::Catalog;
 use super::settings::{Point, Settings};
 use crate::pgwire::sqlstate::SqlError;
 
+/// Each keeps a catalog.
+const SAVEPOINTS_MAX: usize = 1_000;
+
 /// What a savepoint goes back to.
 #[derive(Clone, Debug)]
 struct State {
@@ -49,9 +52,15 @@ impl Transaction {
         self.catalog = catalog;
     }
 
-    pub(crate) fn savepoint(&mut self, name: &str, settings: &Settings) {
+    /// # Errors
+    /// 53400 where there are as many as there may be.
+    pub(crate) fn savepoint(&mut self, name: &str, settings: &Settings) -> Result<(), SqlError> {
+        if self.savepoints.len() >= SAVEPOINTS_MAX {
+            return Err(SqlError::new("53400", "too many savepoints in this transaction").hint("Release some first."));
+        }
         let state = State { catalog: self.catalog.clone(), changed: self.changed, settings: settings.point() };
         self.savepoints.push((name.to_owned(), state));
+        Ok(())
     }
 
     /// Goes back to the savepoint, which stays; the block is no longer failed.
@@ -103,9 +112,9 @@ mod tests {
         let (catalog, settings) = (Catalog::default(), Settings::default());
         let mut block = Transaction::begin(&catalog, &settings, false);
         block.change(with(block.catalog(), "one"));
-        block.savepoint("a", &settings);
+        block.savepoint("a", &settings).expect("there is room");
         block.change(with(block.catalog(), "two"));
-        block.savepoint("b", &settings);
+        block.savepoint("b", &settings).expect("there is room");
         block.change(with(block.catalog(), "three"));
 
         block.failed = true;
@@ -115,7 +124,7 @@ mod tests {
         block.roll_back_to("a", &settings).expect("a is there");
         assert_eq!(block.roll_back_to("b", &settings).expect_err("b is gone").code, "3B001");
 
-        block.savepoint("a", &settings);
+        block.savepoint("a", &settings).expect("there is room");
         block.change(with(block.catalog(), "four"));
         block.release("a").expect("the newer a");
         assert_eq!(names(block.catalog()), ["one", "four"]);

@@ -1,6 +1,6 @@
 //! Functions of PostgreSQL that clients ask about a server, a session and what exists.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder},
@@ -81,10 +81,6 @@ impl std::hash::Hash for Function {
 }
 
 impl ScalarUDFImpl for Function {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn name(&self) -> &str {
         self.name
     }

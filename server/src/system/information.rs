@@ -1,12 +1,11 @@
 //! `information_schema`: the part of it that clients ask for.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Int32Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, SchemaRef},
 };
-use arrow_pg::datatypes::into_pg_type;
 use async_trait::async_trait;
 use datafusion::{
     catalog::{SchemaProvider, TableProvider},
@@ -14,9 +13,10 @@ use datafusion::{
 };
 use ebap_catalog::ObjectKind;
 use ebap_stream::Engine;
+use ebap_values::PgType;
 
 use super::{DATABASE, memory, strings};
-use crate::{app::App, session::type_name};
+use crate::{app::App, session::type_name, wire_types};
 
 /// The part of `information_schema` that clients ask for.
 #[derive(Debug)]
@@ -109,10 +109,6 @@ impl Information {
 
 #[async_trait]
 impl SchemaProvider for Information {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn table_names(&self) -> Vec<String> {
         ["columns", "schemata", "tables"].map(str::to_owned).to_vec()
     }
@@ -138,5 +134,8 @@ fn short_type(field: &Field) -> String {
 }
 
 fn udt_name(field: &Field) -> String {
-    into_pg_type(field.data_type()).map_or_else(|_| "json".to_owned(), |of| of.name().to_owned())
+    match wire_types::of_field(field) {
+        PgType::Composite => "json".to_owned(),
+        of => wire_types::on_wire(&of).name().to_owned(),
+    }
 }

@@ -1,13 +1,12 @@
 //! `pg_catalog`: what exists here, as PostgreSQL's own tables would have it. What is not about this
 //! server (types, operators, collations) comes from datafusion-pg-catalog.
 
-use std::{any::Any, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, new_null_array},
     datatypes::{DataType, Field, FieldRef, SchemaRef},
 };
-use arrow_pg::datatypes::into_pg_type;
 use async_trait::async_trait;
 use datafusion::{
     catalog::{SchemaProvider, TableProvider},
@@ -16,11 +15,12 @@ use datafusion::{
 use ebap_catalog::{Object, ObjectKind};
 use ebap_sql::printable_sql;
 use ebap_stream::Engine;
+use ebap_values::PgType;
 use parking_lot::Mutex;
 use postgres_types::{Kind, Type};
 
 use super::{DATABASE, MIGRATIONS, memory, migrations_schema, strings};
-use crate::app::App;
+use crate::{app::App, wire_types};
 
 /// Oids of the schemas, as PostgreSQL has them where it has them.
 const SCHEMAS: [(&str, i32); 4] =
@@ -180,10 +180,6 @@ pub(super) struct PgCatalog {
 
 #[async_trait]
 impl SchemaProvider for PgCatalog {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn table_names(&self) -> Vec<String> {
         self.inner.table_names()
     }
@@ -302,15 +298,10 @@ fn classes(all: &[Relation]) -> DataFusionResult<RecordBatch> {
 }
 
 /// Type and modifier. Nested values travel as JSON.
-fn pg_type(of: &DataType) -> (Type, i32) {
-    match of {
-        DataType::Decimal128(precision, scale) => {
-            (Type::NUMERIC, ((i32::from(*precision) << 16) | (i32::from(*scale) & 0xffff)) + 4)
-        }
-        of if of.is_nested() && !matches!(of, DataType::List(field) if !field.data_type().is_nested()) => {
-            (Type::JSON, -1)
-        }
-        of => (into_pg_type(of).unwrap_or(Type::TEXT), -1),
+fn pg_type(field: &Field) -> (Type, i32) {
+    match wire_types::of_field(field) {
+        PgType::Composite => (Type::JSON, -1),
+        of => (wire_types::on_wire(&of), wire_types::modifier(field.data_type())),
     }
 }
 
@@ -321,7 +312,7 @@ fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
         let all = declared.chain((1_i16..).map(|at| -at).zip(&one.virtual_columns));
         all.map(move |(number, field)| (one, number, field))
     });
-    let all: Vec<_> = columns.map(|(one, number, field)| (one, number, field, pg_type(field.data_type()))).collect();
+    let all: Vec<_> = columns.map(|(one, number, field)| (one, number, field, pg_type(field))).collect();
     let same = Same(all.len());
     let length = |of: &Type| match *of {
         Type::BOOL | Type::CHAR => 1,

@@ -1,6 +1,6 @@
 //! Names without a schema: looked up as a session's `search_path` says.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::{
@@ -48,10 +48,6 @@ impl SearchPath {
 
 #[async_trait]
 impl SchemaProvider for SearchPath {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn table_names(&self) -> Vec<String> {
         self.providers().flat_map(|schema| schema.table_names()).collect()
     }

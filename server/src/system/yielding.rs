@@ -20,7 +20,7 @@ pub(super) struct YieldingJoins;
 impl PhysicalOptimizerRule for YieldingJoins {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let yielding = plan.transform_up(|plan| {
-            let multiplies = plan.children().len() > 1 || plan.as_any().is::<UnnestExec>();
+            let multiplies = plan.children().len() > 1 || plan.downcast_ref::<UnnestExec>().is_some();
             Ok(match multiplies {
                 true => Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>),
                 false => Transformed::no(plan),

@@ -2,10 +2,13 @@
 
 mod config;
 mod explain;
+mod hostile;
 mod interrupts;
+mod memory;
 mod migrate;
 mod notices;
 mod process;
 mod sessions;
 mod transactions;
 mod types;
+mod wire;

@@ -15,6 +15,9 @@ use tokio_postgres::{Client, Config, Connection, NoTls, SimpleQueryMessage, Sock
 pub(crate) const STREAM: &str = "CREATE STREAM orders (id BIGINT NOT NULL, region TEXT)
     WITH (connector = 'generator', rows = 1)";
 
+/// Kilobytes of addresses that a server under test may have, so that what eats memory fails.
+const ADDRESSES_KB: &str = "3000000";
+
 /// Killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -23,7 +26,8 @@ pub(crate) struct Server {
 }
 
 pub(crate) fn ebap() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ebap"));
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v \"$1\"; shift; exec \"$@\"", "sh", ADDRESSES_KB, env!("CARGO_BIN_EXE_ebap")]);
     // Settings of whoever runs the tests are none of theirs.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("EBAP_")) {
         command.env_remove(name);

@@ -1,0 +1,309 @@
+//! The extended protocol: statements that are prepared, given their parameters, and run.
+
+use std::{fmt::Debug, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::sql::sqlparser::ast;
+use ebap_sql::{Parsed, Statement};
+use futures::{Sink, SinkExt};
+use pgwire::{
+    api::{
+        ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type,
+        portal::{Format, Portal, PortalExecutionState},
+        query::{ExtendedQueryHandler, send_execution_response, send_partial_query_response, send_ready_for_query},
+        results::{FieldInfo, Response, Tag},
+        stmt::{QueryParser, StoredStatement},
+        store::PortalStore,
+    },
+    error::{PgWireError, PgWireResult},
+    messages::{
+        PgWireBackendMessage,
+        extendedquery::{
+            Bind, BindComplete, Close, CloseComplete, Execute, Parse, ParseComplete, Sync, TARGET_TYPE_BYTE_STATEMENT,
+        },
+        response::EmptyQueryResponse,
+    },
+};
+
+use super::{
+    encode,
+    handlers::Connection,
+    parameters::{self, Parameter},
+    sqlstate::SqlError,
+};
+use crate::session::{Planned, Session, guarded, on_own_task, parse};
+
+/// A statement of the extended protocol; empty text has none.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    parsed: Option<Arc<Parsed>>,
+    planned: Option<Planned>,
+    schema: Option<SchemaRef>,
+    parameters: Vec<Parameter>,
+}
+
+pub(super) struct StatementParser {
+    session: Arc<Session>,
+}
+
+impl StatementParser {
+    pub(super) fn new(session: Arc<Session>) -> Self {
+        Self { session }
+    }
+}
+
+async fn prepare(session: Arc<Session>, text: String, declared: Vec<Option<Parameter>>) -> Result<Prepared, SqlError> {
+    let mut all = parse(&text)?;
+    if all.len() > 1 {
+        return Err(SqlError::new("42601", "cannot insert multiple commands into a prepared statement"));
+    }
+    let mut prepared = Prepared { parsed: None, planned: None, schema: None, parameters: Vec::new() };
+    let Some(parsed) = all.pop() else { return Ok(prepared) };
+    prepared.schema = session.answer_schema(&parsed.statement);
+    if let Statement::Query(query) = &parsed.statement
+        && matches!(query.as_ref(), ast::Statement::Query(_))
+    {
+        session.refuse_in_failed_block(&parsed.statement)?;
+        let before = text[..parsed.start].chars().count();
+        let types: Vec<_> = declared.iter().map(|one| one.as_ref().map(Parameter::field)).collect();
+        let planned = session.plan(query, &parsed.text, &types).await.map_err(|error| error.shifted(before))?;
+        prepared.parameters = parameters::found(&planned.plan, &declared)?;
+        prepared.schema = Some(Arc::clone(&planned.schema));
+        prepared.planned = Some(planned);
+    }
+    prepared.parsed = Some(Arc::new(parsed));
+    Ok(prepared)
+}
+
+#[async_trait]
+impl QueryParser for StatementParser {
+    type Statement = Prepared;
+
+    async fn parse_sql<C>(&self, _client: &C, sql: &str, types: &[Option<Type>]) -> PgWireResult<Prepared>
+    where
+        C: ClientInfo + Unpin + Send + std::marker::Sync,
+    {
+        let declared = types.iter().map(|of| of.as_ref().map_or(Ok(None), Parameter::declared));
+        let declared = declared.collect::<Result<Vec<_>, SqlError>>()?;
+        Ok(on_own_task(prepare(Arc::clone(&self.session), sql.to_owned(), declared)).await?)
+    }
+
+    fn get_parameter_types(&self, statement: &Prepared) -> PgWireResult<Vec<Type>> {
+        Ok(statement.parameters.iter().map(|parameter| parameter.wire.clone()).collect())
+    }
+
+    fn get_result_schema(&self, statement: &Prepared, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        let schema = statement.schema.as_ref();
+        Ok(schema.map_or_else(Vec::new, |schema| encode::fields(schema, format.unwrap_or(&Format::UnifiedText))))
+    }
+}
+
+/// # Errors
+/// 08P01 for counts that do not fit the statement, 22023 for a format that there is not.
+fn check_bind(message: &Bind, statement: &Prepared) -> Result<(), SqlError> {
+    let malformed = |message: String| Err(SqlError::new("08P01", message));
+    let (formats, sent) = (message.parameter_format_codes.len(), message.parameters.len());
+    if formats > 1 && formats != sent {
+        return malformed(format!("bind message has {formats} parameter formats but {sent} parameters"));
+    }
+    let needed = statement.parameters.len();
+    if sent != needed {
+        return malformed(format!("bind message supplies {sent} parameters, but prepared statement requires {needed}"));
+    }
+    let columns = statement.schema.as_ref().map_or(0, |schema| schema.fields().len());
+    let formats = message.result_column_format_codes.len();
+    if formats > 1 && formats != columns {
+        return malformed(format!("bind message has {formats} result formats but query has {columns} columns"));
+    }
+    let codes = message.parameter_format_codes.iter().chain(&message.result_column_format_codes);
+    match codes.copied().find(|code| !(0..=1).contains(code)) {
+        Some(code) => Err(SqlError::new("22023", format!("unsupported format code: {code}"))),
+        None => Ok(()),
+    }
+}
+
+#[async_trait]
+impl ExtendedQueryHandler for Connection {
+    type Statement = Prepared;
+    type QueryParser = StatementParser;
+
+    fn query_parser(&self) -> Arc<StatementParser> {
+        Arc::clone(&self.parser)
+    }
+
+    async fn on_parse<C>(&self, client: &mut C, message: Parse) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
+        self.kept.lock().room_for_statement(&name, message.query.len())?;
+        let statement = StoredStatement::parse(client, &message, self.query_parser()).await?.statement;
+        let types = statement.parameters.iter().map(|parameter| Some(parameter.wire.clone())).collect();
+        self.kept.lock().statement(&name, message.query.len());
+        client.portal_store().put_statement(Arc::new(StoredStatement::new(name, statement, types)));
+        client.send(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
+        Ok(())
+    }
+
+    async fn on_bind<C>(&self, client: &mut C, message: Bind) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
+        let statement = client.portal_store().get_statement(name);
+        let statement = statement.ok_or_else(|| PgWireError::StatementNotFound(name.to_owned()))?;
+        check_bind(&message, &statement.statement)?;
+        let portal = message.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
+        let bytes = message.parameters.iter().flatten().map(bytes::Bytes::len).sum();
+        self.kept.lock().portal(portal, bytes)?;
+        client.portal_store().put_portal(Arc::new(Portal::try_new(&message, statement)?));
+        client.send(PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
+        Ok(())
+    }
+
+    async fn on_close<C>(&self, client: &mut C, message: Close) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        match message.target_type {
+            TARGET_TYPE_BYTE_STATEMENT => {
+                self.kept.lock().close_statement(name);
+                client.portal_store().rm_statement(name);
+            }
+            _ => {
+                self.kept.lock().close_portal(name);
+                client.portal_store().rm_portal(name);
+            }
+        }
+        client.send(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await?;
+        Ok(())
+    }
+
+    async fn on_sync<C>(&self, client: &mut C, _: Sync) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // Outside of a block the transaction ends here, and a portal ends with its transaction.
+        if !self.session.in_block() {
+            self.kept.lock().close_portals();
+            client.portal_store().clear_portals();
+        }
+        send_ready_for_query(client, client.transaction_status()).await
+    }
+
+    async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        self.session.interrupts.begin(self.session.settings.statement_timeout());
+        let done = self.execute(client, message).await;
+        self.session.interrupts.end();
+        if done.is_err() {
+            self.session.failed();
+            self.notify(client).await?;
+        }
+        client.set_transaction_status(self.status());
+        done
+    }
+
+    async fn do_query<C>(&self, client: &mut C, portal: &Portal<Prepared>, _max_rows: usize) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let statement = &portal.statement.statement;
+        let Some(parsed) = &statement.parsed else { return Ok(Response::EmptyQuery) };
+        let planned = match &statement.planned {
+            Some(planned) => {
+                let planned = self.fresh(planned, statement, parsed).await?;
+                let zone = self.session.settings.zone();
+                let format = &portal.parameter_format;
+                let values = guarded(|| parameters::values(&portal.parameters, format, &statement.parameters, &zone))?;
+                Some((planned, values))
+            }
+            None => None,
+        };
+        let answer = self.answer(parsed, planned, &portal.result_column_format).await?;
+        self.forget(client.portal_store(), &parsed.statement);
+        self.notify(client).await?;
+        Ok(answer)
+    }
+}
+
+impl Connection {
+    /// The plan, made anew where the session has another time zone now.
+    async fn fresh(&self, planned: &Planned, statement: &Prepared, parsed: &Arc<Parsed>) -> Result<Planned, SqlError> {
+        if planned.zone == self.session.settings.zone() {
+            return Ok(planned.clone());
+        }
+        let types: Vec<_> = statement.parameters.iter().map(|parameter| Some(parameter.field())).collect();
+        let (session, parsed) = (Arc::clone(&self.session), Arc::clone(parsed));
+        on_own_task(async move {
+            match &parsed.statement {
+                Statement::Query(query) => session.plan(query, &parsed.text, &types).await,
+                _ => Err(SqlError::new("XX000", "a statement without a plan was planned")),
+            }
+        })
+        .await
+    }
+
+    /// Runs a portal, or runs it on. Rows are sent as they come; pgwire's own would first keep them all.
+    async fn execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Err(PgWireError::NotReadyForQuery);
+        }
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let portal = client.portal_store().get_portal(name);
+        let portal = portal.ok_or_else(|| PgWireError::PortalNotFound(name.to_owned()))?;
+        let state = portal.state();
+        let mut state = state.lock().await;
+        if matches!(*state, PortalExecutionState::Initial) {
+            match ExtendedQueryHandler::do_query(self, client, &portal, 0).await? {
+                Response::Query(rows) => *state = PortalExecutionState::Suspended(rows),
+                Response::Execution(tag) | Response::TransactionStart(tag) | Response::TransactionEnd(tag) => {
+                    send_execution_response(client, tag).await?;
+                }
+                _ => client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?,
+            }
+        } else if matches!(*state, PortalExecutionState::Finished) {
+            send_execution_response(client, Tag::new("SELECT").with_rows(0)).await?;
+        }
+        if let PortalExecutionState::Suspended(rows) = &mut *state {
+            let rows_max = usize::try_from(message.max_rows).unwrap_or(0);
+            let sent = send_partial_query_response(client, rows, rows_max).await;
+            if !matches!(sent, Ok(true)) {
+                *state = PortalExecutionState::Finished;
+            }
+            sent?;
+            self.notify(client).await?;
+        }
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        Ok(())
+    }
+}
