@@ -60,12 +60,13 @@ pub(crate) fn write_json(out: &mut String, field: &Field, array: &ArrayRef, row:
         DataType::List(item) => write_list(out, item, &array.as_list::<i32>().value(row))?,
         DataType::LargeList(item) => write_list(out, item, &array.as_list::<i64>().value(row))?,
         DataType::Binary => write_base64(out, array.as_binary::<i32>().value(row)),
-        DataType::LargeBinary => write_base64(out, array.as_binary::<i64>().value(row)),
         // Most readers make a double of a number; text keeps every digit.
-        DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => {
+        DataType::Decimal128(_, _) | DataType::Decimal256(_, _) | DataType::LargeBinary => {
             let start = out.len();
             write_value(out, array, row)?;
-            if out[start..].bytes().filter(u8::is_ascii_digit).count() > DOUBLE_DIGITS {
+            let digits = out[start..].bytes().filter(u8::is_ascii_digit).count();
+            // NaN and the infinities have none.
+            if digits > DOUBLE_DIGITS || digits == 0 {
                 out.insert(start, '"');
                 out.push('"');
             }

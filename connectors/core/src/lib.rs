@@ -16,6 +16,7 @@ mod decode;
 mod error;
 mod ids;
 pub mod json;
+pub mod numeric;
 mod options;
 mod record;
 mod registry;

@@ -10,7 +10,7 @@ use arrow::{
 };
 use chrono::{DateTime, SecondsFormat};
 
-use crate::{Error, Result, json::write_json};
+use crate::{Error, Result, json::write_json, numeric::numeric_text};
 
 /// Appends the value of a row that is not NULL.
 pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
@@ -30,7 +30,7 @@ pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()>
         }
         DataType::Timestamp(unit, zone) => write_timestamp(out, *unit, zone.is_some(), array, row)?,
         DataType::Binary => write_hex(out, array.as_binary::<i32>().value(row)),
-        DataType::LargeBinary => write_hex(out, array.as_binary::<i64>().value(row)),
+        DataType::LargeBinary => out.push_str(&numeric_text(array.as_binary::<i64>().value(row))?),
         DataType::Struct(_) | DataType::List(_) | DataType::LargeList(_) | DataType::Map(_, _) => {
             write_json(out, &Field::new("", array.data_type().clone(), true), array, row)?;
         }

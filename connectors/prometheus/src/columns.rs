@@ -13,7 +13,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, IntervalUnit, SchemaRef, TimeUnit},
 };
-use ebap_connector::{Error, Result, SinkContext};
+use ebap_connector::{Error, Result, SinkContext, numeric::doubles};
 
 use crate::names;
 
@@ -220,7 +220,8 @@ fn is_text(of: &DataType) -> bool {
 }
 
 fn is_number(of: &DataType) -> bool {
-    of.is_numeric()
+    // Computed values of NUMERIC come in LargeBinary.
+    of.is_numeric() || *of == DataType::LargeBinary
 }
 
 fn is_time(of: &DataType) -> bool {
@@ -266,7 +267,7 @@ impl Columns {
                 Metric::Fixed(name) => Names::Fixed(name.clone()),
                 Metric::Column(column) => Names::Column(texts(batch.column(*column))?),
             };
-            let values = cast(batch.column(value.column), &DataType::Float64).map_err(Error::internal)?;
+            let values = doubles(batch.column(value.column))?;
             Ok((values.as_primitive::<types::Float64Type>().clone(), name))
         };
         let label = |label: &Label| match label {

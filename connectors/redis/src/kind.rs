@@ -2,10 +2,9 @@
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
-    compute::cast,
     datatypes::{DataType, Float64Type},
 };
-use ebap_connector::{Error, Result, json, text};
+use ebap_connector::{Error, Result, json, numeric::doubles, text};
 use redis::Cmd;
 
 use crate::{change::Change, template::Template};
@@ -176,7 +175,7 @@ fn score_of(batch: &RecordBatch, column: usize, row: usize) -> Result<Option<Str
     if column.is_null(row) {
         return Ok(None);
     }
-    let number = cast(&column.slice(row, 1), &DataType::Float64).map_err(Error::internal)?;
+    let number = doubles(&column.slice(row, 1))?;
     let number = number.as_primitive::<Float64Type>().value(0);
     if number.is_nan() {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use ebap_connector::{Error, Options, Result, SinkContext};
 
 use crate::{connection::Server, kind::Kind, template::Template};
@@ -109,7 +109,9 @@ fn kind(options: &Options, schema: &Schema, upsert_key: &[usize]) -> Result<Kind
         "set" => Kind::Set { member: member()? },
         "sorted set" => {
             let score = column("score")?.ok_or_else(|| Error::option("score", "is required for a sorted set"))?;
-            if !schema.field(score).data_type().is_numeric() {
+            let of = schema.field(score).data_type();
+            // Computed values of NUMERIC come in LargeBinary.
+            if !of.is_numeric() && *of != DataType::LargeBinary {
                 let name = schema.field(score).name();
                 return Err(Error::option("score", format!("column \"{name}\" is not a number")));
             }

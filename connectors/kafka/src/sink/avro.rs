@@ -134,7 +134,9 @@ fn typed(of: &DataType) -> Result<DataType> {
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Interval(IntervalUnit::MonthDayNano) => DataType::Utf8,
-        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        DataType::BinaryView => DataType::Binary,
+        // Avro's decimals are of one scale, and these each have their own.
+        DataType::LargeBinary => DataType::Utf8,
         DataType::Dictionary(_, value) => typed(value)?,
         DataType::Timestamp(TimeUnit::Second | TimeUnit::Nanosecond, zone) => {
             DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
@@ -148,7 +150,7 @@ fn typed(of: &DataType) -> Result<DataType> {
 }
 
 fn fitted(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    if let (DataType::Interval(_), DataType::Utf8) = (array.data_type(), to) {
+    if let (DataType::Interval(_) | DataType::LargeBinary, DataType::Utf8) = (array.data_type(), to) {
         let one = |row: usize| {
             if array.is_null(row) {
                 return Ok(None);
