@@ -16,6 +16,9 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::{process, wait};
 
+/// Kilobytes of addresses that a server may have, so that what eats memory fails.
+const ADDRESSES_KB: &str = "4000000";
+
 /// How a server is started.
 #[derive(Debug, Default)]
 pub struct EbapOptions {
@@ -59,7 +62,9 @@ impl Ebap {
     /// Starts it on the same data directory and ports, after it ended.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(&self.log).context("the log")?;
-        let child = Command::new(process::ebap_bin()?)
+        let child = Command::new("sh")
+            .args(["-c", "ulimit -v \"$1\"; shift; exec \"$@\"", "sh", ADDRESSES_KB])
+            .arg(process::ebap_bin()?)
             .arg("server")
             .arg("--data-dir")
             .arg(&self.data_dir)
