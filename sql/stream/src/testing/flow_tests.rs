@@ -318,7 +318,7 @@ async fn views_on_views_are_of_one_step_and_follow_a_swap() {
         "CREATE MATERIALIZED VIEW a AS SELECT user_id, kind, count(*) AS n FROM events GROUP BY user_id, kind;
          CREATE MATERIALIZED VIEW b AS SELECT user_id, sum(n) AS n FROM a GROUP BY user_id;
          CREATE MATERIALIZED VIEW c AS SELECT CAST(sum(n) AS BIGINT) AS n, count(*) AS users FROM b;
-         CREATE MATERIALIZED VIEW other AS SELECT user_id, kind, sum(amount) AS n FROM events GROUP BY user_id, kind;",
+         CREATE MATERIALIZED VIEW other AS SELECT user_id, kind, CAST(sum(amount) AS BIGINT) AS n FROM events GROUP BY user_id, kind;",
     );
     rig.start().await;
     rig.outside.produce("0", (0..500).map(event));

@@ -45,7 +45,7 @@ const CLOSING: Watched = Watched {
 const PEAKS: Watched = Watched {
     alert: "peaks",
     view: "thin",
-    meets: "SELECT '{\"region\":' || coalesce('\"' || region || '\"', 'null') || ',\"window_size\":\"' || CAST(window_size AS TEXT) || '\"}' AS key,
+    meets: "SELECT '{\"region\":' || coalesce('\"' || region || '\"', 'null') || ',\"window_size\":\"' || arrow_cast(window_size, 'Utf8') || '\"}' AS key,
         window_start, CASE WHEN window_size = INTERVAL '2 seconds' THEN CAST(2 AS BIGINT) ELSE 6 END AS size FROM thin WHERE most > 17",
     hold_us: 3 * SECOND_US,
     keep_us: 5 * SECOND_US,
