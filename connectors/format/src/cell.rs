@@ -6,9 +6,11 @@ use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde_json::Value;
 
-use crate::time::{EpochUnit, date, moment, wall_clock};
+use crate::{
+    time::{EpochUnit, date, moment, wall_clock},
+    tree::{Json, Object},
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell {
@@ -50,9 +52,9 @@ pub(crate) const EXACT_DIGITS: u32 = 15;
 
 impl Converter {
     /// The value for this field; `path` names it in the reason.
-    pub(crate) fn field(&self, field: &Field, value: Option<Value>, path: &str) -> Outcome {
+    pub(crate) fn field(&self, field: &Field, value: Option<Json>, path: &str) -> Outcome {
         let cell = match value {
-            None | Some(Value::Null) => Cell::Null,
+            None | Some(Json::Null) => Cell::Null,
             Some(value) => self.value(field, value, path)?,
         };
         if cell == Cell::Null && !field.is_nullable() {
@@ -61,69 +63,76 @@ impl Converter {
         Ok(cell)
     }
 
-    fn value(&self, field: &Field, value: Value, path: &str) -> Outcome {
+    fn value(&self, field: &Field, value: Json, path: &str) -> Outcome {
+        let is_json = field.metadata().get("ebap.type").is_some_and(|marker| marker == "json");
+        if let (true, Dialect::Debezium, Json::String(text)) = (is_json, self.dialect, &value)
+            && text != UNAVAILABLE
+        {
+            // Its text, in which numbers have their digits.
+            return match is_jsonb(text.as_bytes()) {
+                true => Ok(Cell::Text(text.clone())),
+                false => Err(invalid(path, "json", text)),
+            };
+        }
         let value = if self.dialect == Dialect::Debezium { of_debezium(field, value, path)? } else { value };
-        if field.metadata().get("ebap.type").is_some_and(|marker| marker == "json") {
+        if is_json {
+            if value.has_zero() {
+                return Err(invalid(path, "json", &value.to_string()));
+            }
             return Ok(Cell::Text(value.to_string()));
         }
         match (field.data_type(), value) {
-            (DataType::Utf8, Value::String(text)) => text_cell(field, text, path),
-            (DataType::Boolean, Value::Bool(value)) => Ok(Cell::Bool(value)),
+            (DataType::Utf8, Json::String(text)) => text_cell(field, text, path),
+            (DataType::Boolean, Json::Bool(value)) => Ok(Cell::Bool(value)),
             (DataType::Int16, value) => integer(value, path, "smallint", i16::MIN.into(), i16::MAX.into()),
             (DataType::Int32, value) => integer(value, path, "integer", i32::MIN.into(), i32::MAX.into()),
             (DataType::Int64, value) => integer(value, path, "bigint", i64::MIN, i64::MAX),
-            (DataType::Float32 | DataType::Float64, value) => float(value, path),
+            (DataType::Float32 | DataType::Float64, value) => float(value, path, field.data_type()),
             (DataType::Decimal128(precision, scale), value) => {
-                let text = match &value {
-                    Value::Number(number)
-                        if number.is_f64()
-                            && number.to_string().bytes().filter(u8::is_ascii_digit).count()
-                                > EXACT_DIGITS as usize =>
-                    {
-                        return Err(format!("column \"{path}\": {number} may have lost digits; write it as a string"));
-                    }
-                    Value::Number(number) => number.to_string(),
-                    Value::String(text) => text.clone(),
+                let (text, found) = match &value {
+                    Json::Number(text) => (text, number_of_double(text, *precision, *scale)),
+                    Json::String(text) => (text, decimal(text, *precision, *scale)),
                     _ => return Err(mismatch(path, "numeric", &value)),
                 };
-                match decimal(&text, *precision, *scale) {
+                match found {
                     Some(found) => Ok(Cell::Decimal(found)),
                     None => Err(format!("column \"{path}\": {text} does not fit numeric({precision}, {scale})")),
                 }
             }
             (DataType::Timestamp(_, zone), value) => self.timestamp(zone.is_some(), value, path),
-            (DataType::Date32, value @ Value::Number(_)) if self.dialect == Dialect::Debezium => {
+            (DataType::Date32, value @ Json::Number(_)) if self.dialect == Dialect::Debezium => {
                 integer(value, path, "date", i32::MIN.into(), i32::MAX.into())
             }
-            (DataType::Date32, Value::String(text)) => match date(&text) {
+            (DataType::Date32, Json::String(text)) => match date(&text) {
                 Some(days) => Ok(Cell::Int(days.into())),
                 None => Err(invalid(path, "date", &text)),
             },
-            (DataType::Binary, Value::String(text)) => {
+            (DataType::Binary, Json::String(text)) => {
                 BASE64.decode(&text).map(Cell::Bytes).map_err(|_| invalid(path, "base64 text", &text))
             }
-            (DataType::Struct(fields), Value::Object(mut object)) => {
+            (DataType::Struct(fields), Json::Object(mut object)) => {
                 let cells = fields
                     .iter()
                     .map(|field| self.field(field, object.remove(field.name()), &format!("{path}.{}", field.name())));
                 Ok(Cell::Struct(cells.collect::<Result<_, _>>()?))
             }
-            (DataType::List(item), Value::Array(values)) => {
+            (DataType::List(item), Json::Array(values)) => {
                 let cells = values
                     .into_iter()
                     .enumerate()
                     .map(|(at, value)| self.field(item, Some(value), &format!("{path}[{at}]")));
                 Ok(Cell::List(cells.collect::<Result<_, _>>()?))
             }
-            (DataType::Map(entries, _), Value::Object(object)) => self.map(entries, object, path),
+            (DataType::Map(entries, _), Json::Object(object)) => self.map(entries, object, path),
             (other, value) => Err(mismatch(path, &name_of(other), &value)),
         }
     }
 
-    fn map(&self, entries: &Field, object: serde_json::Map<String, Value>, path: &str) -> Outcome {
+    fn map(&self, entries: &Field, object: Object, path: &str) -> Outcome {
         let DataType::Struct(fields) = entries.data_type() else { return Err(format!("column \"{path}\" is no map")) };
-        let mut cells = Vec::with_capacity(object.len());
-        for (key, value) in object {
+        let members = object.into_members();
+        let mut cells = Vec::with_capacity(members.len());
+        for (key, value) in members {
             let at = format!("{path}.{key}");
             let key = self.key(&fields[0], key, &at)?;
             cells.push((key, self.field(&fields[1], Some(value), &at)?));
@@ -136,54 +145,58 @@ impl Converter {
         match field.data_type() {
             DataType::Utf8 => text_cell(field, key, path),
             _ => {
-                let value = serde_json::from_str(&key).unwrap_or(Value::String(key));
+                let value = Json::parse(key.as_bytes()).unwrap_or(Json::String(key));
                 self.field(field, Some(value), path)
             }
         }
     }
 
-    fn timestamp(&self, zoned: bool, value: Value, path: &str) -> Outcome {
+    fn timestamp(&self, zoned: bool, value: Json, path: &str) -> Outcome {
         let kind = if zoned { "timestamp with time zone" } else { "timestamp" };
         let found = match &value {
-            Value::String(text) if zoned => moment(text),
-            Value::String(text) => wall_clock(text).or_else(|| moment(text)),
-            Value::Number(number) => match number.as_i64() {
-                Some(number) => self.epoch.micros(number),
-                None => {
-                    number.as_f64().filter(|_| self.epoch == EpochUnit::Seconds).map(|seconds| (seconds * 1e6) as i64)
-                }
+            Json::String(text) if zoned => moment(text),
+            Json::String(text) => wall_clock(text).or_else(|| moment(text)),
+            Json::Number(number) => match number.parse() {
+                Ok(number) => self.epoch.micros(number),
+                Err(_) => self.epoch.micros_of_fraction(number),
             },
             _ => return Err(mismatch(path, kind, &value)),
         };
-        found.map(Cell::Int).ok_or_else(|| invalid(path, kind, value.as_str().unwrap_or(&value.to_string())))
+        found.map(Cell::Int).ok_or_else(|| match &value {
+            Json::String(text) => invalid(path, kind, text),
+            other => invalid(path, kind, &other.to_string()),
+        })
     }
 }
 
 /// The value as a producer of plain JSON would have written it.
-fn of_debezium(field: &Field, value: Value, path: &str) -> Result<Value, String> {
+fn of_debezium(field: &Field, value: Json, path: &str) -> Result<Json, String> {
     match (field.data_type(), value) {
-        (of, Value::String(text)) if text == UNAVAILABLE || (*of == DataType::Binary && text == UNAVAILABLE_BASE64) => {
+        (of, Json::String(text)) if text == UNAVAILABLE || (*of == DataType::Binary && text == UNAVAILABLE_BASE64) => {
             Err(unavailable(path))
         }
-        (DataType::Utf8, Value::String(text))
-            if field.metadata().get("ebap.type").is_some_and(|marker| marker == "json") =>
-        {
-            serde_json::from_str(&text).map_err(|_| invalid(path, "json", &text))
-        }
-        (DataType::Decimal128(precision, scale), Value::String(text))
+        (DataType::Decimal128(precision, scale), Json::String(text))
             if decimal(&text, *precision, *scale).is_none() =>
         {
             // Digits and a point, so it is a number that does not fit.
             if text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte)) {
-                return Ok(Value::String(text));
+                return Ok(Json::String(text));
             }
             Err(format!("{}{AS_BYTES}", invalid(path, "numeric", &text)))
         }
-        (DataType::Decimal128(..), value @ Value::Object(_)) => {
+        (DataType::Decimal128(..), value @ Json::Object(_)) => {
             Err(format!("{}{AS_BYTES}", mismatch(path, "numeric", &value)))
         }
         (_, value) => Ok(value),
     }
+}
+
+/// JSON of which PostgreSQL makes a `jsonb`: its strings have whole characters, and not the character 0.
+pub(crate) fn is_jsonb(text: &[u8]) -> bool {
+    if !text.windows(2).any(|pair| pair == b"\\u") {
+        return serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    }
+    Json::parse(text).is_ok_and(|value| !value.has_zero())
 }
 
 const AS_BYTES: &str = "; set decimal.handling.mode = string in the Debezium connector";
@@ -198,9 +211,17 @@ pub(crate) fn unavailable(path: &str) -> String {
     format!("column \"{path}\" was not sent, as it is large and has not changed: set REPLICA IDENTITY FULL")
 }
 
+/// Beyond it no number fits a type but zero.
+const EXPONENT_MAX: u64 = 100;
+
 /// None where it is no number, or has more digits than the type.
 pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     use arrow::{compute::kernels::cast_utils::parse_decimal, datatypes::Decimal128Type};
+    // Arrow multiplies by as many tens as the exponent says, and overflows.
+    let exponent = text.split_once(['e', 'E']).map_or(Ok(0), |(_, exponent)| exponent.parse::<i64>()).ok()?;
+    if exponent.unsigned_abs() > EXPONENT_MAX {
+        return None;
+    }
     let found = parse_decimal::<Decimal128Type>(text, precision, scale).ok()?;
     (fraction_digits(text) <= usize::try_from(scale).unwrap_or(0)).then_some(found)
 }
@@ -215,22 +236,24 @@ fn text_cell(field: &Field, text: String, path: &str) -> Outcome {
     Ok(Cell::Text(text))
 }
 
-fn integer(value: Value, path: &str, kind: &str, least: i64, most: i64) -> Outcome {
-    let Value::Number(number) = &value else { return Err(mismatch(path, kind, &value)) };
-    match number.as_i64() {
-        Some(found) if (least..=most).contains(&found) => Ok(Cell::Int(found)),
-        Some(_) => Err(format!("column \"{path}\": {number} is out of range for type {kind}")),
-        None if number.is_u64() => Err(format!("column \"{path}\": {number} is out of range for type {kind}")),
-        None => Err(mismatch(path, kind, &value)),
+fn integer(value: Json, path: &str, kind: &str, least: i64, most: i64) -> Outcome {
+    let Json::Number(number) = &value else { return Err(mismatch(path, kind, &value)) };
+    match number.parse::<i64>() {
+        // "-0" is a double in the eyes of JSON.
+        Ok(0) if number.starts_with('-') => Err(mismatch(path, kind, &value)),
+        Ok(found) if (least..=most).contains(&found) => Ok(Cell::Int(found)),
+        Err(_) if number.contains(['.', 'e', 'E']) => Err(mismatch(path, kind, &value)),
+        Ok(_) | Err(_) => Err(format!("column \"{path}\": {number} is out of range for type {kind}")),
     }
 }
 
-fn float(value: Value, path: &str) -> Outcome {
+fn float(value: Json, path: &str, of: &DataType) -> Outcome {
     match &value {
-        Value::Number(number) => {
-            number.as_f64().map(Cell::Float).ok_or_else(|| mismatch(path, "double precision", &value))
+        Json::Number(number) => {
+            let out_of_range = || format!("column \"{path}\": {number} is out of range for type {}", name_of(of));
+            parsed_float(number, of).map(Cell::Float).ok_or_else(out_of_range)
         }
-        Value::String(text) => match text.as_str() {
+        Json::String(text) => match text.as_str() {
             "NaN" => Ok(Cell::Float(f64::NAN)),
             "Infinity" => Ok(Cell::Float(f64::INFINITY)),
             "-Infinity" => Ok(Cell::Float(f64::NEG_INFINITY)),
@@ -238,6 +261,29 @@ fn float(value: Value, path: &str) -> Outcome {
         },
         _ => Err(mismatch(path, "double precision", &value)),
     }
+}
+
+/// None where it is too large for the type, or so small that nothing is left of it.
+pub(crate) fn parsed_float(digits: &str, of: &DataType) -> Option<f64> {
+    let value = match of {
+        // By way of a double, it would be rounded twice.
+        DataType::Float32 => f64::from(digits.parse::<f32>().ok()?),
+        _ => digits.parse().ok()?,
+    };
+    let mantissa = digits.split(['e', 'E']).next()?;
+    let is_zero = !mantissa.bytes().any(|digit| (b'1'..=b'9').contains(&digit));
+    (value.is_finite() && (value != 0.0 || is_zero)).then_some(value)
+}
+
+/// The digits as they are written. Where they come from a double, those behind its fifteenth are noise:
+/// 0.1 + 0.2 is 0.30000000000000004 there, and fits NUMERIC(10, 2) as 0.30.
+fn number_of_double(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    decimal(text, precision, scale).or_else(|| {
+        let digits = text.split(['e', 'E']).next()?.bytes().filter(u8::is_ascii_digit).count();
+        let of_double = (EXACT_DIGITS as usize + 1..=EXACT_DIGITS as usize + 4).contains(&digits);
+        let value: f64 = text.parse().ok().filter(|_| of_double && text.contains('.'))?;
+        decimal(&format!("{value:.*e}", EXACT_DIGITS as usize - 1), precision, scale)
+    })
 }
 
 fn fraction_digits(text: &str) -> usize {
@@ -260,7 +306,7 @@ pub(crate) fn invalid(path: &str, kind: &str, text: &str) -> String {
     format!("column \"{path}\": invalid input syntax for type {kind}: \"{}\"", shown(text))
 }
 
-fn mismatch(path: &str, kind: &str, value: &Value) -> String {
+fn mismatch(path: &str, kind: &str, value: &Json) -> String {
     format!("column \"{path}\" is of type {kind} but the value is {}", shown(&value.to_string()))
 }
 

@@ -2,12 +2,12 @@
 
 use arrow::datatypes::DataType;
 use ebap_connector::{DecodeSpec, Decoded, Decoder, Error, Records, Rejected, Result};
-use serde_json::Value;
 
 use crate::{
     cell::{Cell, Converter, Dialect},
     columns::Columns,
     time::EpochUnit,
+    tree::Json,
 };
 
 /// One line per record, columns by position. A quoted field may hold the delimiter and doubled quotes.
@@ -50,24 +50,24 @@ impl CsvDecoder {
     }
 }
 
-/// Text of a field as the JSON value the converter expects for the column's type.
-fn json_value(text: String, of: &DataType) -> Value {
+/// Text of a field as the JSON value that the converter expects for the column's type.
+fn json_value(text: String, of: &DataType) -> Json {
     match of {
         DataType::Boolean => match text.to_ascii_lowercase().as_str() {
-            "true" | "t" => Value::Bool(true),
-            "false" | "f" => Value::Bool(false),
-            _ => Value::String(text),
+            "true" | "t" => Json::Bool(true),
+            "false" | "f" => Json::Bool(false),
+            _ => Json::String(text),
         },
         DataType::Int16
         | DataType::Int32
         | DataType::Int64
         | DataType::Float32
         | DataType::Float64
-        | DataType::Timestamp(_, _) => match text.parse::<serde_json::Number>() {
-            Ok(number) => Value::Number(number),
-            Err(_) => Value::String(text),
+        | DataType::Timestamp(_, _) => match Json::parse(text.as_bytes()) {
+            Ok(number @ Json::Number(_)) => number,
+            _ => Json::String(text),
         },
-        _ => Value::String(text),
+        _ => Json::String(text),
     }
 }
 

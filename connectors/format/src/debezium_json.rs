@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use ebap_connector::{DecodeSpec, Decoded, Decoder, Delete, Error, EventTime, Records, Rejected, Result};
-use serde_json::{Map, Value};
 
 use crate::{
     cell::{Cell, Converter, Dialect},
@@ -15,6 +14,7 @@ use crate::{
     columns::Columns,
     plain::PlainReader,
     scan::{Outcome, Scanner, Unusual},
+    tree::{Json, Object},
 };
 
 pub(crate) struct DebeziumDecoder {
@@ -52,8 +52,8 @@ impl DebeziumDecoder {
         let envelope = match Envelope::read(text.as_bytes()) {
             Ok(envelope) => envelope,
             Err(Unusual) => {
-                return Err(match serde_json::from_str::<Value>(text) {
-                    Err(error) => format!("invalid JSON: {error}"),
+                return Err(match Json::parse(text.as_bytes()) {
+                    Err(reason) => reason,
                     Ok(_) => "the record is not a JSON object".to_owned(),
                 });
             }
@@ -123,14 +123,13 @@ impl DebeziumDecoder {
     fn deleted(&self, before: Option<&[u8]>, key: Option<&[u8]>) -> Result<Vec<Cell>, String> {
         let mut row = match before {
             Some(before) => object(before, "the \"before\" of the record")?,
-            None => Map::new(),
+            None => Object::default(),
         };
         let names = |at: &usize| self.schema.field(*at).name();
-        let lacks =
-            |row: &Map<String, Value>| self.key.iter().map(names).any(|name| row.get(name).is_none_or(Value::is_null));
+        let lacks = |row: &Object| self.key.iter().map(names).any(|name| row.get(name).is_none_or(Json::is_null));
         if lacks(&row) {
-            for (name, value) in self.of_key(key)? {
-                if row.get(&name).is_none_or(Value::is_null) {
+            for (name, value) in self.of_key(key)?.into_members() {
+                if row.get(&name).is_none_or(Json::is_null) {
                     row.insert(name, value);
                 }
             }
@@ -150,20 +149,19 @@ impl DebeziumDecoder {
     }
 
     /// What the record's key says: an object, or the value of the one column that the key has.
-    fn of_key(&self, key: Option<&[u8]>) -> Result<Map<String, Value>, String> {
-        let Some(key) = key else { return Ok(Map::new()) };
-        let mut value: Value =
-            serde_json::from_slice(key).map_err(|error| format!("the key of the record is invalid JSON: {error}"))?;
-        if let Value::Object(object) = &mut value
+    fn of_key(&self, key: Option<&[u8]>) -> Result<Object, String> {
+        let Some(key) = key else { return Ok(Object::default()) };
+        let mut value = Json::parse(key).map_err(|reason| format!("the key of the record is {reason}"))?;
+        if let Json::Object(object) = &mut value
             && object.len() == 2
-            && object.contains_key("schema")
+            && object.get("schema").is_some()
             && let Some(payload) = object.remove("payload")
         {
             value = payload;
         }
         match (value, self.key.as_slice()) {
-            (Value::Object(object), _) => Ok(object),
-            (value, [one]) => Ok(Map::from_iter([(self.schema.field(*one).name().clone(), value)])),
+            (Json::Object(object), _) => Ok(object),
+            (value, [one]) => Ok(Object::of(self.schema.field(*one).name(), value)),
             _ => Err("the key of the record is not a JSON object".to_owned()),
         }
     }
@@ -262,9 +260,9 @@ fn members<'a>(text: &'a [u8], mut take: impl FnMut(&'a [u8], &'a [u8])) -> Outc
     scanner.end()
 }
 
-fn object(text: &[u8], what: &str) -> Result<Map<String, Value>, String> {
-    match serde_json::from_slice(text) {
-        Ok(Value::Object(object)) => Ok(object),
+fn object(text: &[u8], what: &str) -> Result<Object, String> {
+    match Json::parse(text) {
+        Ok(Json::Object(object)) => Ok(object),
         _ => Err(format!("{what} is not a JSON object")),
     }
 }

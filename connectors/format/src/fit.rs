@@ -282,7 +282,7 @@ fn uuid_text(text: &str) -> Option<String> {
 }
 
 fn json_text(text: &str) -> Option<String> {
-    serde_json::from_str::<serde_json::Value>(text).ok().map(|value| value.to_string())
+    crate::cell::is_jsonb(text.as_bytes()).then(|| text.to_owned())
 }
 
 /// Text of which more than that is asked, in one form.

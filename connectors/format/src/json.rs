@@ -4,13 +4,13 @@ use std::{ops::Range, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use ebap_connector::{DecodeSpec, Decoded, Decoder, Error, Records, Rejected, Result};
-use serde_json::Value;
 
 use crate::{
     cell::{Cell, Converter, Dialect},
     columns::Columns,
     plain::PlainReader,
     time::EpochUnit,
+    tree::Json,
 };
 
 pub(crate) struct JsonDecoder {
@@ -46,8 +46,9 @@ impl JsonDecoder {
 
     fn row(&self, value: Option<&[u8]>) -> Result<Vec<Cell>, String> {
         let Some(value) = value.filter(|value| !value.is_empty()) else { return Err("the record is empty".to_owned()) };
-        let parsed: Value = serde_json::from_slice(value).map_err(|error| format!("invalid JSON: {error}"))?;
-        let Value::Object(mut object) = parsed else { return Err("the record is not a JSON object".to_owned()) };
+        let Json::Object(mut object) = Json::parse(value)? else {
+            return Err("the record is not a JSON object".to_owned());
+        };
         let cells = self
             .schema
             .fields()

@@ -21,6 +21,7 @@ mod protobuf;
 mod registered;
 mod scan;
 mod time;
+mod tree;
 
 pub use described::{Column, columns};
 use ebap_connector::{DecodeSpec, Decoder, Error, Result};

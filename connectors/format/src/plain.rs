@@ -13,8 +13,9 @@ use arrow::datatypes::{DataType, Field, Fields};
 use crate::{
     cell::{self, Converter, Dialect, EXACT_DIGITS, UNAVAILABLE},
     columns::Column,
-    scan::{AHEAD, Outcome, Scanner, Unusual, unescape},
+    scan::{AHEAD, Number, Outcome, Scanner, Unusual, unescape},
     time::{date, moment, plain_date, plain_moment, wall_clock},
+    tree::Json,
 };
 
 /// Gaps of an object that are remembered beside two for each field, and how long such a gap may be:
@@ -28,7 +29,9 @@ enum Kind {
     Uuid,
     Bool,
     Int(i64, i64),
-    Float,
+    Float {
+        real: bool,
+    },
     Decimal {
         precision: u32,
         scale: usize,
@@ -38,6 +41,8 @@ enum Kind {
     },
     Date,
     Struct(Object),
+    /// Its text as it is written, so that numbers keep their digits.
+    Json,
     /// Lists, maps and what is rare, by `serde_json`.
     Other,
 }
@@ -208,6 +213,7 @@ impl Object {
 
 fn kind(field: &Field, path: &str) -> Kind {
     match (field.data_type(), field.metadata().get("ebap.type").map(String::as_str)) {
+        (DataType::Utf8, Some("json")) => Kind::Json,
         (_, Some("json")) => Kind::Other,
         (DataType::Utf8, Some("uuid")) => Kind::Uuid,
         (DataType::Utf8, _) => Kind::Text,
@@ -215,7 +221,8 @@ fn kind(field: &Field, path: &str) -> Kind {
         (DataType::Int16, _) => Kind::Int(i16::MIN.into(), i16::MAX.into()),
         (DataType::Int32, _) => Kind::Int(i32::MIN.into(), i32::MAX.into()),
         (DataType::Int64, _) => Kind::Int(i64::MIN, i64::MAX),
-        (DataType::Float32 | DataType::Float64, _) => Kind::Float,
+        (DataType::Float32, _) => Kind::Float { real: true },
+        (DataType::Float64, _) => Kind::Float { real: false },
         (DataType::Decimal128(precision, scale), _) => match usize::try_from(*scale) {
             Ok(scale) => Kind::Decimal { precision: u32::from(*precision), scale },
             Err(_) => Kind::Other,
@@ -316,12 +323,17 @@ impl Pass<'_> {
                 let value = scanner.number()?.integer().filter(|value| (*least..=*most).contains(value));
                 column.push_int(value.ok_or(Unusual)?);
             }
-            Kind::Float if column.is_nothing() => {
-                if !scanner.number()?.is_double() {
-                    return Err(Unusual);
+            Kind::Float { real: true } => {
+                let digits = utf8(scanner.number()?.raw)?;
+                column.push_float(cell::parsed_float(digits, &DataType::Float32).ok_or(Unusual)?);
+            }
+            Kind::Float { real: false } => {
+                let number = scanner.number()?;
+                // Any short number is a double.
+                if !(column.is_nothing() && number.is_short()) {
+                    column.push_float(double(&number)?);
                 }
             }
-            Kind::Float => column.push_float(scanner.number()?.double().ok_or(Unusual)?),
             Kind::Decimal { precision, scale } if first == b'"' => {
                 let text = utf8(scanner.string()?.raw)?;
                 let (precision, scale) = (u8::try_from(*precision), i8::try_from(*scale));
@@ -355,13 +367,29 @@ impl Pass<'_> {
                 scanner.take(b'{')?;
                 self.object(scanner, object, column.push_struct(), depth + 1)?;
             }
-            Kind::Other => {
-                let value = serde_json::from_slice(scanner.skip(depth)?).map_err(|_| Unusual)?;
+            // Debezium has it in a string.
+            Kind::Json if self.converter.dialect != Dialect::Debezium => {
+                let text = scanner.skip(depth)?;
+                if !cell::is_jsonb(text) {
+                    return Err(Unusual);
+                }
+                column.push_text(text);
+            }
+            Kind::Json | Kind::Other => {
+                let value = Json::parse(scanner.skip(depth)?).map_err(|_| Unusual)?;
                 let cell = self.converter.field(&node.field, Some(value), &node.path).map_err(|_| Unusual)?;
                 column.push(cell);
             }
         }
         Ok(())
+    }
+}
+
+fn double(number: &Number<'_>) -> Outcome<f64> {
+    match number.double().ok_or(Unusual)? {
+        // A number that is too small for a double is not zero.
+        0.0 => cell::parsed_float(utf8(number.raw)?, &DataType::Float64).ok_or(Unusual),
+        value => Ok(value),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     columns::Columns,
     registered::{Groups, Registered},
     time::EpochUnit,
+    tree::Json,
 };
 
 /// The name of the file that a schema is taken for.
@@ -280,7 +281,7 @@ impl Decoder for ProtobufDecoder {
 fn cells(schema: &SchemaRef, converter: &Converter, message: &DynamicMessage) -> Result<Vec<Cell>, String> {
     let descriptor = message.descriptor();
     let one = |field: &std::sync::Arc<arrow::datatypes::Field>| {
-        let value = descriptor.get_field_by_name(field.name()).and_then(|of| of_field(message, &of));
+        let value = descriptor.get_field_by_name(field.name()).and_then(|of| of_field(message, &of)).map(Json::from);
         converter.field(field, value, field.name())
     };
     schema.fields().iter().map(one).collect()

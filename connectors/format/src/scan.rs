@@ -19,7 +19,7 @@ pub(crate) type Outcome<T> = Result<T, Unusual>;
 /// Bytes that can be looked at in one go.
 pub(crate) const AHEAD: usize = 16;
 /// As deep as `serde_json` goes.
-const DEPTH_MAX: usize = 127;
+pub(crate) const DEPTH_MAX: usize = 127;
 /// Powers of ten that a double holds exactly.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
@@ -61,6 +61,11 @@ impl Number<'_> {
         }
         let value = i64::try_from(self.digits).ok()?;
         Some(if self.negative { -value } else { value })
+    }
+
+    /// Few digits and no exponent.
+    pub(crate) fn is_short(&self) -> bool {
+        !self.long
     }
 
     /// Correctly rounded: by one exact operation where there is one (Clinger 1990), else by the standard library.

@@ -35,24 +35,53 @@ impl EpochUnit {
         })
     }
 
-    /// Microseconds since 1970.
-    pub(crate) fn micros(self, number: i64) -> Option<i64> {
+    /// The unit of this number.
+    fn of_number(self, number: i64) -> Self {
         match self {
-            Self::Seconds => number.checked_mul(1_000_000),
-            Self::Millis => number.checked_mul(1_000),
-            Self::Micros => Some(number),
-            Self::Nanos => Some(number.div_euclid(1_000)),
+            Self::Seconds | Self::Millis | Self::Micros | Self::Nanos => self,
             Self::Auto => match number.unsigned_abs() {
-                0..100_000_000_000 => Self::Seconds.micros(number),
-                100_000_000_000..100_000_000_000_000 => Self::Millis.micros(number),
-                100_000_000_000_000..100_000_000_000_000_000 => Some(number),
-                _ => Self::Nanos.micros(number),
+                0..100_000_000_000 => Self::Seconds,
+                100_000_000_000..100_000_000_000_000 => Self::Millis,
+                100_000_000_000_000..100_000_000_000_000_000 => Self::Micros,
+                _ => Self::Nanos,
             },
-            Self::AutoFine => match number.unsigned_abs() {
-                0..100_000_000_000_000 => Self::Millis.micros(number),
-                _ => Self::Auto.micros(number),
+            Self::AutoFine => match Self::Auto.of_number(number) {
+                Self::Seconds => Self::Millis,
+                unit => unit,
             },
         }
+    }
+
+    /// Microseconds since 1970.
+    pub(crate) fn micros(self, number: i64) -> Option<i64> {
+        match self.of_number(number) {
+            Self::Seconds => number.checked_mul(1_000_000),
+            Self::Millis => number.checked_mul(1_000),
+            Self::Nanos => Some(number.div_euclid(1_000)),
+            Self::Micros | Self::Auto | Self::AutoFine => Some(number),
+        }
+    }
+
+    /// Microseconds since 1970 of a number with a fraction, which is cut behind the microseconds.
+    pub(crate) fn micros_of_fraction(self, text: &str) -> Option<i64> {
+        const DIGITS: usize = 9;
+        if text.contains(['e', 'E']) {
+            let plain = text.parse::<f64>().ok()?.to_string();
+            return match plain.parse() {
+                Ok(number) => self.micros(number),
+                Err(_) => self.micros_of_fraction(&plain),
+            };
+        }
+        let (whole, fraction) = text.split_once('.')?;
+        let number: i64 = whole.parse().ok()?;
+        let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(DIGITS);
+        let fraction = digits.fold(0, |value, digit| value * 10 + i64::from(digit.wrapping_sub(b'0')));
+        let fraction = match self.of_number(number) {
+            Self::Seconds => fraction / 1_000,
+            Self::Millis => fraction / 1_000_000,
+            Self::Micros | Self::Nanos | Self::Auto | Self::AutoFine => 0,
+        };
+        self.micros(number)?.checked_add(if whole.starts_with('-') { -fraction } else { fraction })
     }
 }
 
@@ -202,5 +231,22 @@ mod tests {
             assert_eq!(EpochUnit::Auto.micros(number), Some(1_767_225_600_000_000), "{number}");
         }
         assert_eq!(EpochUnit::Seconds.micros(i64::MAX), None);
+    }
+
+    #[test]
+    fn fractions_of_numbers_are_times_too() {
+        for (unit, text, expected) in [
+            (EpochUnit::Auto, "1767225600.5", Some(1_767_225_600_500_000)),
+            (EpochUnit::Auto, "1767225600.0000019", Some(1_767_225_600_000_001)),
+            (EpochUnit::Auto, "1767225600123.25", Some(1_767_225_600_123_250)),
+            (EpochUnit::Auto, "1.7672256005e9", Some(1_767_225_600_500_000)),
+            (EpochUnit::Auto, "1.7672256e9", Some(1_767_225_600_000_000)),
+            (EpochUnit::Seconds, "-0.5", Some(-500_000)),
+            (EpochUnit::Micros, "7.9", Some(7)),
+            (EpochUnit::Seconds, "1e300", None),
+            (EpochUnit::Seconds, "1e-300", Some(0)),
+        ] {
+            assert_eq!(unit.micros_of_fraction(text), expected, "{text}");
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
-    datatypes::{DataType, Float64Type},
+    datatypes::Float64Type,
 };
-use ebap_connector::{Error, Result, json, numeric::doubles, text};
+use ebap_connector::{Result, json, numeric::doubles, text};
 use redis::Cmd;
 
 use crate::{change::Change, template::Template};

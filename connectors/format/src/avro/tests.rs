@@ -111,6 +111,26 @@ fn columns() -> Vec<Field> {
     ]
 }
 
+/// As many items as there are none: to negate the number is a panic of the library.
+#[test]
+fn a_block_of_the_least_number_of_items_is_a_dead_letter() {
+    const LISTS: &str = r#"{"type":"record","name":"L","fields":[
+        {"name":"id","type":"string"},{"name":"l","type":{"type":"array","items":"long"}}]}"#;
+    let fields = || {
+        let items = DataType::List(Arc::new(Field::new("item", DataType::Int64, true)));
+        vec![Field::new("id", DataType::Utf8, false), Field::new("l", items, true)]
+    };
+    let mut id_alone = Wanted::nothing();
+    id_alone.add(["id"]);
+    for wanted in [Wanted::All, id_alone] {
+        let mut decoder = decoder(fields(), wanted, &[(1, LISTS)]);
+        let good = |id: &str| Bytes::of(1).text(id).long(1).long(7).long(0);
+        let bad = |count: i64| Bytes::of(1).text("bad").long(count).long(1).long(7).long(0);
+        let decoded = decode(&mut decoder, &[good("a"), bad(i64::MIN), good("b"), bad(i64::MIN + 1), good("c")]);
+        assert_eq!(decoded.rows, [0, 2, 4], "{:?}", reasons(&decoded));
+    }
+}
+
 #[test]
 fn three_schemas_and_garbage_between_keep_their_order_and_every_bad_record_says_why() {
     let mut decoder = decoder(columns(), Wanted::All, &[(1, ONE), (2, TWO), (3, THREE)]);
@@ -284,7 +304,7 @@ fn every_type_finds_its_column() {
         "[x, y]",
         "{k: 5}",
         "ff00",
-        "{\"a\":1}",
+        "{\"a\": 1}",
         token,
     ] {
         assert!(text.contains(part), "{part} in {text}");

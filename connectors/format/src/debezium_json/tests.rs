@@ -7,6 +7,7 @@ use arrow::{
 use ebap_connector::{Offset, Options, SplitId, Wanted};
 
 use super::*;
+use serde_json::Value;
 
 /// As a connector wrote them for a table with REPLICA IDENTITY FULL: a snapshot, an insert, updates, a delete with its
 /// tombstone, and a change of the primary key.
