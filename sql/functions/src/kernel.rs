@@ -153,7 +153,7 @@ impl Args for () {
         Ok(())
     }
 
-    fn items<'a>(_: &'a (), _: usize) -> Result<Option<()>> {
+    fn items(_: &(), _: usize) -> Result<Option<()>> {
         Ok(Some(()))
     }
 }

@@ -15,10 +15,19 @@ mod types;
 mod udf;
 mod values;
 
-pub use aggregate::{numeric_spread, numeric_sum, recomputed};
+pub use aggregate::{
+    OrderedSet, float_statistic, interval_sum, named_aggregate, numeric_spread, numeric_sum, ordered_set, recomputed,
+    single_value,
+};
+pub use array::combine::array_udf;
 pub use array::quantified::{array_all, array_any};
-pub use cast::{CastContext, can_cast, cast_udf, unknown_literal, unknown_literal_with};
+pub use cast::{CastContext, can_cast, cast_udf, padded_text_udf, unknown_literal, unknown_literal_with};
+pub use library::once::{between_udf, nullif_udf};
 pub use library::rows::row_comparison;
-pub use operator::{binary, from_order_udf, key_udf, order_udf, strict_float, unary};
+pub use operator::{
+    binary, bpchar_key_udf, from_order_udf, interval_canonical_udf, jsonb_key_udfs, key_udf, order_udf, strict_float,
+    unary,
+};
 pub use registry::{Arg, Function, Overload, Returns, function, functions};
 pub use types::{TYPE_KEY, Target, Typmod, UTC, arrow_field, arrow_type, pg_type, pg_type_of};
+pub use udf::fixed_result;

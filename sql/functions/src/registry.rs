@@ -14,7 +14,7 @@ use crate::kernel::{Args, Output, each_row, each_row_with};
 use crate::library;
 use crate::session::Session;
 use crate::types::{arrow_field, arrow_type, pg_type, with_metadata};
-use crate::udf::{Body, FieldOf, PgFunction};
+use crate::udf::{Body, FieldOf, PgFunction, always};
 use crate::values::as_type;
 
 /// What an overload takes in one place.
@@ -129,9 +129,12 @@ impl Book {
 
 /// The field of a result, by those of the arguments.
 fn field_of(returns: Returns) -> FieldOf {
-    Arc::new(move |fields| match &returns {
+    if let Returns::Of(of) = &returns {
+        return always(of);
+    }
+    FieldOf::ByArguments(Arc::new(move |fields| match &returns {
         Returns::Of(of) => arrow_field("", of, true),
-        Returns::SameAsArg(at) => fields.get(*at).map_or_else(null_field, |field| canonical(field)),
+        Returns::SameAsArg(at) => fields.get(*at).map_or_else(null_field, canonical),
         Returns::ElementOf(at) => match fields.get(*at).map(|field| field.data_type()) {
             Some(DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) => {
                 canonical(item)
@@ -139,10 +142,10 @@ fn field_of(returns: Returns) -> FieldOf {
             _ => null_field(),
         },
         Returns::ArrayOf(at) => {
-            let item = fields.get(*at).map_or_else(null_field, |field| canonical(field));
+            let item = fields.get(*at).map_or_else(null_field, canonical);
             Field::new("", DataType::List(Arc::new(item.with_name(Field::LIST_FIELD_DEFAULT_NAME))), true)
         }
-    })
+    }))
 }
 
 fn null_field() -> Field {

@@ -8,6 +8,9 @@ use ebap_values::PgType;
 /// The key of a field's metadata that tells types apart which Arrow has as one.
 pub const TYPE_KEY: &str = "ebap.type";
 
+/// Beside it: a `json` that stays as it is written. Columns marked `json` without it are `jsonb`.
+const JSON_KEY: &str = "ebap.json";
+
 /// The zone that Arrow's type of a `timestamptz` names. The values are instants, so that it says nothing more.
 pub const UTC: &str = "+00:00";
 
@@ -17,7 +20,7 @@ pub enum Typmod {
     /// Precision and scale of NUMERIC.
     Decimal(u16, i16),
     Varchar(u32),
-    /// Values have no blanks at their end, as PostgreSQL ignores them nearly everywhere.
+    /// Values have blanks at their end, up to this length.
     Char(u32),
     /// Digits of the seconds of a time, a timestamp or an interval.
     Fraction(u8),
@@ -76,7 +79,9 @@ fn decimal_type(precision: u16, scale: i16) -> Option<DataType> {
 pub fn pg_type(field: &Field) -> PgType {
     match field.metadata().get(TYPE_KEY).map(String::as_str) {
         Some("uuid") => PgType::Uuid,
-        Some("json" | "jsonb") => PgType::Json,
+        Some("bpchar") => PgType::Bpchar,
+        Some("json" | "jsonb") if field.metadata().contains_key(JSON_KEY) => PgType::Json,
+        Some("json" | "jsonb") => PgType::Jsonb,
         _ => pg_type_of(field.data_type()),
     }
 }
@@ -125,7 +130,7 @@ pub fn arrow_type(of: &PgType) -> DataType {
         PgType::Float4 => DataType::Float32,
         PgType::Float8 => DataType::Float64,
         PgType::Numeric => DataType::LargeBinary,
-        PgType::Text | PgType::Uuid | PgType::Json => DataType::Utf8,
+        PgType::Text | PgType::Bpchar | PgType::Uuid | PgType::Json | PgType::Jsonb => DataType::Utf8,
         PgType::Bytea => DataType::Binary,
         PgType::Date => DataType::Date32,
         PgType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -144,10 +149,15 @@ pub fn arrow_field(name: &str, of: &PgType, nullable: bool) -> Field {
 pub(crate) fn with_metadata(field: Field, of: &PgType) -> Field {
     let name = match of {
         PgType::Uuid => "uuid",
-        PgType::Json => "json",
+        PgType::Bpchar => "bpchar",
+        PgType::Json | PgType::Jsonb => "json",
         _ => return field,
     };
-    field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), name.to_owned())]))
+    let mut metadata = HashMap::from([(TYPE_KEY.to_owned(), name.to_owned())]);
+    if *of == PgType::Json {
+        metadata.insert(JSON_KEY.to_owned(), "as written".to_owned());
+    }
+    field.with_metadata(metadata)
 }
 
 #[cfg(test)]
@@ -158,7 +168,15 @@ mod tests {
     fn every_type_comes_back_from_its_field() {
         let scalars = [PgType::Bool, PgType::Int2, PgType::Int4, PgType::Int8, PgType::Float4, PgType::Float8];
         let others = [PgType::Numeric, PgType::Text, PgType::Bytea, PgType::Date, PgType::Timestamp, PgType::Uuid];
-        let more = [PgType::Timestamptz, PgType::Time, PgType::Interval, PgType::Json, PgType::Unknown];
+        let more = [
+            PgType::Timestamptz,
+            PgType::Time,
+            PgType::Interval,
+            PgType::Json,
+            PgType::Jsonb,
+            PgType::Bpchar,
+            PgType::Unknown,
+        ];
         for of in scalars.into_iter().chain(others).chain(more) {
             assert_eq!(pg_type(&arrow_field("c", &of, true)), of);
             if of != PgType::Unknown {

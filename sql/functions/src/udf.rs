@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::{
@@ -20,8 +20,34 @@ use crate::types::{arrow_field, pg_type};
 /// Computes a column of results.
 pub(crate) type Body = Arc<dyn Fn(&Call<'_>) -> Result<ArrayRef> + Send + Sync>;
 
-/// The type of the result, by the fields of the arguments.
-pub(crate) type FieldOf = Arc<dyn Fn(&[FieldRef]) -> Field + Send + Sync>;
+/// The field of a result, of those of the arguments.
+type ByFields = dyn Fn(&[FieldRef]) -> Field + Send + Sync;
+
+/// The type of the result.
+#[derive(Clone)]
+pub(crate) enum FieldOf {
+    /// The same for all arguments.
+    Always(FieldRef),
+    /// By the fields of the arguments.
+    ByArguments(Arc<ByFields>),
+}
+
+impl FieldOf {
+    fn of(&self, name: &str, args: &[FieldRef]) -> FieldRef {
+        match self {
+            Self::Always(field) => Arc::clone(field),
+            Self::ByArguments(field) => Arc::new(field(args).with_name(name).with_nullable(true)),
+        }
+    }
+}
+
+/// The field of what a function of this crate gives, where it does not depend on the arguments.
+pub fn fixed_result(udf: &ScalarUDF) -> Option<&FieldRef> {
+    match &udf.inner().downcast_ref::<PgFunction>()?.field {
+        FieldOf::Always(field) => Some(field),
+        FieldOf::ByArguments(_) => None,
+    }
+}
 
 /// One overload. Two are the same function if name and key are.
 #[derive(Clone)]
@@ -37,6 +63,12 @@ pub(crate) struct PgFunction {
 impl PgFunction {
     pub(crate) fn new(name: &str, key: &str, field: FieldOf, body: Body) -> Self {
         let signature = Signature::user_defined(Volatility::Immutable);
+        let field = match field {
+            FieldOf::Always(field) => {
+                FieldOf::Always(Arc::new(field.as_ref().clone().with_name(name).with_nullable(true)))
+            }
+            FieldOf::ByArguments(field) => FieldOf::ByArguments(field),
+        };
         Self { name: name.to_owned(), key: key.to_owned(), field, body, signature }
     }
 
@@ -47,8 +79,7 @@ impl PgFunction {
 
 /// A result of the same type for all arguments.
 pub(crate) fn always(of: &PgType) -> FieldOf {
-    let field = arrow_field("", of, true);
-    Arc::new(move |_| field.clone())
+    FieldOf::Always(Arc::new(arrow_field("", of, true)))
 }
 
 impl fmt::Debug for PgFunction {
@@ -72,6 +103,14 @@ impl Hash for PgFunction {
     }
 }
 
+/// The value of a row. An array keeps what is said of its elements beside their type, as UUID does.
+pub(crate) fn scalar(array: &ArrayRef, row: usize) -> datafusion_common::Result<ScalarValue> {
+    match array.as_list_opt::<i32>() {
+        Some(list) if list.is_valid(row) => Ok(ScalarValue::List(Arc::new(list.slice(row, 1)))),
+        _ => ScalarValue::try_from_array(array, row),
+    }
+}
+
 impl ScalarUDFImpl for PgFunction {
     fn name(&self) -> &str {
         &self.name
@@ -83,11 +122,11 @@ impl ScalarUDFImpl for PgFunction {
 
     fn return_type(&self, types: &[DataType]) -> datafusion_common::Result<DataType> {
         let fields: Vec<FieldRef> = types.iter().map(|t| Arc::new(Field::new("", t.clone(), true))).collect();
-        Ok((self.field)(&fields).data_type().clone())
+        Ok(self.field.of(&self.name, &fields).data_type().clone())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> datafusion_common::Result<FieldRef> {
-        Ok(Arc::new((self.field)(args.arg_fields).with_name(&self.name).with_nullable(true)))
+        Ok(self.field.of(&self.name, args.arg_fields))
     }
 
     fn coerce_types(&self, types: &[DataType]) -> datafusion_common::Result<Vec<DataType>> {
@@ -103,7 +142,7 @@ impl ScalarUDFImpl for PgFunction {
         let session = Session::new(&args.config_options);
         let result = (self.body)(&Call { operands: &operands, rows, session: &session }).map_err(external)?;
         if constant {
-            return ScalarValue::try_from_array(&result, 0).map(ColumnarValue::Scalar);
+            return scalar(&result, 0).map(ColumnarValue::Scalar);
         }
         Ok(ColumnarValue::Array(result))
     }

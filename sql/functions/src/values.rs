@@ -190,8 +190,10 @@ macro_rules! text_values {
 
 text_values! {
     Text Text, "`text`.";
+    Bpchar Bpchar, "`character(n)`, with blanks at its end.";
     Uuid Uuid, "`uuid`, as its canonical text.";
-    Json Json, "`json` and `jsonb`, as text.";
+    Json Json, "`json`, as it is written.";
+    Jsonb Jsonb, "`jsonb`, as PostgreSQL's text of it.";
 }
 
 /// `bytea`.

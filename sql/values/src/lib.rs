@@ -4,10 +4,12 @@
 mod error;
 pub mod float;
 pub mod format;
+pub mod json;
 pub mod numeric;
 pub mod time;
 mod types;
 
 pub use error::{Result, ValueError};
+pub use json::Json;
 pub use numeric::Numeric;
 pub use types::PgType;

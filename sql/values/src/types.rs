@@ -14,6 +14,8 @@ pub enum PgType {
     Float8,
     Numeric,
     Text,
+    /// `character(n)`: with blanks at its end, which comparisons leave out.
+    Bpchar,
     Bytea,
     Date,
     /// Without a zone.
@@ -22,8 +24,9 @@ pub enum PgType {
     Time,
     Interval,
     Uuid,
-    /// `json` and `jsonb`.
+    /// A text that is JSON, as it was written.
     Json,
+    Jsonb,
     Array(Box<PgType>),
     /// A struct or a map: no operator of PostgreSQL takes it.
     Composite,
@@ -41,6 +44,7 @@ impl fmt::Display for PgType {
             Self::Float8 => "double precision",
             Self::Numeric => "numeric",
             Self::Text => "text",
+            Self::Bpchar => "character",
             Self::Bytea => "bytea",
             Self::Date => "date",
             Self::Timestamp => "timestamp without time zone",
@@ -48,7 +52,8 @@ impl fmt::Display for PgType {
             Self::Time => "time without time zone",
             Self::Interval => "interval",
             Self::Uuid => "uuid",
-            Self::Json => "jsonb",
+            Self::Json => "json",
+            Self::Jsonb => "jsonb",
             Self::Array(of) => return write!(f, "{of}[]"),
             Self::Composite => "record",
         };

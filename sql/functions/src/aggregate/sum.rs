@@ -1,11 +1,12 @@
 //! `sum(numeric)` of values that each have digits of their own.
 
+use std::collections::HashMap;
 use std::mem::size_of_val;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, LargeBinaryArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
-use datafusion_common::{DataFusionError, Result, ScalarValue};
+use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use ebap_values::Numeric;
@@ -46,18 +47,24 @@ impl AggregateUDFImpl for NumericSum {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         if args.is_distinct {
-            return Err(DataFusionError::External(Box::new(ebap_values::ValueError::unsupported(
-                "sum(DISTINCT numeric) is not supported",
-            ))));
+            return Ok(Box::new(Distinct::default()));
         }
         Ok(Box::new(Sum::default()))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if args.is_distinct {
+            let message = "sum(DISTINCT numeric) OVER is not supported";
+            return Err(external(ebap_values::ValueError::unsupported(message)));
+        }
         self.accumulator(args)
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if args.is_distinct {
+            let item = Field::new_list_field(DataType::LargeBinary, true);
+            return Ok(vec![Arc::new(Field::new_list(format!("{}[values]", args.name), item, true))]);
+        }
         let number = |part: &str| Arc::new(Field::new(format!("{}[{part}]", args.name), DataType::Int64, true));
         let sum = Arc::new(Field::new(format!("{}[sum]", args.name), DataType::LargeBinary, true));
         Ok(vec![sum, number("count"), number("nan"), number("infinity"), number("-infinity")])
@@ -106,6 +113,44 @@ impl Sum {
             (_, 0, 0, _) => Numeric::infinity(true),
             _ => Numeric::nan(),
         })
+    }
+}
+
+/// Each value once, by what equal ones have in common.
+#[derive(Debug, Default)]
+struct Distinct {
+    values: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Accumulator for Distinct {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        for bytes in values[0].as_binary::<i64>().iter().flatten() {
+            let key = encoded(&Numeric::decode(bytes).map_err(external)?.key());
+            self.values.entry(key).or_insert_with(|| bytes.to_vec());
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let mut sum = Sum::default();
+        let values: ArrayRef = Arc::new(LargeBinaryArray::from_iter_values(self.values.values()));
+        sum.update_batch(&[values])?;
+        sum.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.values.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let values: ArrayRef = Arc::new(LargeBinaryArray::from_iter_values(self.values.values()));
+        let list = datafusion_common::utils::SingleRowListArrayBuilder::new(values).with_nullable(true);
+        Ok(vec![list.build_list_scalar()])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let lists = states[0].as_list::<i32>();
+        (0..lists.len()).filter(|row| lists.is_valid(*row)).try_for_each(|row| self.update_batch(&[lists.value(row)]))
     }
 }
 

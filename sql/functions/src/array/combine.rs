@@ -37,7 +37,7 @@ pub(crate) fn operator(op: &str, left: &PgType, right: &PgType) -> Option<Arc<Sc
 
 /// The field of the result of joining.
 pub(crate) fn field(sides: Sides) -> FieldOf {
-    Arc::new(move |fields: &[FieldRef]| {
+    FieldOf::ByArguments(Arc::new(move |fields: &[FieldRef]| {
         let [left, right] = fields else { return Field::new("", DataType::Null, true) };
         let of = match (crate::pg_type(left), crate::pg_type(right)) {
             (PgType::Array(of), _) if sides != Sides::ElementArray => *of,
@@ -51,12 +51,33 @@ pub(crate) fn field(sides: Sides) -> FieldOf {
             Sides::ElementArray => common_item(left, &item_type(right), &of),
         };
         Field::new("", DataType::List(item_field(item, &of)), true)
-    })
+    }))
 }
 
 /// The field of the elements of an array.
 pub(crate) fn item_field(item: DataType, of: &PgType) -> FieldRef {
     Arc::new(with_metadata(Field::new_list_field(item, true), of))
+}
+
+/// `ARRAY[a, b]` of elements of one type in one representation.
+pub fn array_udf(of: &PgType, item: &DataType) -> Arc<ScalarUDF> {
+    let (of, item) = (of.clone(), item.clone());
+    let key = format!("{of:?} {item}");
+    let list = DataType::List(item_field(item.clone(), &of));
+    let body: Body = Arc::new(move |call: &Call<'_>| {
+        let elements = call.operands.iter().map(|operand| Ok(in_common(&operand.array, &item, &of)?.to_data()));
+        let elements = elements.collect::<Result<Vec<_>>>()?;
+        let mut builder = Pieces::new(&elements, call.rows);
+        for row in 0..call.rows {
+            for (source, operand) in call.operands.iter().enumerate() {
+                let at = operand.at(row);
+                builder.extend(source, at..at + 1);
+            }
+            builder.end_row(true)?;
+        }
+        builder.finish(item_field(item.clone(), &of))
+    });
+    PgFunction::new("array", &key, FieldOf::Always(Arc::new(Field::new("", list, true))), body).into_udf()
 }
 
 /// Joins the rows of two columns.

@@ -1,6 +1,7 @@
 //! Arrays: their shape, their elements, and what is built of them.
 
 pub(crate) mod combine;
+pub(crate) mod contain;
 pub(crate) mod quantified;
 pub(crate) mod search;
 pub(crate) mod shape;

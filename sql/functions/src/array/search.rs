@@ -128,7 +128,7 @@ pub(crate) fn replace(call: &Call<'_>) -> Result<ArrayRef> {
 
 /// The field of what `replace` gives: the new value may have a wider type than the elements.
 pub(crate) fn replaced_field() -> FieldOf {
-    Arc::new(|fields: &[FieldRef]| {
+    FieldOf::ByArguments(Arc::new(|fields: &[FieldRef]| {
         let [list, _, new] = fields else { return Field::new("", DataType::Null, true) };
         let of = match crate::pg_type(list) {
             PgType::Array(of) => *of,
@@ -136,5 +136,5 @@ pub(crate) fn replaced_field() -> FieldOf {
         };
         let item = common_item(&item_type(list.data_type()), new.data_type(), &of);
         Field::new("", DataType::List(item_field(item, &of)), true)
-    })
+    }))
 }

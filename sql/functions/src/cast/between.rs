@@ -5,11 +5,11 @@ use ebap_values::time::{
     Interval, USECS_PER_DAY, date_to_timestamp, date_to_timestamptz, timestamp_is_finite, timestamp_to_date,
     timestamp_to_timestamptz, timestamptz_to_timestamp,
 };
-use ebap_values::{Numeric, PgType, Result, ValueError, float};
+use ebap_values::{Numeric, PgType, Result, ValueError, float, json};
 
 use crate::decimals::Num;
 use crate::kernel::{Call, Opt, each_row, each_row_with};
-use crate::values::{Bool, Date, Float4, Float8, Int2, Int4, Int8, Json, Span, Time, Timestamp, Timestamptz};
+use crate::values::{Bool, Date, Float4, Float8, Int2, Int4, Int8, Json, Jsonb, Span, Time, Timestamp, Timestamptz};
 
 pub(super) fn convert(call: &Call<'_>, from: &PgType, to: &PgType) -> Result<ArrayRef> {
     match from {
@@ -18,7 +18,11 @@ pub(super) fn convert(call: &Call<'_>, from: &PgType, to: &PgType) -> Result<Arr
         PgType::Float8 => from_float8(call, to),
         PgType::Numeric => from_numeric(call, to),
         PgType::Bool if *to == PgType::Int4 => each_row::<(Bool,), Int4>(call, |(v,)| Ok(i32::from(v))),
-        PgType::Json => from_json(call, to),
+        PgType::Jsonb if *to == PgType::Json => each_row::<(Jsonb,), Json>(call, |(v,)| Ok(v.to_owned())),
+        PgType::Jsonb => from_jsonb(call, to),
+        PgType::Json if *to == PgType::Jsonb => {
+            each_row::<(Json,), Jsonb>(call, |(v,)| json::Json::parse(v).map(|value| value.to_string()))
+        }
         _ => from_time(call, from, to),
     }
 }
@@ -80,8 +84,8 @@ fn from_numeric(call: &Call<'_>, to: &PgType) -> Result<ArrayRef> {
     }
 }
 
-fn from_json(call: &Call<'_>, to: &PgType) -> Result<ArrayRef> {
-    type From = (Json,);
+fn from_jsonb(call: &Call<'_>, to: &PgType) -> Result<ArrayRef> {
+    type From = (Jsonb,);
     let of = to.clone();
     let number = move |text: &str| json_number(text, &of);
     match to {
@@ -96,7 +100,7 @@ fn from_json(call: &Call<'_>, to: &PgType) -> Result<ArrayRef> {
         PgType::Float4 => each_row::<From, Float4>(call, |(v,)| number(v)?.to_f32()),
         PgType::Float8 => each_row::<From, Float8>(call, |(v,)| number(v)?.to_f64()),
         PgType::Numeric => each_row::<From, Num>(call, |(v,)| number(v)),
-        _ => Err(super::no_cast(&PgType::Json, to)),
+        _ => Err(super::no_cast(&PgType::Jsonb, to)),
     }
 }
 

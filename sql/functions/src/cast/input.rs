@@ -2,12 +2,12 @@
 
 use arrow::array::ArrayRef;
 use ebap_values::time::{parse_date, parse_interval, parse_time, parse_timestamp, parse_timestamptz};
-use ebap_values::{Numeric, PgType, Result, ValueError, float};
+use ebap_values::{Numeric, PgType, Result, ValueError, float, json};
 
 use crate::decimals::Num;
 use crate::kernel::{Call, each_row, each_row_with};
 use crate::values::{
-    Bool, Bytea, Date, Float4, Float8, Int2, Int4, Int8, Json, Span, Text, Time, Timestamp, Timestamptz, Uuid,
+    Bool, Bytea, Date, Float4, Float8, Int2, Int4, Int8, Json, Jsonb, Span, Text, Time, Timestamp, Timestamptz, Uuid,
 };
 
 /// Reads a column of texts as values of a type that is no array.
@@ -21,7 +21,7 @@ pub(super) fn read(call: &Call<'_>, to: &PgType) -> Result<ArrayRef> {
         PgType::Float4 => each_row::<From, Float4>(call, |(v,)| float::parse_f32(v)),
         PgType::Float8 => each_row::<From, Float8>(call, |(v,)| float::parse_f64(v)),
         PgType::Numeric => each_row::<From, Num>(call, |(v,)| Numeric::parse(v)),
-        PgType::Text | PgType::Unknown => each_row::<From, Text>(call, |(v,)| Ok(v.to_owned())),
+        PgType::Text | PgType::Bpchar | PgType::Unknown => each_row::<From, Text>(call, |(v,)| Ok(v.to_owned())),
         PgType::Bytea => each_row::<From, Bytea>(call, |(v,)| super::parse_bytea(v)),
         PgType::Date => each_row::<From, Date>(call, |(v,)| parse_date(v)),
         PgType::Time => each_row::<From, Time>(call, |(v,)| parse_time(v)),
@@ -32,7 +32,8 @@ pub(super) fn read(call: &Call<'_>, to: &PgType) -> Result<ArrayRef> {
         }
         PgType::Interval => each_row::<From, Span>(call, |(v,)| parse_interval(v)),
         PgType::Uuid => each_row::<From, Uuid>(call, |(v,)| parse_uuid(v)),
-        PgType::Json => each_row::<From, Json>(call, |(v,)| parse_json(v)),
+        PgType::Json => each_row::<From, Json>(call, |(v,)| json::parse(v).map(|_| v.to_owned())),
+        PgType::Jsonb => each_row::<From, Jsonb>(call, |(v,)| json::Json::parse(v).map(|value| value.to_string())),
         PgType::Array(_) | PgType::Composite => Err(super::no_cast(&PgType::Text, to)),
     }
 }
@@ -90,14 +91,6 @@ pub(crate) fn parse_uuid(text: &str) -> Result<String> {
         hyphen_before = false;
     }
     if count == 32 { Ok(digits) } else { Err(invalid()) }
-}
-
-/// The text stays as it is; only what is no JSON is refused.
-fn parse_json(text: &str) -> Result<String> {
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(ValueError::new("22P02", "invalid input syntax for type json")),
-    }
 }
 
 #[cfg(test)]

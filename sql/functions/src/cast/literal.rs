@@ -12,6 +12,7 @@ use crate::error::internal;
 use crate::kernel::Operand;
 use crate::session::Session;
 use crate::types::Target;
+use crate::udf::scalar;
 
 /// The value of a quoted literal as this type. A `timestamptz` without a zone is taken as UTC.
 pub fn unknown_literal(text: &str, to: &Target) -> std::result::Result<ScalarValue, ValueError> {
@@ -29,5 +30,5 @@ pub fn unknown_literal_with(
     let session = Session::new(options);
     // A literal with a length is as a cast, so that it is cut.
     let value: Result<_> = Caster { to, explicit: true, session: &session }.cast(&operand, 1);
-    ScalarValue::try_from_array(&value?, 0).map_err(internal)
+    scalar(&value?, 0).map_err(internal)
 }

@@ -22,11 +22,12 @@ pub(crate) use output::Printer;
 pub use rules::{CastContext, can_cast};
 
 use crate::error::internal;
-use crate::kernel::{Call, Operand};
+use crate::kernel::{Call, Input, Operand};
 use crate::registry::canonical_array;
 use crate::session::Session;
 use crate::types::Target;
-use crate::udf::{Body, PgFunction};
+use crate::udf::{Body, FieldOf, PgFunction, always};
+use crate::values::Text;
 
 /// The cast of one argument of any type. An explicit one cuts what is longer than `varchar(n)`.
 pub fn cast_udf(to: &Target, explicit: bool) -> Arc<ScalarUDF> {
@@ -37,7 +38,7 @@ pub fn cast_udf(to: &Target, explicit: bool) -> Arc<ScalarUDF> {
         [operand] => Caster { to: &target, explicit, session: call.session }.cast(operand, call.rows),
         _ => Err(internal("a cast has one argument")),
     });
-    PgFunction::new(&name, &format!("cast explicit={explicit}"), Arc::new(move |_| field.clone()), body).into_udf()
+    PgFunction::new(&name, &format!("cast explicit={explicit}"), FieldOf::Always(Arc::new(field)), body).into_udf()
 }
 
 /// One cast of a column.
@@ -55,9 +56,11 @@ impl Caster<'_> {
         let array = match (&operand.of, &self.to.of) {
             (PgType::Array(from), PgType::Array(to)) => self.elements(&operand.array, from, to)?,
             (from, to) if from == to => canonical_array(&operand.array, to)?,
-            (from, PgType::Text) => self.print(&operand.array, from)?,
-            (PgType::Text, PgType::Array(of)) => self.read_arrays(&operand.array, of)?,
-            (PgType::Text | PgType::Unknown, to) => {
+            (PgType::Bpchar, PgType::Text) => without_blanks(&operand.array)?,
+            (PgType::Text | PgType::Unknown, PgType::Bpchar) => canonical_array(&operand.array, &PgType::Text)?,
+            (from, PgType::Text | PgType::Bpchar) => self.print(&operand.array, from)?,
+            (PgType::Text | PgType::Bpchar, PgType::Array(of)) => self.read_arrays(&operand.array, of)?,
+            (PgType::Text | PgType::Bpchar | PgType::Unknown, to) => {
                 let call =
                     Call { operands: std::slice::from_ref(operand), rows: operand.array.len(), session: self.session };
                 input::read(&call, to)?
@@ -109,6 +112,22 @@ impl Caster<'_> {
         let list = ListArray::try_new(Arc::new(field), offsets, values, nulls).map_err(internal)?;
         Ok(Arc::new(list))
     }
+}
+
+/// A text has no blanks at its end that were only there to fill a `character(n)`.
+pub(crate) fn without_blanks(array: &ArrayRef) -> Result<ArrayRef> {
+    let texts = <Text as Input>::column(array)?;
+    let trimmed = texts.iter().map(|text| text.map(|text| text.trim_end_matches(' ')));
+    Ok(Arc::new(trimmed.collect::<arrow::array::StringArray>()))
+}
+
+/// The value of a `character(n)` with its blanks, as LIKE sees it.
+pub fn padded_text_udf() -> Arc<ScalarUDF> {
+    let body: Body = Arc::new(|call: &Call<'_>| match call.operands {
+        [operand] => canonical_array(&operand.array, &PgType::Text),
+        _ => Err(internal("a conversion has one argument")),
+    });
+    PgFunction::new("text", "padded", always(&PgType::Text), body).into_udf()
 }
 
 /// Any of Arrow's lists as the one that functions know.

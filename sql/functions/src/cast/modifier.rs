@@ -8,6 +8,7 @@ use ebap_values::time::Interval;
 use ebap_values::{PgType, Result, ValueError};
 
 use crate::decimals::{Num, NumColumn};
+use crate::error::checked_length;
 use crate::kernel::{Call, Input, Operand, Output, each_row};
 use crate::session::Session;
 use crate::types::{Target, Typmod};
@@ -19,7 +20,7 @@ pub(super) fn apply(array: &ArrayRef, to: &Target, explicit: bool) -> Result<Arr
         (PgType::Numeric, Some(Typmod::Decimal(p, s))) => numeric(array, to, p, s),
         (PgType::Numeric, None) => plain_numeric(array),
         (PgType::Text, Some(Typmod::Varchar(n))) => each::<Text, Text>(array, |v| varchar(v, n, explicit)),
-        (PgType::Text, Some(Typmod::Char(n))) => each::<Text, Text>(array, |v| character(v, n, explicit)),
+        (PgType::Bpchar, Some(Typmod::Char(n))) => each::<Text, Text>(array, |v| character(v, n, explicit)),
         (PgType::Timestamp, Some(Typmod::Fraction(n))) => {
             each::<Timestamp, Timestamp>(array, |v| Ok(rounded_timestamp(v, n)))
         }
@@ -84,7 +85,9 @@ fn varchar(text: &str, length: u32, explicit: bool) -> Result<String> {
 fn character(text: &str, length: u32, explicit: bool) -> Result<String> {
     let (kept, rest) = split_at_char(text, length);
     if explicit || rest.bytes().all(|b| b == b' ') {
-        return Ok(kept.trim_end_matches(' ').to_owned());
+        let missing = usize::try_from(length).unwrap_or(0).saturating_sub(kept.chars().count());
+        checked_length(kept.len().checked_add(missing))?;
+        return Ok(format!("{kept}{}", " ".repeat(missing)));
     }
     Err(ValueError::new("22001", format!("value too long for type character({length})")))
 }

@@ -41,7 +41,9 @@ impl Printer {
             PgType::Float4 => Self::Float4(Float4::column(array)?),
             PgType::Float8 => Self::Float8(Float8::column(array)?),
             PgType::Numeric => Self::Numeric(Num::column(array)?),
-            PgType::Unknown | PgType::Text | PgType::Uuid | PgType::Json => Self::Text(Text::column(array)?),
+            PgType::Unknown | PgType::Text | PgType::Bpchar | PgType::Uuid | PgType::Json | PgType::Jsonb => {
+                Self::Text(Text::column(array)?)
+            }
             PgType::Bytea => Self::Bytea(Bytea::column(array)?),
             PgType::Date => Self::Date(Date::column(array)?),
             PgType::Time => Self::Time(Time::column(array)?),

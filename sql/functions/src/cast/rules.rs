@@ -26,8 +26,9 @@ fn least_context(from: &PgType, to: &PgType) -> Option<CastContext> {
         (from, to) if from == to => Some(Implicit),
         (PgType::Unknown, _) => Some(Implicit),
         (PgType::Array(from), PgType::Array(to)) => least_context(from, to),
-        (_, PgType::Text) => Some(Assignment),
-        (PgType::Text, _) => Some(Explicit),
+        (PgType::Text, PgType::Bpchar) | (PgType::Bpchar, PgType::Text) => Some(Implicit),
+        (_, PgType::Text | PgType::Bpchar) => Some(Assignment),
+        (PgType::Text | PgType::Bpchar, _) => Some(Explicit),
         _ => of_numbers(from, to).or_else(|| of_times(from, to)),
     }
 }
@@ -52,7 +53,8 @@ fn of_numbers(from: &PgType, to: &PgType) -> Option<CastContext> {
     let of_json = number_rank(to).is_some() || *to == PgType::Bool;
     match (from, to) {
         (PgType::Bool, PgType::Int4) | (PgType::Int4, PgType::Bool) => Some(CastContext::Explicit),
-        (PgType::Json, _) if of_json => Some(CastContext::Explicit),
+        (PgType::Jsonb, _) if of_json => Some(CastContext::Explicit),
+        (PgType::Json, PgType::Jsonb) | (PgType::Jsonb, PgType::Json) => Some(CastContext::Assignment),
         _ => None,
     }
 }

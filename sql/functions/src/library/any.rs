@@ -17,12 +17,18 @@ use crate::kernel::{Call, Input, Operand};
 use crate::operator::Comparer;
 use crate::registry::{Arg, Book, Returns, Shape, canonical};
 use crate::types::{pg_type, with_metadata};
+use crate::udf::FieldOf;
 use crate::values::Text;
 
 pub(super) fn register(book: &mut Book) {
     for (name, wanted) in [("greatest", Ordering::Greater), ("least", Ordering::Less)] {
         let shape = Shape { args: Vec::new(), variadic: Some(Arg::AnyElement), returns: Returns::SameAsArg(0) };
-        book.add_with_field(name, shape, Arc::new(common_field), Arc::new(move |call| extreme(call, wanted)));
+        book.add_with_field(
+            name,
+            shape,
+            FieldOf::ByArguments(Arc::new(common_field)),
+            Arc::new(move |call| extreme(call, wanted)),
+        );
     }
     for (name, nulls) in [("num_nulls", true), ("num_nonnulls", false)] {
         let shape = Shape { args: Vec::new(), variadic: Some(Arg::Any), returns: Returns::Of(PgType::Int4) };

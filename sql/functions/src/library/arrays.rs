@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ebap_values::PgType;
 
 use crate::array::combine::{self, Sides};
-use crate::array::{search, shape};
+use crate::array::{contain, search, shape};
 use crate::kernel::Call;
 use crate::registry::{Arg, Book, Returns, Shape};
 use crate::udf::Body;
@@ -14,6 +14,10 @@ pub(super) fn register(book: &mut Book) {
     measures(book);
     joined(book);
     searched(book);
+    let pair = || vec![Arg::AnyArray, Arg::AnyArray];
+    add(book, "arraycontains", pair(), Returns::Of(PgType::Bool), contain::contains);
+    add(book, "arraycontained", pair(), Returns::Of(PgType::Bool), contain::contained);
+    add(book, "arrayoverlap", pair(), Returns::Of(PgType::Bool), contain::overlap);
     let int4 = || Arg::Of(PgType::Int4);
     add(book, "trim_array", vec![Arg::AnyArray, int4()], Returns::SameAsArg(0), shape::trim);
     add(book, "array_subscript", vec![Arg::AnyArray, int4()], Returns::ElementOf(0), shape::subscript);

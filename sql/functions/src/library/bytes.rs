@@ -26,6 +26,8 @@ pub(super) fn register(book: &mut Book) {
         book.add::<(Bytea, Int4, Int4), Bytea>(name, |(b, from, n)| substring(b, from, Some(n)).map(<[u8]>::to_vec));
     }
     book.add::<(Bytea, Bytea), Int4>("position", |(b, part)| position(b, part));
+    book.add::<(Bytea, Bytea, Int4), Bytea>("overlay", |(b, new, from)| overlay(b, new, from, count(new.len())?));
+    book.add::<(Bytea, Bytea, Int4, Int4), Bytea>("overlay", |(b, new, from, n)| overlay(b, new, from, n));
     for (name, left, right) in
         [("btrim", true, true), ("trim", true, true), ("ltrim", true, false), ("rtrim", false, true)]
     {
@@ -43,6 +45,15 @@ fn substring(bytes: &[u8], from: i32, length: Option<i32>) -> Result<&[u8]> {
     let (skipped, kept) = window(from, length)?;
     let rest = bytes.get(skipped..).unwrap_or_default();
     Ok(kept.and_then(|kept| rest.get(..kept)).unwrap_or(rest))
+}
+
+fn overlay(bytes: &[u8], new: &[u8], from: i32, length: i32) -> Result<Vec<u8>> {
+    if from <= 0 {
+        return Err(ValueError::new("22011", "negative substring length not allowed"));
+    }
+    let behind = from.checked_add(length).ok_or_else(|| ValueError::out_of_range("integer"))?;
+    let before = substring(bytes, 1, Some(from - 1))?;
+    Ok([before, new, substring(bytes, behind, None)?].concat())
 }
 
 fn position(bytes: &[u8], part: &[u8]) -> Result<i32> {

@@ -2,6 +2,7 @@
 
 use ebap_values::{Result, ValueError, float};
 
+use super::as_in_c;
 use crate::operator::checked;
 use crate::registry::Book;
 use crate::values::{Float4, Float8, Int4};
@@ -48,9 +49,9 @@ fn trigonometry(book: &mut Book) {
     book.add::<(Float8,), Float8>("sinh", |(a,)| Ok(a.sinh()));
     book.add::<(Float8,), Float8>("cosh", |(a,)| Ok(a.cosh()));
     book.add::<(Float8,), Float8>("tanh", |(a,)| Ok(a.tanh()));
-    book.add::<(Float8,), Float8>("asinh", |(a,)| Ok(a.asinh()));
-    book.add::<(Float8,), Float8>("acosh", |(a,)| within(a, a >= 1.0).map(f64::acosh));
-    book.add::<(Float8,), Float8>("atanh", |(a,)| within(a, a.abs() <= 1.0).map(f64::atanh));
+    book.add::<(Float8,), Float8>("asinh", |(a,)| Ok(as_in_c::asinh(a)));
+    book.add::<(Float8,), Float8>("acosh", |(a,)| within(a, a >= 1.0).map(as_in_c::acosh));
+    book.add::<(Float8,), Float8>("atanh", |(a,)| within(a, a.abs() <= 1.0).map(as_in_c::atanh));
 }
 
 /// Zero of either sign has the sign 0, and so has NaN.
@@ -64,12 +65,12 @@ fn sign(value: f64) -> f64 {
     }
 }
 
-fn finite(value: f64) -> Result<f64> {
+pub(super) fn finite(value: f64) -> Result<f64> {
     within(value, !value.is_infinite())
 }
 
 /// The value, or 22003 where the function has no value there. NaN stays NaN.
-fn within(value: f64, defined: bool) -> Result<f64> {
+pub(super) fn within(value: f64, defined: bool) -> Result<f64> {
     if defined || value.is_nan() { Ok(value) } else { Err(ValueError::new("22003", "input is out of range")) }
 }
 

@@ -17,7 +17,7 @@ use crate::values::Text;
 pub(super) fn register(book: &mut Book) {
     for variadic in [None, Some(Arg::Any)] {
         let shape = Shape { args: vec![Arg::Of(PgType::Text)], variadic, returns: Returns::Of(PgType::Text) };
-        book.add_body("format", shape, Arc::new(|call| format_column(call)));
+        book.add_body("format", shape, Arc::new(format_column));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Decimal128Type, Field};
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef};
 use ebap_values::{Numeric, PgType, Result};
 
 use crate::array::operand;
@@ -11,6 +11,7 @@ use crate::decimals::Num;
 use crate::kernel::{Call, Opt, each_row};
 use crate::registry::{Arg, Book, Returns, Shape};
 use crate::types::arrow_field;
+use crate::udf::FieldOf;
 use crate::values::{Int4, Int8};
 
 pub(super) fn register(book: &mut Book) {
@@ -51,11 +52,12 @@ pub(super) fn register(book: &mut Book) {
 fn abs(book: &mut Book) {
     let numeric = || PgType::Numeric;
     let shape = Shape { args: vec![Arg::Of(numeric())], variadic: None, returns: Returns::Of(numeric()) };
-    let field = Arc::new(|fields: &[arrow::datatypes::FieldRef]| match fields.first().map(|f| f.data_type()) {
+    let field = |fields: &[FieldRef]| match fields.first().map(|f| f.data_type()) {
         Some(of @ DataType::Decimal128(..)) => Field::new("", of.clone(), true),
         _ => arrow_field("", &PgType::Numeric, true),
-    });
-    book.add_with_field("abs", shape, field, Arc::new(|call| abs_column(call)));
+    };
+    let field = FieldOf::ByArguments(Arc::new(field));
+    book.add_with_field("abs", shape, field, Arc::new(abs_column));
 }
 
 fn abs_column(call: &Call<'_>) -> Result<ArrayRef> {

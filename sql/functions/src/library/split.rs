@@ -21,7 +21,7 @@ pub(super) fn register(book: &mut Book) {
     let text = || Arg::Of(PgType::Text);
     for args in [vec![Arg::AnyArray, text()], vec![Arg::AnyArray, text(), text()]] {
         let shape = Shape { args, variadic: None, returns: Returns::Of(PgType::Text) };
-        book.add_body("array_to_string", shape, Arc::new(|call| array_to_string(call)));
+        book.add_body("array_to_string", shape, Arc::new(array_to_string));
     }
 }
 

@@ -2,14 +2,16 @@
 
 use ebap_values::{Result, ValueError};
 
+use super::like;
 use crate::registry::Book;
-use crate::values::{Bool, Int4, Text};
+use crate::values::{Bool, Bpchar, Int4, Text};
 
 pub(super) fn register(book: &mut Book) {
     for name in ["length", "char_length", "character_length"] {
         book.add::<(Text,), Int4>(name, |(s,)| count(s.chars().count()));
     }
     book.add::<(Text,), Int4>("octet_length", |(s,)| count(s.len()));
+    book.add::<(Bpchar,), Int4>("octet_length", |(s,)| count(s.len()));
     book.add::<(Text,), Int4>("bit_length", |(s,)| count(s.len().saturating_mul(8)));
     book.add::<(Text,), Int4>("ascii", |(s,)| {
         Ok(s.chars().next().map_or(0, |c| i32::try_from(u32::from(c)).unwrap_or(0)))
@@ -19,6 +21,9 @@ pub(super) fn register(book: &mut Book) {
     book.add::<(Text,), Text>("lower", |(s,)| Ok(s.chars().map(lower).collect()));
     book.add::<(Text,), Text>("initcap", |(s,)| Ok(initcap(s)));
     book.add::<(Text,), Text>("reverse", |(s,)| Ok(s.chars().rev().collect()));
+    book.add::<(Text, Text), Text>("like_escape", |(pattern, escape)| like::escaped(pattern, escape));
+    book.add::<(Text, Text), Bool>("text like", |(s, pattern)| like::matches(s, pattern));
+    book.add::<(Text, Text), Bool>("text ilike", |(s, pattern)| like::matches_any_case(s, pattern));
     for name in ["strpos", "position"] {
         book.add::<(Text, Text), Int4>(name, |(s, part)| position(s, part));
     }
@@ -68,7 +73,7 @@ fn upper(c: char) -> char {
     }
 }
 
-fn lower(c: char) -> char {
+pub(super) fn lower(c: char) -> char {
     // A capital I with a dot loses the dot that has become a character of its own.
     c.to_lowercase().next().unwrap_or(c)
 }

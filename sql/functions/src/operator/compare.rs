@@ -66,7 +66,9 @@ impl Comparer {
         };
         let (left, right) = (as_type(left, &wanted)?, as_type(right, &wanted)?);
         let (left, right) = (super::normalised(&left, of)?, super::normalised(&right, of)?);
-        make_comparator(&left, &right, SortOptions::default()).map(|f| Self(f)).map_err(internal)
+        // NULL within an array is the greatest element.
+        let nulls = SortOptions { descending: false, nulls_first: false };
+        make_comparator(&left, &right, nulls).map(Self).map_err(internal)
     }
 
     pub(crate) fn compare(&self, left: usize, right: usize) -> Ordering {

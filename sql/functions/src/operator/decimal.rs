@@ -12,7 +12,7 @@ use crate::decimals::Num;
 use crate::error::internal;
 use crate::kernel::{Call, Operand};
 use crate::types::pg_type_of;
-use crate::udf::PgFunction;
+use crate::udf::{FieldOf, PgFunction};
 
 /// The most digits that a Decimal128 holds.
 const MAX_DIGITS: u16 = 38;
@@ -61,7 +61,7 @@ pub(crate) fn same_digits(name: &str, precision: u8, scale: i8, f: fn(i128) -> i
         let values = decimals(operand)?.unary::<_, Decimal128Type>(f);
         Ok(Arc::new(values.with_data_type(DataType::Decimal128(precision, scale))) as ArrayRef)
     });
-    PgFunction::new(name, &key, Arc::new(move |_| field.clone()), body).into_udf()
+    PgFunction::new(name, &key, FieldOf::Always(Arc::new(field)), body).into_udf()
 }
 
 fn decimals(operand: &Operand) -> Result<Decimal128Array> {
@@ -115,7 +115,7 @@ impl Exact {
         let key = format!("{of} {} {}", self.left, self.right);
         let field = Field::new("", of, true);
         let body = Arc::new(move |call: &Call<'_>| self.columns(call));
-        PgFunction::new(op, &key, Arc::new(move |_| field.clone()), body).into_udf()
+        PgFunction::new(op, &key, FieldOf::Always(Arc::new(field)), body).into_udf()
     }
 
     fn columns(self, call: &Call<'_>) -> Result<ArrayRef> {

@@ -19,7 +19,7 @@ pub use arithmetic::strict_float;
 pub(crate) use compare::{Comparer, Comparison};
 pub(crate) use integer::in_range;
 pub(crate) use key::normalised;
-pub use key::{from_order_udf, key_udf, order_udf};
+pub use key::{bpchar_key_udf, from_order_udf, interval_canonical_udf, jsonb_key_udfs, key_udf, order_udf};
 
 use crate::kernel::{Args, Call, Output, each_row_with};
 use crate::registry::Returns;
