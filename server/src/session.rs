@@ -147,9 +147,10 @@ impl Session {
         text: &str,
         declared: &[Option<FieldRef>],
     ) -> Result<Planned> {
-        let mut understood =
-            ebap_sql::distinct_columns(self.surroundings.understood(statement, text, &self.catalog())?);
+        let mut understood = self.surroundings.understood(statement, text, &self.catalog())?;
         ebap_sql::desugar(&mut understood)?;
+        // Behind it, as two spellings may have become one.
+        let understood = ebap_sql::distinct_columns(understood);
         let zone = self.settings.zone();
         let plan = self.logical_plan(understood.clone()).await;
         let plan = match plan.and_then(|plan| parameters::declare(plan, declared)) {
@@ -175,6 +176,8 @@ impl Session {
     fn zoned_state(&self, zone: &Zone) -> SessionState {
         let mut state = self.surroundings.context.state();
         state.config_mut().options_mut().execution.time_zone = Some(zone.name().to_owned());
+        // Functions over columns see the settings of when the execution began.
+        state.mark_start_execution();
         state
     }
 

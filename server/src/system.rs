@@ -84,6 +84,8 @@ fn set_up(
     schemas.register_schema("information_schema", Arc::new(Information { app: Arc::clone(app) }))?;
     context.register_catalog(DATABASE, Arc::<MemoryCatalogProvider>::clone(&schemas));
     setup_pg_catalog(context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
+    // Some of its functions have the names of others, and not what they do in PostgreSQL.
+    ebap_sql::install_functions(&mut *context.state_ref().write())?;
     if let Some(inner) = schemas.schema("pg_catalog") {
         schemas.register_schema("pg_catalog", Arc::new(PgCatalog { inner, described: Arc::clone(described) }))?;
     }

@@ -15,7 +15,7 @@ const TYPMOD_OFFSET: i32 = 4;
 pub(crate) fn of_field(field: &Field) -> PgType {
     match field.metadata().get(TYPE_KEY).map(String::as_str) {
         Some("uuid") => PgType::Uuid,
-        Some("json" | "jsonb") => PgType::Json,
+        Some("json" | "jsonb" | "bpchar") => ebap_functions::pg_type(field),
         _ => of_arrow(field.data_type()),
     }
 }
@@ -68,6 +68,7 @@ pub(crate) fn on_wire(of: &PgType) -> Type {
         PgType::Float4 => Type::FLOAT4,
         PgType::Float8 => Type::FLOAT8,
         PgType::Numeric => Type::NUMERIC,
+        PgType::Bpchar => Type::BPCHAR,
         PgType::Bytea => Type::BYTEA,
         PgType::Date => Type::DATE,
         PgType::Timestamp => Type::TIMESTAMP,
@@ -75,7 +76,8 @@ pub(crate) fn on_wire(of: &PgType) -> Type {
         PgType::Time => Type::TIME,
         PgType::Interval => Type::INTERVAL,
         PgType::Uuid => Type::UUID,
-        PgType::Json => Type::JSONB,
+        PgType::Json => Type::JSON,
+        PgType::Jsonb => Type::JSONB,
         PgType::Array(item) => array_on_wire(item),
         // Few clients can read composite types, and every one can show text.
         PgType::Text | PgType::Unknown | PgType::Composite => Type::TEXT,
@@ -91,6 +93,7 @@ fn array_on_wire(item: &PgType) -> Type {
         PgType::Float4 => Type::FLOAT4_ARRAY,
         PgType::Float8 => Type::FLOAT8_ARRAY,
         PgType::Numeric => Type::NUMERIC_ARRAY,
+        PgType::Bpchar => Type::BPCHAR_ARRAY,
         PgType::Bytea => Type::BYTEA_ARRAY,
         PgType::Date => Type::DATE_ARRAY,
         PgType::Timestamp => Type::TIMESTAMP_ARRAY,
@@ -98,7 +101,8 @@ fn array_on_wire(item: &PgType) -> Type {
         PgType::Time => Type::TIME_ARRAY,
         PgType::Interval => Type::INTERVAL_ARRAY,
         PgType::Uuid => Type::UUID_ARRAY,
-        PgType::Json => Type::JSONB_ARRAY,
+        PgType::Json => Type::JSON_ARRAY,
+        PgType::Jsonb => Type::JSONB_ARRAY,
         PgType::Text | PgType::Unknown | PgType::Composite | PgType::Array(_) => Type::TEXT_ARRAY,
     }
 }
@@ -113,8 +117,10 @@ pub(crate) fn length(of: &PgType) -> i16 {
         PgType::Interval | PgType::Uuid => 16,
         PgType::Numeric
         | PgType::Text
+        | PgType::Bpchar
         | PgType::Bytea
         | PgType::Json
+        | PgType::Jsonb
         | PgType::Array(_)
         | PgType::Unknown
         | PgType::Composite => -1,
@@ -156,7 +162,8 @@ pub(crate) fn declared(of: &Type) -> Result<Option<PgType>, String> {
             Type::TIME => PgType::Time,
             Type::INTERVAL => PgType::Interval,
             Type::UUID => PgType::Uuid,
-            Type::JSON | Type::JSONB => PgType::Json,
+            Type::JSON => PgType::Json,
+            Type::JSONB => PgType::Jsonb,
             _ => return None,
         })
     };
@@ -190,7 +197,9 @@ mod tests {
             Type::INTERVAL,
             Type::UUID,
             Type::UUID_ARRAY,
+            Type::JSON,
             Type::JSONB,
+            Type::JSON_ARRAY,
         ] {
             let known = declared(&of).expect("it can be read").expect("it is declared");
             assert_eq!(of_field(&field(&known)), known, "{of}");

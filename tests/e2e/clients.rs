@@ -131,7 +131,7 @@ pub(crate) async fn a_broken_client_harms_nobody() -> anyhow::Result<()> {
     alive("an oversize message").await?;
 
     let mut stream = session(address).await?;
-    let sql = b"SELECT a.value, b.value FROM generate_series(1, 10000) AS a, generate_series(1, 1000) AS b\0";
+    let sql = b"SELECT a.a, b.b FROM generate_series(1, 10000) AS a, generate_series(1, 1000) AS b\0";
     let length = i32::try_from(sql.len() + 4)?.to_be_bytes();
     stream.write_all(&[&b"Q"[..], &length, sql].concat()).await?;
     stream.read_exact(&mut [0; 1_024]).await.context("the first bytes of a long result")?;

@@ -242,7 +242,7 @@ pub(crate) async fn json_schema_and_protobuf(shared: Arc<Shared>) -> anyhow::Res
             &format!("CREATE STREAM carts WITH ({source}, topic = 'carts', subject = 'shop.Cart', format = 'protobuf')"),
             "CREATE MATERIALIZED VIEW pages AS SELECT page, max(ms) AS ms, max(at) AS at FROM visits GROUP BY page",
             "CREATE MATERIALIZED VIEW users AS SELECT \"user\", max(items) AS items, max(at) AS at, max(state) AS state,
-                 max(array_length(tags)) AS tags FROM carts GROUP BY \"user\"",
+                 max(cardinality(tags)) AS tags FROM carts GROUP BY \"user\"",
             "FLUSH",
         ],
     )

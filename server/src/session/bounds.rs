@@ -18,11 +18,15 @@ const DEPTH_MAX: usize = 1_000;
 /// Conditions put together by `AND` and `OR`, at the most: `a OR b OR c` is a tree as deep as it is long.
 const CONDITIONS_MAX: usize = 1_000;
 /// Square brackets within each other, at the most: the parser reads each twice, and PostgreSQL knows six dimensions.
-const ARRAYS_MAX: usize = 10;
+const ARRAYS_MAX: usize = 40;
 /// `CASE` within each other, at the most: the parser reads one that is not right more than once.
-const CASES_MAX: usize = 20;
+const CASES_MAX: usize = 40;
+/// Calls with a `CASE` in them within each other, at the most: DataFusion asks twice for the type of each.
+const CALLS_OF_CASES_MAX: usize = 12;
 /// Operators in one condition or value, at the most. What a deep one means takes longer to find.
-const OPERATORS_MAX: usize = 120;
+const OPERATORS_MAX: usize = 200;
+/// Queries within each other, at the most: DataFusion walks each one twice for the one around it.
+const SUBQUERIES_MAX: usize = 14;
 /// Queries put together by `UNION` and the like, and relations joined, at the most.
 const QUERIES_MAX: usize = 200;
 
@@ -64,6 +68,8 @@ struct Level {
     cases: usize,
     /// It is one of square brackets.
     is_array: bool,
+    /// It has a `SELECT`.
+    is_query: bool,
 }
 
 enum Token<'a> {
@@ -203,6 +209,14 @@ impl<'a> Scan<'a> {
             Token::Sign(_) => {}
             Token::Word(word) => level.word(word),
         }
+        let is = |name: &[u8]| matches!(token, Token::Word(word) if word.eq_ignore_ascii_case(name));
+        let count = |of: fn(&Level) -> bool| self.levels.iter().filter(|level| of(level)).count();
+        if is(b"select") && count(|level| level.is_query) > SUBQUERIES_MAX
+            || is(b"case") && count(|level| level.cases > 0) > CALLS_OF_CASES_MAX
+        {
+            return Err(too_deep());
+        }
+        let level = &self.levels[top];
         let (conditions, operators) = (level.conditions > CONDITIONS_MAX, level.operators > OPERATORS_MAX);
         match conditions || operators || level.queries > QUERIES_MAX || level.cases > CASES_MAX {
             true => Err(too_deep()),
@@ -222,6 +236,7 @@ impl Level {
             b"values",
         ];
         let is_one = |of: &[&[u8]]| of.iter().any(|one| one.eq_ignore_ascii_case(word));
+        self.is_query |= is_one(&[b"select"]);
         if is_one(&[b"case"]) {
             self.cases += 1;
         } else if is_one(&[b"end"]) {
@@ -264,6 +279,9 @@ mod tests {
             many("SELECT 1", " UNION ALL SELECT 1", 100_000),
             many("SELECT * FROM a", " CROSS JOIN a", 100_000),
             many("SELECT a", "[1", 100_000),
+            many("", "SELECT (", 15),
+            many("SELECT 1", " WHERE EXISTS (SELECT 2", 15),
+            many("SELECT ", "abs(CASE WHEN a THEN ", 15),
             many("", "EXPLAIN ", 100_000),
         ] {
             assert_eq!(code(&text), Some("54001"), "{}…", &text[..40]);

@@ -157,7 +157,10 @@ fn lines(text: &str) -> Result<Output> {
 /// PostgreSQL's long name of a type.
 pub(crate) fn type_name(field: &Field) -> String {
     if let Some(marker) = field.metadata().get("ebap.type") {
-        return marker.clone();
+        return match marker.as_str() {
+            "json" | "bpchar" => ebap_functions::pg_type(field).to_string(),
+            other => other.to_owned(),
+        };
     }
     of_type(field.data_type())
 }

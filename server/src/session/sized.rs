@@ -41,7 +41,7 @@ fn estimate(name: &str) -> Option<Estimate> {
         "array_repeat" | "list_repeat" => |args, row| {
             let element = args.first()?;
             let bytes = i128::try_from(element.get_array_memory_size() / element.len().max(1)).ok()?;
-            Some(integer(args, 1, row)?.max(0) * bytes.min(RESULT_BYTES_MAX).max(ELEMENT_BYTES))
+            Some(integer(args, 1, row)?.max(0) * bytes.clamp(ELEMENT_BYTES, RESULT_BYTES_MAX))
         },
         "array_resize" | "list_resize" => |args, row| Some(integer(args, 1, row)? * ELEMENT_BYTES),
         "range" | "generate_series" => |args, row| Some(steps(args, row)? * ELEMENT_BYTES),

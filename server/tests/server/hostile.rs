@@ -227,8 +227,8 @@ async fn what_is_as_deep_as_may_be_works() {
     let client = server.connect().await;
     let many = |first: &str, part: &str, count: usize| first.to_owned() + &part.repeat(count);
     for (sql, answer) in [
-        (many("SELECT false", " OR value = 1", 400) + " FROM generate_series(1, 1)", "t"),
-        (many("SELECT 0", " + value", 110) + " FROM generate_series(1, 1)", "110"),
+        (many("SELECT false", " OR value = 1", 400) + " FROM generate_series(1, 1) AS s(value)", "t"),
+        (many("SELECT 0", " + value", 110) + " FROM generate_series(1, 1) AS s(value)", "110"),
         (many("SELECT count(*) FROM (SELECT 1", " UNION ALL SELECT 1", 190) + ")", "191"),
         (format!("SELECT 1 IN ({}1)", "2, ".repeat(100_000)), "t"),
     ] {

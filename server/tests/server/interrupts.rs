@@ -8,7 +8,7 @@ use crate::process::{Server, error, failure, told, value};
 /// A count over a million times a million rows: hours of work, and no row before the end.
 const COMPUTES: &str = "SELECT count(*) FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b";
 /// Rows from the start, for hours.
-const STREAMS: &str = "SELECT a.value FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b";
+const STREAMS: &str = "SELECT a.a FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b";
 
 fn timed_out() -> (String, String) {
     error("57014", "canceling statement due to statement timeout")

@@ -6,7 +6,7 @@ use crate::process::{Server, ebap, failure, printed, value};
 async fn a_query_that_needs_too_much_is_told_the_limit() {
     let server = Server::start_with(&[("EBAP_QUERY_MEMORY_MAX", "10MB")]);
     let client = server.connect().await;
-    let sql = "SELECT cardinality(array_agg(value)) FROM generate_series(1, 3000000)";
+    let sql = "SELECT cardinality(array_agg(value)) FROM generate_series(1, 3000000) AS s(value)";
     let error = client.simple_query(sql).await.expect_err("it needs more");
     let error = error.as_db_error().expect("an answer");
     assert_eq!((error.code().code(), error.message()), ("53200", "out of memory"));
@@ -19,7 +19,7 @@ async fn a_query_that_needs_too_much_is_told_the_limit() {
 async fn what_no_query_accounts_for_counts_too() {
     let server = Server::start_with(&[("EBAP_MEMORY_LIMIT", "300MB")]);
     let client = server.connect().await;
-    let sql = "SELECT sum(length(repeat(CAST(value AS TEXT), 20000))), max(repeat(CAST(value AS TEXT), 20000)) FROM generate_series(1000, 9191)";
+    let sql = "SELECT sum(length(repeat(CAST(value AS TEXT), 20000))), max(repeat(CAST(value AS TEXT), 20000)) FROM generate_series(1000, 9191) AS s(value)";
     assert_eq!(failure(&client, sql).await.0, "53200");
     assert_eq!(value(&client, "SELECT 1").await, "1");
 }

@@ -79,7 +79,9 @@ async fn a_client_is_told_of_settings_that_change() {
 async fn columns_without_a_name_have_that_of_postgresql() {
     let server = Server::start();
     let client = server.connect().await;
-    let statement = client.prepare("SELECT count(*), sum(value), sum(value), 1 + 1 FROM generate_series(1, 3)").await;
+    let statement = client
+        .prepare("SELECT count(*), sum(generate_series), sum(generate_series), 1 + 1 FROM generate_series(1, 3)")
+        .await;
     let statement = statement.expect("a query");
     let names: Vec<&str> = statement.columns().iter().map(|column| column.name()).collect();
     assert_eq!(names, ["count", "sum", "sum", "?column?"]);

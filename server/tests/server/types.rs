@@ -104,6 +104,6 @@ async fn parameters_are_binary_or_text() {
     gives(&server, "SELECT NOT $1::boolean", &[&Text("f")], true).await;
     gives(&server, "SELECT $1::timestamptz", &[&at], at).await;
     gives(&server, "SELECT $1::timestamptz", &[&Text("2026-01-02 03:04:05.6789+00")], at).await;
-    let sql = "SELECT count(*) FROM generate_series(1, 10) WHERE value > $1 AND value <= $2";
-    gives(&server, sql, &[&3_i64, &Text("7")], 4_i64).await;
+    let sql = "SELECT count(*) FROM generate_series(1, 10) AS s(value) WHERE value > $1 AND value <= $2";
+    gives(&server, sql, &[&3_i32, &Text("7")], 4_i64).await;
 }

@@ -3,11 +3,11 @@
 //! The columns of a view and of a sub-query are named so. Of a query only what the client is told is: inside of its
 //! plan each column needs a name of its own, and PostgreSQL's (`sum`, `sum`) may be there twice.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, DataType, Expr, Ident, ObjectName, SelectItem, SetExpr, Subscript, Value,
+    self, AccessExpr, DataType, Expr, Ident, ObjectName, SelectItem, SetExpr, Subscript, Value, Visit, Visitor,
 };
 
 const UNNAMED: &str = "?column?";
@@ -23,12 +23,26 @@ pub fn distinct_columns(mut statement: ast::Statement) -> ast::Statement {
             SelectItem::ExprWithAlias { expr, alias } => (folded(alias), expr),
             _ => continue,
         };
-        if !seen.insert(name.clone()) {
+        // DataFusion names all sub-queries alike.
+        let unnamed = matches!(item, SelectItem::UnnamedExpr(_)) && has_subquery(expr);
+        if !seen.insert(name.clone()) || unnamed {
             let alias = Ident::with_quote('"', format!("{name}${at}"));
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
     }
     statement
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    struct Queries;
+    impl Visitor for Queries {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    Visit::visit(expr, &mut Queries).is_break()
 }
 
 /// The columns as the client is told of them.
@@ -161,6 +175,7 @@ fn of_expr(expr: &Expr) -> Option<(String, bool)> {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::Position { .. } => strong("position"),
+        Expr::Substring { shorthand: true, .. } => strong("substr"),
         Expr::Substring { .. } => strong("substring"),
         Expr::Trim { .. } => strong("btrim"),
         Expr::Overlay { .. } => strong("overlay"),

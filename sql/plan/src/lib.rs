@@ -39,7 +39,7 @@ pub use plan::{
     WindowSize,
 };
 pub use planner::{built_in_function, explain_view_plan, plan_catalog, plan_query};
-pub use semantics::{desugar, plan_statement, resolve};
+pub use semantics::{desugar, install_functions, plan_statement, resolve};
 pub use session::{session_config, session_state};
 pub use variables::substitute_variables;
 pub use wildcard::{StreamColumns, hide_virtual_columns};

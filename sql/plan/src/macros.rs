@@ -227,7 +227,12 @@ impl Expander<'_> {
         finished(VisitMut::visit(&mut expr, &mut inner))?;
         let types = function.arguments.iter().map(|argument| &argument.column_type.arrow);
         let args = args.into_iter().zip(types).map(|(arg, of)| cast(arg, of)).collect::<Result<Vec<_>>>()?;
-        finished(VisitMut::visit(&mut expr, &mut Arguments { name, function, args: &args }))?;
+        let mut arguments = Arguments { name, function, args: &args, used: vec![0; args.len()] };
+        finished(VisitMut::visit(&mut expr, &mut arguments))?;
+        if arguments.used.iter().zip(&args).any(|(used, arg)| *used > 1 && is_volatile(arg)) {
+            let what = format!("a volatile argument of function \"{name}\", which uses it more than once,");
+            return Err(Error::unsupported(what, "Compute it in a sub-query, or use the argument once."));
+        }
         let expr = cast(expr, &function.returns.arrow)?;
         let size = Size::of(&expr);
         let left = self.left.get().checked_sub(size.expressions).filter(|_| size.depth <= DEPTH_MAX);
@@ -287,6 +292,8 @@ struct Arguments<'a> {
     name: &'a str,
     function: &'a FunctionBody,
     args: &'a [Expr],
+    /// How often each has been put in.
+    used: Vec<usize>,
 }
 
 impl VisitorMut for Arguments<'_> {
@@ -326,19 +333,24 @@ impl VisitorMut for Arguments<'_> {
 }
 
 impl Arguments<'_> {
-    fn named(&self, ident: &Ident) -> Result<Expr> {
+    fn at(&mut self, at: usize) -> Option<Expr> {
+        *self.used.get_mut(at)? += 1;
+        self.args.get(at).cloned()
+    }
+
+    fn named(&mut self, ident: &Ident) -> Result<Expr> {
         let name = folded(ident);
         let at = self.function.arguments.iter().position(|argument| argument.name.as_ref() == Some(&name));
-        match at.and_then(|at| self.args.get(at)) {
-            Some(arg) => Ok(arg.clone()),
+        match at.and_then(|at| self.at(at)) {
+            Some(arg) => Ok(arg),
             None => self.unknown(format!("\"{name}\""), Some(ident)),
         }
     }
 
-    fn numbered(&self, number: &str) -> Result<Expr> {
+    fn numbered(&mut self, number: &str) -> Result<Expr> {
         let at = number.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
-        let arg = at.and_then(|at| self.args.get(at.checked_sub(1)?));
-        arg.cloned().ok_or_else(|| {
+        let arg = at.and_then(|at| self.at(at.checked_sub(1)?));
+        arg.ok_or_else(|| {
             let mut error = Error::new("42P02", format!("there is no parameter {number}"));
             error.position = self.function.text.find(number).map(|at| self.function.text[..at].chars().count() + 1);
             error
@@ -352,6 +364,31 @@ impl Arguments<'_> {
             start.and_then(|start| position_of(&self.function.text, start.line as usize, start.column as usize));
         Err(error.hint("A function sees its arguments alone."))
     }
+}
+
+/// Functions that answer otherwise each time.
+const VOLATILE: [&str; 6] = ["random", "uuid", "gen_random_uuid", "clock_timestamp", "timeofday", "set_config"];
+
+/// Whether a function that answers otherwise each time is called within.
+fn is_volatile(expr: &Expr) -> bool {
+    struct Calls;
+    impl Visitor for Calls {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(call) => {
+                    let name = call.name.0.last().and_then(|part| part.as_ident()).map(folded);
+                    match name.is_some_and(|name| VOLATILE.contains(&name.as_str())) {
+                        true => ControlFlow::Break(()),
+                        false => ControlFlow::Continue(()),
+                    }
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(expr, &mut Calls).is_break()
 }
 
 #[derive(Default)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     execution::{SessionState, SessionStateBuilder, runtime_env::RuntimeEnv},
+    optimizer::Optimizer,
     physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::SessionConfig,
 };
@@ -41,11 +42,17 @@ pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Session
     rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
     // This one computes the select list before WHERE, and fails on rows that WHERE leaves out.
     rules.retain(|rule| rule.name() != "ProjectionPushdown");
-    let builder = SessionStateBuilder::new()
+    // A query that is grouped by constants has no row where its input has none.
+    let mut logical = Optimizer::new().rules;
+    logical.retain(|rule| rule.name() != "eliminate_group_by_constant");
+    let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_optimizer_rules(logical)
         .with_physical_optimizer_rules(rules);
+    // Before DataFusion's own, which gives some operators of arrays another meaning.
+    builder.expr_planners().get_or_insert_default().insert(0, semantics::operator_planner());
     let mut state = builder.with_analyzer_rule(Arc::new(ApplyLaterals)).build();
     if let Err(error) = semantics::install(&mut state) {
         tracing::error!(%error, "operators of PostgreSQL are missing");

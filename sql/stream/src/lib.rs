@@ -20,6 +20,7 @@ mod error;
 mod figures;
 mod flow;
 mod guard;
+mod jsonb;
 mod late_log;
 mod memory;
 mod needs;

@@ -16,7 +16,7 @@ use ebap_connector::{DeadLetter, Decoded, Delete, EventTime, Position, Records, 
 use ebap_sql::{SourceKind, SourcePlan};
 
 use crate::{
-    Result,
+    Result, jsonb,
     late_log::LateLog,
     pipeline::group::member_of,
     rows::{physical, record_batch},
@@ -152,6 +152,7 @@ impl RowPreparer {
     ) -> Result<(SplitBatch, Vec<DeadLetter>)> {
         let Decoded { batch, rows, mut rejected, deletes, skipped } = decoded;
         let (mut rows, deletes) = (UInt32Array::from(rows), Deletes(deletes));
+        let batch = self.normalised(batch, &mut rows, &mut rejected)?;
         let mut batch = self.compute(batch, &mut rows, &mut rejected, &deletes)?;
         for (name, check) in &self.checks {
             if batch.num_rows() == 0 {
@@ -182,6 +183,29 @@ impl RowPreparer {
             SourceKind::Stream => "stream",
             SourceKind::Table => "table",
         }
+    }
+
+    /// Puts `jsonb` into its form. A record with a value that has none is rejected.
+    fn normalised(
+        &self,
+        mut batch: RecordBatch,
+        rows: &mut UInt32Array,
+        rejected: &mut Vec<Rejected>,
+    ) -> Result<RecordBatch> {
+        for (at, field) in self.plan.decoded.fields().iter().enumerate().filter(|(_, field)| jsonb::is_jsonb(field)) {
+            let Some(found) = jsonb::normalised(&batch, at) else { continue };
+            let mut columns = batch.columns().to_vec();
+            columns[at] = found.column;
+            let count = batch.num_rows();
+            let reason = format!("column \"{}\": {}", field.name(), found.reason);
+            // A row that is rejected has no value, which the schema may not allow.
+            let relaxed: Vec<_> =
+                batch.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+            let full = record_batch(&Arc::new(Schema::new(relaxed)), columns, count)?;
+            let full = keep(full, &found.valid, rows, rejected, &reason)?;
+            batch = record_batch(&batch.schema(), full.columns().to_vec(), full.num_rows())?;
+        }
+        Ok(batch)
     }
 
     /// Adds the computed columns; a row on which one fails is rejected alone.

@@ -79,7 +79,7 @@ impl Node {
         }
         let column = Column::new(array, &of, shown)?;
         Ok(match of {
-            PgType::Json => Self::Verbatim(column),
+            PgType::Json | PgType::Jsonb => Self::Verbatim(column),
             PgType::Bool => Self::Verbatim(column),
             PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 | PgType::Numeric => {
                 Self::Number(column)

@@ -164,7 +164,7 @@ fn wire(value: &Numeric, out: &mut BytesMut) -> Result<()> {
 fn texts(array: &ArrayRef, of: &PgType, shown: &Shown) -> Result<Box<dyn Encode>> {
     let put = match (of, shown.binary) {
         (PgType::Uuid, true) => uuid,
-        (PgType::Json, true) => |text: &str, out: &mut BytesMut| {
+        (PgType::Jsonb, true) => |text: &str, out: &mut BytesMut| {
             out.put_u8(JSONB_VERSION);
             plain(text, out)
         },

@@ -8,7 +8,7 @@ use ebap_values::{
 use pgwire::api::Type;
 use uuid::Uuid;
 
-use super::{Result, array, interval, json, malformed, numeric, utf8};
+use super::{Result, array, interval, json, jsonb, malformed, numeric, utf8};
 use crate::pgwire::{EPOCH_DAYS, EPOCH_US};
 
 /// Version that a binary `jsonb` begins with.
@@ -43,13 +43,16 @@ pub(super) fn value(of: &PgType, wire: &Type, bytes: &[u8]) -> Result<ScalarValu
             interval(&Interval { months, days, micros: i64::from_be_bytes(micros) })?
         }
         PgType::Uuid => ScalarValue::Utf8(Some(Uuid::from_bytes(exact(bytes)?).hyphenated().to_string())),
-        PgType::Json if *wire == Type::JSONB => match bytes {
-            [JSONB_VERSION, text @ ..] => json(utf8(text)?)?,
+        PgType::Jsonb if *wire == Type::JSONB => match bytes {
+            [JSONB_VERSION, text @ ..] => jsonb(utf8(text)?)?,
             _ => return Err(malformed()),
         },
         PgType::Json => json(utf8(bytes)?)?,
+        PgType::Jsonb => jsonb(utf8(bytes)?)?,
         PgType::Array(item) => array::binary(item, wire, bytes)?,
-        PgType::Text | PgType::Unknown | PgType::Composite => ScalarValue::Utf8(Some(utf8(bytes)?.to_owned())),
+        PgType::Text | PgType::Bpchar | PgType::Unknown | PgType::Composite => {
+            ScalarValue::Utf8(Some(utf8(bytes)?.to_owned()))
+        }
     })
 }
 
@@ -92,7 +95,7 @@ mod tests {
             (PgType::Timestamptz, Type::TIMESTAMPTZ),
             (PgType::Interval, Type::INTERVAL),
             (PgType::Uuid, Type::UUID),
-            (PgType::Json, Type::JSONB),
+            (PgType::Jsonb, Type::JSONB),
         ] {
             for bytes in [&[][..], &[0; 3], &[0; 17]] {
                 assert_eq!(value(&of, &wire, bytes).expect_err("malformed").sqlstate, "22P03", "{wire} {bytes:?}");

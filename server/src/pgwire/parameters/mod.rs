@@ -175,12 +175,13 @@ fn interval(value: &Interval) -> Result<ScalarValue> {
     Ok(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(value.months, value.days, nanos))))
 }
 
-/// A value of JSON, which is kept as it was written.
+/// A `json`, which is kept as it was written.
 fn json(text: &str) -> Result<ScalarValue> {
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Ok(_) => Ok(ScalarValue::Utf8(Some(text.to_owned()))),
-        Err(_) => Err(ValueError::new("22P02", "invalid input syntax for type json")),
-    }
+    ebap_values::json::parse(text).map(|_| ScalarValue::Utf8(Some(text.to_owned())))
+}
+
+fn jsonb(text: &str) -> Result<ScalarValue> {
+    Ok(ScalarValue::Utf8(Some(ebap_values::Json::parse(text)?.to_string())))
 }
 
 fn list(item: &PgType, values: &ArrayRef) -> ScalarValue {

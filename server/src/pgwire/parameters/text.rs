@@ -8,7 +8,7 @@ use ebap_values::{
 };
 use uuid::Uuid;
 
-use super::{Result, array, interval, json, numeric};
+use super::{Result, array, interval, json, jsonb, numeric};
 
 /// Characters of a value that a message shows.
 const EXCERPT: usize = 100;
@@ -36,8 +36,9 @@ pub(super) fn value(of: &PgType, text: &str, zone: &Zone) -> Result<ScalarValue>
             ScalarValue::Utf8(Some(uuid.hyphenated().to_string()))
         }
         PgType::Json => json(text)?,
+        PgType::Jsonb => jsonb(text)?,
         PgType::Array(item) => array::text(item, text, zone)?,
-        PgType::Text | PgType::Unknown | PgType::Composite => ScalarValue::Utf8(Some(text.to_owned())),
+        PgType::Text | PgType::Bpchar | PgType::Unknown | PgType::Composite => ScalarValue::Utf8(Some(text.to_owned())),
     })
 }
 
@@ -129,6 +130,7 @@ mod tests {
             (PgType::Bool, "maybe", "22P02"),
             (PgType::Uuid, "12345", "22P02"),
             (PgType::Json, "{\"a\":}", "22P02"),
+            (PgType::Jsonb, "{\"a\":\"\\u0000\"}", "22P05"),
         ] {
             assert_eq!(read(&of, text).expect_err(text).sqlstate, code, "{of} {text}");
         }

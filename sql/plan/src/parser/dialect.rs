@@ -8,10 +8,12 @@
 //! | `~ 1 + 1` | `~ (1 + 1)` | `(~ 1) + 1` |
 //! | `a < b = c` | an error | `(a < b) = c` |
 //! | `a BETWEEN SYMMETRIC b AND c` | a range in either order | an error |
+//! | `a ISNULL` | `a IS NULL` | a column called `isnull` |
+//! | `f(a := 1)` | a named argument | an assignment |
 //!
 //! Source: section 4.1.6 of PostgreSQL's manual, "Operator Precedence".
 
-use std::any::TypeId;
+use std::{any::TypeId, cell::Cell};
 
 use datafusion::sql::sqlparser::{
     ast::{
@@ -24,16 +26,54 @@ use datafusion::sql::sqlparser::{
     tokenizer::Token,
 };
 
+use super::spellings;
+
 /// The dialect that every text is read with.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Postgres;
+
+thread_local! {
+    /// Expressions that may still be begun.
+    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Bounds how often the parser begins an expression, while it lives.
+///
+/// The parser tries several readings of a call, of `CASE` and of brackets. One in another, each try doubles the work.
+pub(crate) struct Budget;
+
+impl Budget {
+    /// For a text of so many tokens.
+    pub(crate) fn of(tokens: usize) -> Self {
+        const EACH: usize = 100;
+        const LEAST: usize = 50_000;
+        LEFT.set(LEAST.saturating_add(tokens.saturating_mul(EACH)));
+        Self
+    }
+
+    /// Takes one.
+    fn spend() -> Result<(), ParserError> {
+        let left = LEFT.get();
+        if left == 0 {
+            return Err(ParserError::RecursionLimitExceeded);
+        }
+        LEFT.set(left - 1);
+        Ok(())
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        LEFT.set(usize::MAX);
+    }
+}
 
 const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// A minus sign binds closer than `COLLATE`, and less than `[]`.
 const SIGN: u8 = 125;
 /// "Any other operator" of the manual's table.
-const OTHER: u8 = 70;
+pub(super) const OTHER: u8 = 70;
 /// `BETWEEN SYMMETRIC`, which sqlparser has no node for.
 pub(crate) const BETWEEN_SYMMETRIC: &str = "between symmetric";
 
@@ -80,7 +120,6 @@ impl Dialect for Postgres {
     }
 
     as_postgres!(
-        supports_unicode_string_literal,
         supports_filter_during_aggregation,
         supports_group_by_expr,
         allow_extract_custom,
@@ -93,7 +132,6 @@ impl Dialect for Postgres {
         supports_comment_on,
         supports_load_extension,
         supports_named_fn_args_with_colon_operator,
-        supports_named_fn_args_with_expr_name,
         supports_empty_projections,
         supports_nested_comments,
         supports_string_escape_constant,
@@ -112,6 +150,11 @@ impl Dialect for Postgres {
         supports_comment_optimizer_hint
     );
 
+    /// The parser would read each argument twice. Names of arguments are words, which it reads all the same.
+    fn supports_named_fn_args_with_expr_name(&self) -> bool {
+        false
+    }
+
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         match &parser.peek_token_ref().token {
             Token::Tilde
@@ -123,11 +166,30 @@ impl Dialect for Postgres {
             | Token::ExclamationMarkDoubleTilde
             | Token::ExclamationMarkDoubleTildeAsterisk => Some(Ok(OTHER)),
             Token::Word(word) if word.keyword == Keyword::OPERATOR => Some(Ok(OTHER)),
+            Token::Word(_) if is_isnull(&parser.peek_token_ref().token) => {
+                Some(Ok(POSTGRES.prec_value(Precedence::Is)))
+            }
+            // Of `substring(a SIMILAR b ESCAPE c)`.
+            Token::Word(word) if word.keyword == Keyword::SIMILAR && !is_to(&parser.peek_nth_token_ref(1).token) => {
+                Some(Ok(0))
+            }
+            // Between the name and the value of an argument.
+            Token::Assignment => Some(Ok(0)),
             _ => POSTGRES.get_next_precedence(parser),
         }
     }
 
+    fn supports_named_fn_args_with_assignment_operator(&self) -> bool {
+        true
+    }
+
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if let Err(error) = Budget::spend() {
+            return Some(Err(error));
+        }
+        if let Some(found) = spellings::at(parser) {
+            return Some(found);
+        }
         let (op, binds) = match &parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, SIGN),
             Token::Plus => (UnaryOperator::Plus, SIGN),
@@ -146,6 +208,10 @@ impl Dialect for Postgres {
             let token = parser.peek_token_ref();
             let message = format!("syntax error at or near \"{}\"{}", token.token, token.span.start);
             return Some(Err(ParserError::ParserError(message)));
+        }
+        if is_isnull(&parser.peek_token_ref().token) {
+            parser.advance_token();
+            return Some(Ok(Expr::IsNull(Box::new(expr.clone()))));
         }
         if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
             return Some(distinct(parser, expr, Expr::IsDistinctFrom));
@@ -191,6 +257,14 @@ pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
         over: None,
         within_group: vec![],
     })
+}
+
+fn is_isnull(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("isnull"))
+}
+
+fn is_to(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.keyword == Keyword::TO)
 }
 
 fn is_comparison(token: &Token) -> bool {

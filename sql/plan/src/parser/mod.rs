@@ -8,6 +8,7 @@ mod dialect;
 mod flink;
 mod function;
 mod object;
+mod spellings;
 mod types;
 
 use std::ops::ControlFlow;
@@ -24,6 +25,7 @@ use crate::{
     error::{from_parser, position_of},
 };
 use cursor::Cursor;
+use dialect::Budget;
 pub(crate) use dialect::{BETWEEN_SYMMETRIC, Postgres, call};
 pub(crate) use function::{Argument, FunctionBody};
 pub(crate) use types::{ColumnType, parsed_type};
@@ -285,6 +287,8 @@ pub(crate) struct AlertBody {
 /// 42601 with the position in `text`.
 pub fn parse(text: &str) -> Result<Vec<Parsed>> {
     let tokens = Tokenizer::new(&Postgres, text).tokenize_with_location().map_err(|error| tokenizer(&error, text))?;
+    let _budget = Budget::of(tokens.len());
+    named(&tokens, text)?;
     let mut out = Vec::new();
     for part in tokens.split(|token| token.token == Token::SemiColon) {
         let solid: Vec<TokenWithSpan> =
@@ -296,6 +300,21 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
         out.push(Parsed { statement, text: text[start..end.max(start)].to_owned(), start });
     }
     Ok(out)
+}
+
+/// Refuses names without a character.
+fn named(tokens: &[TokenWithSpan], text: &str) -> Result<()> {
+    let empty = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(word) if word.quote_style.is_some() && word.value.is_empty());
+    match tokens.iter().find(empty) {
+        Some(token) => {
+            let message = "zero-length delimited identifier at or near \"\"\"\"";
+            let (line, column) = (token.span.start.line as usize, token.span.start.column as usize);
+            let mut error = Error::syntax(message);
+            error.position = position_of(text, line, column);
+            Err(error)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Without white space and comments.

@@ -55,7 +55,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     cursor.skip(ahead);
     take_kind(cursor)?;
     let if_not_exists = cursor.take(&["IF", "NOT", "EXISTS"]);
-    let name = cursor.object_name()?;
+    let name = new_name(cursor)?;
     let body = match kind {
         ObjectKind::Secret => Body::Secret(secret(cursor)?),
         ObjectKind::Connection => connection(cursor)?,
@@ -68,6 +68,22 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     };
     cursor.end()?;
     Ok(Some(Statement::Create(Box::new(Create { name, if_not_exists, or_replace, body }))))
+}
+
+/// The name of what is made. What a stream brings with it ends with a `$` and a word.
+///
+/// # Errors
+/// 42939 for a name that would hide it.
+pub(super) fn new_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    const RESERVED: [&str; 2] = ["$dlq", "$late"];
+    let position = cursor.position();
+    let name = cursor.object_name()?;
+    match RESERVED.iter().find(|end| name.ends_with(*end)) {
+        Some(end) => Err(Error::new("42939", format!("name \"{name}\" is reserved"))
+            .hint(format!("Names that end with {end} are those of the rows that a stream did not take."))
+            .at(position)),
+        None => Ok(name),
+    }
 }
 
 fn secret(cursor: &mut Cursor<'_>) -> Result<SecretBody> {

@@ -253,6 +253,9 @@ fn put(merged: &mut BTreeMap<String, String>, options: &[OptionValue]) {
     }
 }
 
+/// The longest window or span: its microseconds fit 64 bits, with a day to spare.
+pub(crate) const LENGTH_MAX_US: i64 = 106_751_990 * 86_400_000_000;
+
 /// An `INTERVAL` literal: microseconds (a day counts 24 hours) and the interval itself.
 pub(crate) fn interval_us(expr: &Expr) -> Option<(i64, IntervalMonthDayNano)> {
     let Expr::Interval(interval) = expr else { return None };

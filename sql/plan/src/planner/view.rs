@@ -13,7 +13,7 @@ use datafusion::{
 use ebap_catalog::{Object, ObjectId};
 
 use super::{
-    interval_us, logical,
+    LENGTH_MAX_US, interval_us, logical,
     rewrite::{WINDOW_COLUMNS, groups_schema, is_window_column, mentions_window, output, split},
     source::{duration_us, is_virtual, size_bytes, time_type},
 };
@@ -471,7 +471,7 @@ fn window(
     }
     let mut sizes: Vec<WindowSize> = Vec::new();
     for expr in &tumble.sizes {
-        let found = interval_us(expr).filter(|(us, _)| *us > 0);
+        let found = interval_us(expr).filter(|(us, _)| *us > 0 && *us <= LENGTH_MAX_US);
         let Some((size_us, interval)) = found else {
             let error = Error::new("22023", format!("window size {expr} is not a positive, fixed length of time"));
             return Err(error.hint("Write INTERVAL '1 minute'; months have no fixed length."));

@@ -3,7 +3,7 @@
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::{
     common::ScalarValue,
-    logical_expr::{Case, Expr, Like, Operator},
+    logical_expr::{Case, Expr, Like, Operator, expr::Placeholder},
 };
 use ebap_functions::{Arg, CastContext, Function, Overload, Returns, Target, arrow_type, function};
 use ebap_values::{
@@ -12,8 +12,8 @@ use ebap_values::{
 };
 
 use super::{
-    deferred::{ALL, ANY, BINARY, CAST, INTERVAL, NUMBER, ROW, SIMILAR, UNARY},
-    expressions::{mismatch, pair},
+    deferred::{ALL, ANY, ARRAY, BINARY, CAST, DISTINCT, INTERVAL, NOT_DISTINCT, NUMBER, ROW, SIMILAR, UNARY, VALUE},
+    expressions::{copied, is_simple, mismatch, pair},
     operators::{self, Operation, compared_as, is_comparison, is_match},
     overload::{NoChoice, Place, choose, common_type},
     scope::{Scope, called, is_unknown, literal, literal_text},
@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{Error, Result, error::from_datafusion};
 
-/// Functions that take one type in all their arguments, and answer with it.
-pub(super) const SPECIAL: [&str; 4] = ["coalesce", "nullif", "greatest", "least"];
+/// Functions that are chosen otherwise than by their overloads.
+pub(super) const SPECIAL: [&str; 5] = ["coalesce", "nullif", "greatest", "least", "pg_typeof"];
 
 /// The type of the answer, as far as the types of the arguments tell.
 pub(super) fn answer(name: &str, given: &[PgType]) -> Option<PgType> {
@@ -41,14 +41,33 @@ pub(super) fn answer(name: &str, given: &[PgType]) -> Option<PgType> {
     match name {
         NUMBER => Some(PgType::Numeric),
         INTERVAL => Some(PgType::Interval),
-        SIMILAR | crate::parser::BETWEEN_SYMMETRIC => Some(PgType::Bool),
-        "nullif" => given.first().cloned(),
-        "coalesce" | "greatest" | "least" => common_type(given),
+        SIMILAR | DISTINCT | NOT_DISTINCT | crate::parser::BETWEEN_SYMMETRIC => Some(PgType::Bool),
+        ARRAY => common_type(given).map(|of| PgType::Array(Box::new(of))),
+        "nullif" => match given {
+            [PgType::Unknown, PgType::Unknown] => Some(PgType::Text),
+            [left, right] => operators::binary("=", left, right).ok().map(|operation| operation.left),
+            _ => None,
+        },
+        "pg_typeof" => Some(PgType::Text),
+        "coalesce" | "greatest" | "least" | VALUE => common_type(given),
         name => {
-            let (overload, _) = overload(function(name)?, given).ok()?;
-            Some(returned(overload, given))
+            let function = function(name)?;
+            match overload(function, given) {
+                Ok((overload, _)) => Some(returned(overload, given)),
+                Err(_) => only_answer(function),
+            }
         }
     }
+}
+
+/// What a function gives, whichever its arguments turn out to be.
+fn only_answer(function: &Function) -> Option<PgType> {
+    let mut answers = function.overloads.iter().map(|overload| match &overload.returns {
+        Returns::Of(of) => Some(of.clone()),
+        _ => None,
+    });
+    let first = answers.next()??;
+    answers.all(|answer| answer.as_ref() == Some(&first)).then_some(first)
 }
 
 /// The call with its function and with arguments of the types that this takes.
@@ -77,6 +96,13 @@ pub(super) fn resolved(scope: &Scope<'_>, name: &str, mut args: Vec<Expr>) -> Re
         }
         NUMBER => number(args.first().and_then(literal_text).ok_or_else(|| malformed(name))?),
         INTERVAL => interval(&args),
+        ARRAY => array(scope, args),
+        DISTINCT | NOT_DISTINCT => {
+            let (Some(right), Some(left)) = (args.pop(), args.pop()) else { return Err(malformed(name)) };
+            let operation = operators::binary("=", &scope.of(&left)?, &scope.of(&right)?)?;
+            let op = if name == DISTINCT { Operator::IsDistinctFrom } else { Operator::IsNotDistinctFrom };
+            scope.compared(left, op, right, &compared_as(&operation))
+        }
         SIMILAR => similar(scope, args),
         "coalesce" => {
             let types = scope.types(&args)?;
@@ -85,6 +111,12 @@ pub(super) fn resolved(scope: &Scope<'_>, name: &str, mut args: Vec<Expr>) -> Re
         }
         "greatest" | "least" => library(scope, name, alike(scope, &name.to_uppercase(), args)?),
         "nullif" => nullif(scope, args),
+        "pg_typeof" => type_of(scope, &args),
+        "to_json" | "to_jsonb" if args.len() == 1 && is_unknown(&args[0]) => {
+            let message = "could not determine polymorphic type because input has type unknown";
+            Err(Error::new("42804", message))
+        }
+        VALUE => args.into_iter().next().ok_or_else(|| malformed(name)),
         "date_bin" if args.len() == 2 => {
             let origin = match scope.of(&args[1])? {
                 PgType::Timestamp => PgType::Timestamp,
@@ -114,13 +146,19 @@ fn native(op: &str) -> Option<Operator> {
         "*" => Operator::Multiply,
         "/" => Operator::Divide,
         "||" => Operator::StringConcat,
-        "&&" => Operator::ArrowAt,
         _ => return None,
     })
 }
 
 pub(super) fn binary(scope: &Scope<'_>, op: &str, left: Expr, right: Expr) -> Result<Expr> {
     let operation = operators::binary(op, &scope.of(&left)?, &scope.of(&right)?)?;
+    if matches!(op, "<" | "<=" | ">" | ">=")
+        && matches!(operation.left, PgType::Array(_))
+        && let Some(udf) = ebap_functions::row_comparison(op)
+    {
+        // Arrow takes a NULL among the elements for the least.
+        return Ok(called(&udf, vec![scope.to(left, &operation.left)?, scope.to(right, &operation.right)?]));
+    }
     if is_comparison(op)
         && let Some(native) = native(op)
     {
@@ -128,6 +166,10 @@ pub(super) fn binary(scope: &Scope<'_>, op: &str, left: Expr, right: Expr) -> Re
     }
     if is_match(op) {
         return matched(scope, op, left, right);
+    }
+    if let Some(name) = operators::function_of(op, &operation) {
+        let (left, right) = (scope.to(left, &operation.left)?, scope.to(right, &operation.right)?);
+        return library(scope, name, vec![left, right]);
     }
     if op == "||" {
         return concatenated(scope, left, right, &operation);
@@ -190,11 +232,20 @@ fn concatenated(scope: &Scope<'_>, left: Expr, right: Expr, operation: &Operatio
 
 /// Regular expressions and LIKE.
 fn matched(scope: &Scope<'_>, op: &str, left: Expr, right: Expr) -> Result<Expr> {
-    let (left, right) = (scope.to(left, &PgType::Text)?, scope.to(right, &PgType::Text)?);
+    let left = match scope.of(&left)? {
+        PgType::Bpchar => called(&ebap_functions::padded_text_udf(), vec![left]),
+        _ => scope.to(left, &PgType::Text)?,
+    };
+    let right = scope.to(right, &PgType::Text)?;
     let (negated, positive) = (op.starts_with('!'), op.trim_start_matches('!'));
     if positive.starts_with("~~") {
         let case_insensitive = positive.ends_with('*');
         let (expr, pattern) = (Box::new(left), Box::new(right));
+        if like_needs_own(&pattern, case_insensitive) {
+            let name = if case_insensitive { "text ilike" } else { "text like" };
+            let found = library(scope, name, vec![*expr, *pattern])?;
+            return Ok(if negated { Expr::Not(Box::new(found)) } else { found });
+        }
         return Ok(Expr::Like(Like { negated, expr, pattern, escape_char: None, case_insensitive }));
     }
     let mut args = vec![left, right];
@@ -203,6 +254,18 @@ fn matched(scope: &Scope<'_>, op: &str, left: Expr, right: Expr) -> Result<Expr>
     }
     let found = library(scope, "regexp_like", args)?;
     Ok(if negated { Expr::Not(Box::new(found)) } else { found })
+}
+
+/// DataFusion's own LIKE knows patterns that are literals, have no escape at their end, and ignore case in ASCII alone.
+pub(super) fn like_needs_own(pattern: &Expr, case_insensitive: bool) -> bool {
+    match pattern {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
+            let escapes = text.chars().rev().take_while(|letter| *letter == '\\').count();
+            escapes % 2 == 1 || case_insensitive && !text.is_ascii()
+        }
+        Expr::Literal(ScalarValue::Utf8(None), _) => false,
+        _ => true,
+    }
 }
 
 fn unary(scope: &Scope<'_>, op: &str, expr: Expr) -> Result<Expr> {
@@ -232,7 +295,7 @@ fn row(scope: &Scope<'_>, op: &str, args: Vec<Expr>) -> Result<Expr> {
     let width = args.len() / 2;
     let mut left = args;
     let right = left.split_off(width);
-    let equal = |left: &Expr, right: &Expr| binary(scope, "=", left.clone(), right.clone());
+    let equal = |left: &Expr, right: &Expr| binary(scope, "=", copied(left)?, copied(right)?);
     let pairs: Vec<(Expr, Expr)> = left.into_iter().zip(right).collect();
     match op {
         "=" | "<>" => {
@@ -249,7 +312,8 @@ fn row(scope: &Scope<'_>, op: &str, args: Vec<Expr>) -> Result<Expr> {
                 found = Some(match found {
                     None => binary(scope, op, left, right)?,
                     Some(rest) => {
-                        let (less, same) = (binary(scope, strict, left.clone(), right.clone())?, equal(&left, &right)?);
+                        let (less, same) =
+                            (binary(scope, strict, copied(&left)?, copied(&right)?)?, equal(&left, &right)?);
                         Expr::Case(Case {
                             expr: Some(Box::new(same)),
                             when_then_expr: vec![
@@ -324,6 +388,16 @@ fn interval(args: &[Expr]) -> Result<Expr> {
     Ok(literal(ScalarValue::IntervalMonthDayNano(Some(value)), &PgType::Interval))
 }
 
+/// `ARRAY[a, b]`
+fn array(scope: &Scope<'_>, args: Vec<Expr>) -> Result<Expr> {
+    let types = scope.types(&args)?;
+    let of = common_type(&types).ok_or_else(|| mismatch("ARRAY", &types))?;
+    let elements = scope.unified(args, &of)?;
+    let item = elements.first().map(|element| scope.field(element)).transpose()?;
+    let item = item.map_or_else(|| arrow_type(&of), |field| field.data_type().clone());
+    Ok(called(&ebap_functions::array_udf(&of, &item), elements))
+}
+
 fn similar(scope: &Scope<'_>, mut args: Vec<Expr>) -> Result<Expr> {
     if args.len() < 2 {
         return Err(malformed(SIMILAR));
@@ -344,18 +418,44 @@ fn nullif(scope: &Scope<'_>, mut args: Vec<Expr>) -> Result<Expr> {
     let (Some(other), Some(value), true) = (args.pop(), args.pop(), args.is_empty()) else {
         return Err(Error::new("42601", "NULLIF takes two arguments"));
     };
-    let value = match is_unknown(&value) {
-        true => scope.to(value, &PgType::Text)?,
-        false => value,
+    // The value has the type in which it is compared.
+    let of = match (scope.of(&value)?, scope.of(&other)?) {
+        (PgType::Unknown, PgType::Unknown) => PgType::Text,
+        (left, right) => operators::binary("=", &left, &right)?.left,
     };
+    let value = scope.to(value, &of)?;
     let of = scope.field(&value)?;
+    let value_of = ebap_functions::pg_type(&of);
+    let operation = operators::binary("=", &value_of, &scope.of(&other)?)?;
+    if operation.left == value_of && operation.right == value_of && !is_simple(&value) {
+        let other = scope.to(other, &value_of)?;
+        return Ok(called(&ebap_functions::nullif_udf(&value_of), vec![value, other]));
+    }
     let nothing = ScalarValue::try_from(of.data_type()).map_err(|error| from_datafusion(error, ""))?;
-    let same = binary(scope, "=", value.clone(), other)?;
-    Ok(Expr::Case(Case {
+    let same = binary(scope, "=", copied(&value)?, other)?;
+    let case = Expr::Case(Case {
         expr: None,
-        when_then_expr: vec![(Box::new(same), Box::new(literal(nothing, &ebap_functions::pg_type(&of))))],
+        when_then_expr: vec![(Box::new(same), Box::new(literal(nothing, &value_of)))],
         else_expr: Some(Box::new(value)),
-    }))
+    });
+    Ok(scope.marked(case, Some(&value_of)))
+}
+
+/// The name of the type; a literal that has none yet is `unknown`.
+fn type_of(scope: &Scope<'_>, args: &[Expr]) -> Result<Expr> {
+    let [arg] = args else { return Err(no_function(scope, "pg_typeof", args)?) };
+    if let Expr::Placeholder(Placeholder { id, field: None }) = arg {
+        return Err(Error::new("42P18", format!("could not determine data type of parameter {id}")));
+    }
+    let name = scope.of(arg)?.to_string();
+    let name = Expr::Literal(ScalarValue::Utf8(Some(name)), None);
+    scope.cast(name, &Target { of: PgType::Text, typmod: None }, CastContext::Explicit)
+}
+
+fn no_function(scope: &Scope<'_>, name: &str, args: &[Expr]) -> Result<Error> {
+    let types: Vec<String> = scope.types(args)?.iter().map(ToString::to_string).collect();
+    Ok(Error::new("42883", format!("function {name}({}) does not exist", types.join(", ")))
+        .hint("No function matches the given name and argument types. You might need to add explicit type casts."))
 }
 
 fn place(arg: &Arg) -> Place {
@@ -372,7 +472,7 @@ fn places(overload: &Overload, count: usize) -> Option<Vec<Place>> {
     match &overload.variadic {
         None => (overload.args.len() == count).then(|| fixed.collect()),
         Some(more) => {
-            let rest = count.checked_sub(overload.args.len())?;
+            let rest = count.checked_sub(overload.args.len()).filter(|rest| *rest > 0)?;
             Some(fixed.chain(std::iter::repeat_n(place(more), rest)).collect())
         }
     }
@@ -386,18 +486,20 @@ fn overload<'a>(function: &'a Function, given: &[PgType]) -> std::result::Result
     Ok((overloads[at], candidates[at].clone()))
 }
 
-/// The element type of the arrays among the arguments, or of the elements beside them.
+/// The type of elements that the arrays among the arguments and the elements beside them have in common.
 fn element_of(overload: &Overload, given: &[PgType]) -> Option<PgType> {
-    let arrays = given.iter().find_map(|of| match of {
-        PgType::Array(element) => Some(element.as_ref().clone()),
-        _ => None,
-    });
-    let element = || {
-        let mut places = overload.args.iter().zip(given);
-        let found = places.find(|(arg, of)| matches!(arg, Arg::AnyElement) && **of != PgType::Unknown);
-        found.map(|(_, of)| of.clone())
-    };
-    arrays.or_else(element)
+    let types: Vec<PgType> = overload
+        .args
+        .iter()
+        .zip(given)
+        .filter_map(|(arg, of)| match (arg, of) {
+            (Arg::AnyArray, PgType::Array(element)) => Some(element.as_ref().clone()),
+            (Arg::AnyElement, of) if *of != PgType::Unknown => Some(of.clone()),
+            _ => None,
+        })
+        .collect();
+    let first = types.first()?.clone();
+    Some(common_type(&types).unwrap_or(first))
 }
 
 fn returned(overload: &Overload, given: &[PgType]) -> PgType {
@@ -439,10 +541,4 @@ pub(super) fn library(scope: &Scope<'_>, name: &str, args: Vec<Expr>) -> Result<
         (Place::AnyArray | Place::Any, _) => Ok(arg),
     });
     Ok(called(&overload.udf, args.collect::<Result<Vec<_>>>()?))
-}
-
-/// NULL of a type, where an expression has to stand.
-pub(super) fn nothing(of: &PgType) -> Result<Expr> {
-    let value = ScalarValue::try_from(&arrow_type(of)).map_err(|error| from_datafusion(error, ""))?;
-    Ok(literal(value, of))
 }

@@ -26,11 +26,16 @@ pub(super) const CAST: &str = "cast as";
 pub(super) const NUMBER: &str = "number literal";
 pub(super) const INTERVAL: &str = "interval literal";
 pub(super) const SIMILAR: &str = "similar to";
+/// A value of `VALUES`, and others of its column.
+pub(super) const VALUE: &str = "value of";
 pub(super) const UNARY: &str = "unary ";
 pub(super) const BINARY: &str = "binary ";
 pub(super) const ANY: &str = "any ";
 pub(super) const ALL: &str = "all ";
 pub(super) const ROW: &str = "row ";
+pub(super) const ARRAY: &str = "array literal";
+pub(super) const DISTINCT: &str = "is distinct from";
+pub(super) const NOT_DISTINCT: &str = "is not distinct from";
 
 /// A scalar call that waits.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -57,7 +62,10 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let matches = ["~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*"];
     let mut names: Vec<String> = ebap_functions::functions().iter().map(|function| function.name.to_owned()).collect();
     names.extend(calls::SPECIAL.iter().map(|name| (*name).to_owned()));
-    names.extend([CAST, NUMBER, INTERVAL, SIMILAR, crate::parser::BETWEEN_SYMMETRIC].map(str::to_owned));
+    names.extend(
+        [CAST, NUMBER, INTERVAL, SIMILAR, ARRAY, DISTINCT, NOT_DISTINCT, VALUE, crate::parser::BETWEEN_SYMMETRIC]
+            .map(str::to_owned),
+    );
     names.extend(["-", "~", "@", "|/", "||/"].map(|op| format!("{UNARY}{op}")));
     names.extend(comparisons.iter().map(|op| format!("{ROW}{op}")));
     for op in comparisons.iter().chain(&matches) {
@@ -136,12 +144,18 @@ impl Deferred {
         if let (CAST, [of, Expr::Literal(ScalarValue::Utf8(Some(to)), _)]) = (self.name.as_str(), args) {
             return Ok(format!("{}::{}", name(of)?, to.to_lowercase()));
         }
+        if let (DISTINCT | NOT_DISTINCT, [left, right]) = (self.name.as_str(), args) {
+            return Ok(format!("{} {} {}", name(left)?, self.name.to_uppercase(), name(right)?));
+        }
         let args = args.iter().map(name).collect::<DataFusionResult<Vec<_>>>()?;
+        if self.name == ARRAY {
+            return Ok(format!("ARRAY[{}]", args.join(",")));
+        }
         Ok(format!("{}({})", self.name, args.join(",")))
     }
 }
 
-/// Makes a waiting call of every operator that is PostgreSQL's; JSON's operators are left to their functions.
+/// Makes a waiting call of every operator that is PostgreSQL's.
 #[derive(Debug)]
 pub(super) struct OperatorPlanner;
 
@@ -184,6 +198,16 @@ fn spelled(op: &BinaryOperator) -> Option<&'static str> {
         BinaryOperator::PGNotILikeMatch => "!~~*",
         BinaryOperator::PGStartsWith => "^@",
         BinaryOperator::PGOverlap => "&&",
+        BinaryOperator::Arrow => "->",
+        BinaryOperator::LongArrow => "->>",
+        BinaryOperator::HashArrow => "#>",
+        BinaryOperator::HashLongArrow => "#>>",
+        BinaryOperator::HashMinus => "#-",
+        BinaryOperator::AtArrow => "@>",
+        BinaryOperator::ArrowAt => "<@",
+        BinaryOperator::Question => "?",
+        BinaryOperator::QuestionPipe => "?|",
+        BinaryOperator::QuestionAnd => "?&",
         _ => return None,
     })
 }

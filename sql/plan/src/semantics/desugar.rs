@@ -3,22 +3,30 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Interval, Query, SetExpr, SetOperator, SetQuantifier, TableFactor, TrimWhereField, TypedString,
-    UnaryOperator, Value, VisitMut, VisitorMut, WindowFrame, WindowFrameBound, WindowType,
+use datafusion::sql::sqlparser::{
+    ast::{
+        self, AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Distinct, Expr, FunctionArg,
+        FunctionArgExpr, FunctionArguments, Interval, OrderBy, OrderByKind, Query, SelectItem, SetExpr, Subscript,
+        TableFactor, TrimWhereField, TypedString, UnaryOperator, Value, VisitMut, VisitorMut, WindowFrame,
+        WindowFrameBound, WindowType,
+    },
+    parser::Parser,
 };
 
 use super::{
-    deferred::{ALL, ANY, CAST, INTERVAL, NUMBER, ROW, SIMILAR, UNARY},
-    targets,
+    deferred::{ALL, ANY, ARRAY, CAST, DISTINCT, INTERVAL, NOT_DISTINCT, NUMBER, ROW, SIMILAR, UNARY},
+    limits, named_args, series, targets, value_lists,
 };
-use crate::{Error, Result, column_names::name_columns, parser::call};
+use crate::{
+    Error, Result,
+    column_names::name_columns,
+    parser::{Postgres, call},
+};
 
 /// Rewrites the statement in place.
 ///
 /// # Errors
-/// 0A000 for `EXCEPT ALL` and `INTERSECT ALL`, which DataFusion takes for other sets.
+/// None of its own today; a rewriting that cannot stand has one here.
 pub(super) fn desugar(statement: &mut ast::Statement) -> Result<()> {
     match VisitMut::visit(statement, &mut Desugar) {
         ControlFlow::Break(error) => Err(error),
@@ -35,10 +43,19 @@ impl VisitorMut for Desugar {
         for table in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
             name_columns(&mut table.query.body);
         }
-        match refused_set(&query.body) {
-            Some(error) => ControlFlow::Break(error),
-            None => ControlFlow::Continue(()),
+        ordered_as_selected(query);
+        value_lists::rewrite(&mut query.body);
+        match limits::rewrite(query) {
+            Err(error) => ControlFlow::Break(error),
+            Ok(()) => ControlFlow::Continue(()),
         }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Expr::Array(array) = expr {
+            value_lists::rewrite_array(&mut array.elem);
+        }
+        ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
@@ -48,6 +65,15 @@ impl VisitorMut for Desugar {
         {
             restore_bounds(frame);
         }
+        let of_call = match expr {
+            Expr::Function(function) => named_args::placed(function).and_then(|()| series::in_expression(function)),
+            _ => Ok(None),
+        };
+        match of_call {
+            Err(error) => return ControlFlow::Break(error),
+            Ok(Some(found)) => *expr = found,
+            Ok(None) => {}
+        }
         if let Some(found) = rewritten(expr) {
             *expr = found;
         }
@@ -55,6 +81,11 @@ impl VisitorMut for Desugar {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        match series::in_from(factor) {
+            Err(error) => return ControlFlow::Break(error),
+            Ok(Some(found)) => *factor = found,
+            Ok(None) => {}
+        }
         if let TableFactor::Derived { subquery, .. } = factor {
             name_columns(&mut subquery.body);
         }
@@ -74,13 +105,27 @@ impl VisitorMut for Desugar {
     }
 }
 
-fn refused_set(body: &SetExpr) -> Option<Error> {
-    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return None };
-    if *set_quantifier == SetQuantifier::All && matches!(op, SetOperator::Except | SetOperator::Intersect) {
-        let hint = "Count the rows of each side with GROUP BY and compare the counts.";
-        return Some(Error::unsupported(format!("{op} ALL"), hint));
+/// `SELECT DISTINCT ON (…) … ORDER BY 1`: DataFusion looks there for the columns of the input alone.
+fn ordered_as_selected(query: &mut Query) {
+    let Query { body, order_by: Some(OrderBy { kind: OrderByKind::Expressions(order), .. }), .. } = query else {
+        return;
+    };
+    let SetExpr::Select(select) = body.as_mut() else { return };
+    if !matches!(select.distinct, Some(Distinct::On(_))) {
+        return;
     }
-    refused_set(left).or_else(|| refused_set(right))
+    for by in order {
+        let meant = select.projection.iter().enumerate().find_map(|(at, item)| match (item, &by.expr) {
+            (SelectItem::ExprWithAlias { expr, alias }, Expr::Identifier(name)) if name == alias => Some(expr),
+            (SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr), Expr::Value(value)) => {
+                matches!(&value.value, Value::Number(place, _) if *place == (at + 1).to_string()).then_some(expr)
+            }
+            _ => None,
+        });
+        if let Some(expr) = meant.cloned() {
+            by.expr = expr;
+        }
+    }
 }
 
 fn text(value: impl Into<String>) -> Expr {
@@ -112,6 +157,9 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         }
         Expr::Interval(interval) => of_interval(interval),
         Expr::UnaryOp { op, expr } => unary(*op, expr),
+        Expr::BinaryOp { left, op: op @ BinaryOperator::PGCustomBinaryOperator(_), right } => {
+            Some(Expr::BinaryOp { op: named_operator(op)?, left: Box::new(taken(left)), right: Box::new(taken(right)) })
+        }
         Expr::BinaryOp { left, op, right } => of_rows(left, op, right),
         Expr::InList { expr, list, negated: not } => in_rows(expr, list, *not),
         Expr::IsNull(expr) => of_each(expr, Expr::IsNull),
@@ -124,8 +172,79 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
             args.extend(escape_char.take().map(Expr::Value));
             Some(negated(call(SIMILAR, args), *not))
         }
+        Expr::Array(array) if !array.elem.is_empty() => Some(call(ARRAY, array.elem.iter_mut().map(taken).collect())),
+        Expr::IsDistinctFrom(left, right) => distinct(left, right, DISTINCT, BinaryOperator::Or),
+        Expr::IsNotDistinctFrom(left, right) => distinct(left, right, NOT_DISTINCT, BinaryOperator::And),
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            access_chain.iter_mut().for_each(bounded);
+            None
+        }
+        Expr::Like { negated: not, expr, pattern, escape_char: None, any } => {
+            of_patterns(expr, pattern, if *not { "!~~" } else { "~~" }, *any)
+        }
+        Expr::ILike { negated: not, expr, pattern, escape_char: None, any } => {
+            of_patterns(expr, pattern, if *not { "!~~*" } else { "~~*" }, *any)
+        }
+        Expr::Like { negated: not, expr, pattern, escape_char: Some(escape), any: false } => {
+            let pattern = call("like_escape", vec![taken(pattern), Expr::Value(escape.clone())]);
+            Some(matched(
+                taken(expr),
+                if *not { BinaryOperator::PGNotLikeMatch } else { BinaryOperator::PGLikeMatch },
+                pattern,
+            ))
+        }
+        Expr::ILike { negated: not, expr, pattern, escape_char: Some(escape), any: false } => {
+            let pattern = call("like_escape", vec![taken(pattern), Expr::Value(escape.clone())]);
+            let op = if *not { BinaryOperator::PGNotILikeMatch } else { BinaryOperator::PGILikeMatch };
+            Some(matched(taken(expr), op, pattern))
+        }
         Expr::Collate { expr, collation } => is_bytewise(collation).then(|| taken(expr)),
         other => spelled(other),
+    }
+}
+
+/// A slice of an array goes from its first element to its last where it does not say.
+fn bounded(access: &mut AccessExpr) {
+    let number = |value: i32| Expr::Value(Value::Number(value.to_string(), false).into());
+    if let AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) = access {
+        lower_bound.get_or_insert_with(|| number(1));
+        upper_bound.get_or_insert_with(|| number(i32::MAX));
+    }
+}
+
+/// `LIKE ANY (patterns)` and `LIKE ALL (patterns)`.
+fn of_patterns(expr: &mut Expr, pattern: &mut Expr, op: &str, any: bool) -> Option<Expr> {
+    if any {
+        return Some(call(&format!("{ANY}{op}"), vec![taken(expr), taken(pattern)]));
+    }
+    let Expr::Function(function) = &*pattern else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match (&list.args[..], function.name.to_string().eq_ignore_ascii_case("all")) {
+        ([FunctionArg::Unnamed(FunctionArgExpr::Expr(patterns))], true) => {
+            let patterns = patterns.clone();
+            Some(call(&format!("{ALL}{op}"), vec![taken(expr), patterns]))
+        }
+        _ => None,
+    }
+}
+
+fn matched(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+/// `OPERATOR(pg_catalog.+)` is `+`.
+fn named_operator(op: &BinaryOperator) -> Option<BinaryOperator> {
+    let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return None };
+    let name = match &parts[..] {
+        [name] => name,
+        [schema, name] if schema.eq_ignore_ascii_case("pg_catalog") => name,
+        _ => return None,
+    };
+    let text = format!("a {name} b");
+    let parsed = Parser::new(&Postgres).try_with_sql(&text).ok()?.parse_expr().ok()?;
+    match parsed {
+        Expr::BinaryOp { op, .. } => Some(op),
+        _ => None,
     }
 }
 
@@ -136,8 +255,8 @@ fn spelled(expr: &mut Expr) -> Option<Expr> {
             let field = field.to_string().trim_matches('\'').to_lowercase();
             Some(call("extract", vec![text(field), taken(expr)]))
         }
-        Expr::Position { expr, r#in } => Some(call("strpos", vec![taken(r#in), taken(expr)])),
-        Expr::Substring { expr, substring_from, substring_for, .. } => {
+        Expr::Position { expr, r#in } => Some(call("position", vec![taken(r#in), taken(expr)])),
+        Expr::Substring { expr, substring_from, substring_for, shorthand, .. } => {
             let mut args = vec![taken(expr)];
             match (substring_from, substring_for) {
                 (Some(from), None) => args.push(taken(from)),
@@ -147,7 +266,8 @@ fn spelled(expr: &mut Expr) -> Option<Expr> {
                 }
                 (None, None) => {}
             }
-            Some(call("substring", args))
+            // Patterns are an affair of the longer name.
+            Some(call(if *shorthand { "substr" } else { "substring" }, args))
         }
         Expr::Trim { expr, trim_where, trim_what, trim_characters } => {
             let mut args = vec![taken(expr)];
@@ -258,6 +378,20 @@ fn of_rows(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
     }
 }
 
+/// `IS DISTINCT FROM` of two values, or of each pair of the values of two rows.
+fn distinct(left: &mut Expr, right: &mut Expr, name: &str, between: BinaryOperator) -> Option<Expr> {
+    let (Some(lefts), Some(rights)) = (row(left), row(right)) else {
+        return Some(call(name, vec![taken(left), taken(right)]));
+    };
+    if lefts.len() != rights.len() {
+        return None;
+    }
+    let pairs = lefts.into_iter().zip(rights).map(|(left, right)| call(name, vec![left, right]));
+    pairs
+        .reduce(|left, right| Expr::BinaryOp { left: Box::new(left), op: between.clone(), right: Box::new(right) })
+        .map(|all| Expr::Nested(Box::new(all)))
+}
+
 /// `(a, b) IN ((1, 2), (3, 4))`
 fn in_rows(expr: &Expr, list: &[Expr], not: bool) -> Option<Expr> {
     row(expr)?;
@@ -285,8 +419,14 @@ fn of_each(expr: &Expr, make: fn(Box<Expr>) -> Expr) -> Option<Expr> {
 
 /// `left op ANY (array)`; a sub-query is DataFusion's.
 fn quantified(name: &str, left: &mut Expr, op: &BinaryOperator, right: &mut Expr) -> Option<Expr> {
-    if matches!(plain(right), Expr::Subquery(_)) {
-        return None;
+    if let Expr::Subquery(subquery) = plain(right) {
+        let negated = match (name, op) {
+            (ANY, BinaryOperator::Eq) => false,
+            (ALL, BinaryOperator::NotEq) => true,
+            _ => return None,
+        };
+        let subquery = subquery.clone();
+        return Some(Expr::InSubquery { expr: Box::new(taken(left)), subquery, negated });
     }
     Some(call(&format!("{name}{op}"), vec![taken(left), taken(right)]))
 }

@@ -8,15 +8,15 @@ use datafusion::{
     error::DataFusionError,
     logical_expr::{Between, BinaryExpr, Case, Expr, Like, Operator, expr::InList},
 };
-use ebap_functions::{CastContext, Target};
+use ebap_functions::{CastContext, Target, between_udf};
 use ebap_values::PgType;
 
 use super::{
     aggregates, calls,
     deferred::waiting,
-    guards,
+    guards, operators,
     overload::common_type,
-    scope::{Scope, is_unknown},
+    scope::{Scope, called, is_unknown},
 };
 use crate::{Error, Result, parser::BETWEEN_SYMMETRIC};
 
@@ -50,7 +50,15 @@ impl Scope<'_> {
             Expr::IsNotUnknown(inner) => Ok(Expr::IsNotUnknown(Box::new(self.boolean(*inner, "IS NOT UNKNOWN")?))),
             Expr::Between(between) => self.between(between),
             Expr::InList(list) => self.in_list(list),
-            Expr::Like(like) => Ok(Expr::Like(self.like(like)?)),
+            Expr::Like(like) => {
+                let Like { negated, expr, pattern, escape_char, case_insensitive } = self.like(like)?;
+                if escape_char.is_none() && calls::like_needs_own(&pattern, case_insensitive) {
+                    let op = if case_insensitive { "~~*" } else { "~~" };
+                    let found = calls::binary(self, op, *expr, *pattern)?;
+                    return Ok(if negated { Expr::Not(Box::new(found)) } else { found });
+                }
+                Ok(Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }))
+            }
             Expr::SimilarTo(like) => Ok(Expr::SimilarTo(self.like(like)?)),
             Expr::Case(case) => self.case(case),
             Expr::AggregateFunction(call) => aggregates::resolved(self, call),
@@ -76,7 +84,7 @@ impl Scope<'_> {
         if name == BETWEEN_SYMMETRIC
             && let (Some(high), Some(low), Some(expr)) = (args.pop(), args.pop(), args.pop())
         {
-            let forth = self.range(expr.clone(), low.clone(), high.clone())?;
+            let forth = self.range(copied(&expr)?, copied(&low)?, copied(&high)?)?;
             return Ok(or(forth, self.range(expr, high, low)?));
         }
         calls::resolved(self, name, args)
@@ -91,8 +99,8 @@ impl Scope<'_> {
                 Ok(pair(self.boolean(*left, of)?, op, self.boolean(*right, of)?))
             }
             Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => {
-                let operation = super::operators::binary("=", &self.of(&left)?, &self.of(&right)?)?;
-                self.compared(*left, op, *right, &super::operators::compared_as(&operation))
+                let operation = operators::binary("=", &self.of(&left)?, &self.of(&right)?)?;
+                self.compared(*left, op, *right, &operators::compared_as(&operation))
             }
             _ => Ok(pair(*left, op, *right)),
         }
@@ -115,7 +123,15 @@ impl Scope<'_> {
 
     /// `low <= expr AND expr <= high`
     fn range(&self, expr: Expr, low: Expr, high: Expr) -> Result<Expr> {
-        let above = calls::binary(self, ">=", expr.clone(), low)?;
+        let types = self.types(&[expr.clone(), low.clone(), high.clone()])?;
+        let [of, low_of, high_of] = &types[..] else { return Err(Error::new("XX000", "BETWEEN has three sides")) };
+        let above = operators::binary(">=", of, low_of)?;
+        let below = operators::binary("<=", of, high_of)?;
+        let key = operators::compared_as(&above);
+        if !is_simple(&expr) && key == operators::compared_as(&below) {
+            return Ok(called(&between_udf(), self.comparable(vec![expr, low, high], &key)?));
+        }
+        let above = calls::binary(self, ">=", copied(&expr)?, low)?;
         let below = calls::binary(self, "<=", expr, high)?;
         Ok(pair(above, Operator::And, below))
     }
@@ -140,13 +156,16 @@ impl Scope<'_> {
         let Like { negated, expr, pattern, escape_char, case_insensitive } = like;
         for side in [&expr, &pattern] {
             let of = self.of(side)?;
-            if !matches!(of, PgType::Text | PgType::Unknown) {
+            if !matches!(of, PgType::Text | PgType::Bpchar | PgType::Unknown) {
                 let op = if case_insensitive { "~~*" } else { "~~" };
                 let (left, right) = (self.of(&expr)?, self.of(&pattern)?);
                 return Err(Error::new("42883", format!("operator does not exist: {left} {op} {right}")));
             }
         }
-        let expr = Box::new(self.to(*expr, &PgType::Text)?);
+        let expr = match self.of(&expr)? {
+            PgType::Bpchar => Box::new(called(&ebap_functions::padded_text_udf(), vec![*expr])),
+            _ => Box::new(self.to(*expr, &PgType::Text)?),
+        };
         let pattern = Box::new(self.to(*pattern, &PgType::Text)?);
         Ok(Like { negated, expr, pattern, escape_char, case_insensitive })
     }
@@ -185,10 +204,21 @@ impl Scope<'_> {
     /// A function of DataFusion's own: what it takes is its own matter, but the values of one array share a type.
     fn foreign(&self, call: datafusion::logical_expr::expr::ScalarFunction) -> Result<Expr> {
         let mut call = call;
+        match call.func.name() {
+            // DataFusion counts negative places from the end.
+            "array_element" => return calls::library(self, "array_subscript", call.args),
+            "array_slice" => {
+                // Behind the bounds may stand a step of one, which SQL has no other than.
+                call.args.truncate(3);
+                return calls::library(self, "array_slice", call.args);
+            }
+            _ => {}
+        }
         if call.func.name() == "make_array" && !call.args.is_empty() {
             let types = self.types(&call.args)?;
             let of = common_type(&types).ok_or_else(|| mismatch("ARRAY", &types))?;
             call.args = self.unified(call.args, &of)?;
+            return Ok(self.marked(Expr::ScalarFunction(call), Some(&PgType::Array(Box::new(of)))));
         }
         Ok(Expr::ScalarFunction(call))
     }
@@ -209,14 +239,43 @@ impl Scope<'_> {
 }
 
 /// What is true, false or NULL by its form.
-fn is_condition(expr: &Expr) -> bool {
+pub(super) fn is_condition(expr: &Expr) -> bool {
     match expr {
         Expr::BinaryExpr(BinaryExpr { op, .. }) => {
             let compares = [Operator::Eq, Operator::NotEq, Operator::Lt, Operator::LtEq, Operator::Gt, Operator::GtEq];
-            matches!(op, Operator::And | Operator::Or) || compares.contains(op)
+            let nulls = [Operator::IsDistinctFrom, Operator::IsNotDistinctFrom];
+            matches!(op, Operator::And | Operator::Or) || compares.contains(op) || nulls.contains(op)
         }
         Expr::Not(_) | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::Like(_) | Expr::InList(_) => true,
         _ => false,
+    }
+}
+
+/// A column, a literal, or little more: computed twice, it costs nothing and gives the same.
+///
+/// Conditions on such expressions are taken apart, since bounds of time are found in them.
+pub(super) fn is_simple(expr: &Expr) -> bool {
+    const SIMPLE: usize = 8;
+    !expr.is_volatile() && guards::size(expr) <= SIMPLE
+}
+
+/// The expression a second time.
+///
+/// # Errors
+/// 54001 where copies of copies would fill the memory.
+pub(super) fn copied(expr: &Expr) -> Result<Expr> {
+    const COPY_MAX: usize = 2_000;
+    if expr.is_volatile() {
+        return Err(Error::unsupported(
+            "a value that changes with each call, where it is needed twice",
+            "Compute it in a sub-query, and name its column here.",
+        ));
+    }
+    match guards::size(expr) <= COPY_MAX {
+        true => Ok(expr.clone()),
+        false => {
+            Err(Error::new("54001", "the statement is nested too deeply").hint("Compute parts of it in sub-queries."))
+        }
     }
 }
 

@@ -4,7 +4,10 @@
 //! keeps rows from what would fail on them.
 
 use datafusion::{
-    common::{ScalarValue, tree_node::Transformed, tree_node::TreeNode},
+    common::{
+        ScalarValue,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
     error::Result,
     logical_expr::{BinaryExpr, Case, Expr, Operator, Volatility, utils::conjunction, utils::split_conjunction_owned},
 };
@@ -12,7 +15,7 @@ use datafusion::{
 use super::expressions::pair;
 
 /// Calls that answer for every value of their types. What is not among them may fail.
-const SURE: [&str; 31] = [
+const SURE: [&str; 45] = [
     "key",
     "order",
     "from order",
@@ -44,6 +47,20 @@ const SURE: [&str; 31] = [
     "date_bin",
     "now",
     "md5",
+    "arraycontains",
+    "arraycontained",
+    "arrayoverlap",
+    "jsonb_object_field",
+    "jsonb_object_field_text",
+    "jsonb_array_element",
+    "jsonb_array_element_text",
+    "jsonb #>",
+    "jsonb #>>",
+    "jsonb_contains",
+    "jsonb_contained",
+    "jsonb_exists",
+    "jsonb_exists_any",
+    "jsonb_exists_all",
 ];
 
 /// Whether evaluating the expression for a row can be an error.
@@ -117,13 +134,41 @@ pub(super) fn value(expr: Expr) -> Result<Expr> {
         if !may_fail(&right) || stands_alone(&left) || stands_alone(&right) {
             return Ok(Transformed::no(pair(*left, op, *right)));
         }
-        let both = pair(left.as_ref().clone(), op, *right);
-        Ok(Transformed::yes(match op {
-            Operator::And => case(Expr::IsFalse(left), boolean(false), both),
-            _ => case(Expr::IsTrue(left), boolean(true), both),
-        }))
+        Ok(Transformed::yes(in_turn(*left, op, *right)))
     })?;
     Ok(changed.data)
+}
+
+/// `left op right`, where `right` is evaluated for the rows that `left` does not decide.
+fn in_turn(left: Expr, op: Operator, right: Expr) -> Expr {
+    let decides = boolean(op == Operator::Or);
+    let by = |operand: Expr, branches: Vec<(Expr, Expr)>, otherwise: Expr| {
+        let branches = branches.into_iter().map(|(when, then)| (Box::new(when), Box::new(then)));
+        Expr::Case(Case {
+            expr: Some(Box::new(operand)),
+            when_then_expr: branches.collect(),
+            else_expr: Some(Box::new(otherwise)),
+        })
+    };
+    // The shorter side is the one that stands there twice, so that a long chain does not grow without bound.
+    if size(&left) <= size(&right) {
+        let both = pair(left.clone(), op, right);
+        return by(left, vec![(decides.clone(), decides)], both);
+    }
+    let other = boolean(op == Operator::And);
+    let unknown = by(right.clone(), vec![(decides.clone(), decides.clone())], nothing());
+    by(left, vec![(decides.clone(), decides), (other, right)], unknown)
+}
+
+/// How many parts an expression has.
+pub(super) fn size(expr: &Expr) -> usize {
+    let mut count = 0;
+    // Counting cannot fail.
+    let _ = expr.apply(|_| {
+        count += 1;
+        Ok(TreeNodeRecursion::Continue)
+    });
+    count
 }
 
 /// The argument of an aggregate, for the rows that its `FILTER` lets through.

@@ -21,17 +21,25 @@ mod deferred;
 mod desugar;
 mod expressions;
 mod guards;
+mod limits;
+mod named_args;
+mod numbering;
 mod operators;
 mod overload;
 mod plan;
 mod scope;
+mod series;
+mod set_operations;
+mod sets;
+mod subqueries;
 mod targets;
+mod value_lists;
 
 use std::sync::Arc;
 
 use datafusion::{
     execution::{FunctionRegistry, SessionState},
-    logical_expr::LogicalPlan,
+    logical_expr::{LogicalPlan, planner::ExprPlanner},
     sql::{parser::Statement as DataFusionStatement, sqlparser::ast},
 };
 use ebap_values::ValueError;
@@ -86,17 +94,42 @@ pub fn resolve(state: &SessionState, plan: LogicalPlan, text: &str) -> Result<Lo
 
 /// Makes the session's operators, functions and aggregates wait for their types.
 pub(crate) fn install(state: &mut SessionState) -> datafusion::error::Result<()> {
-    for udf in deferred::functions() {
-        // With its other names, by which a session that is made of this one would find it again.
-        state.deregister_udf(udf.name())?;
-        state.register_udf(udf)?;
-    }
+    install_functions(state)?;
     for name in aggregates::NAMES {
         let Ok(inner) = state.udaf(name) else { continue };
         state.deregister_udaf(name)?;
         state.register_udaf(Arc::new(deferred::deferred_aggregate(&inner)))?;
     }
-    state.register_expr_planner(Arc::new(deferred::OperatorPlanner))
+    for (name, ordered) in aggregates::OWN {
+        let inner = ebap_functions::named_aggregate(name, ordered);
+        state.register_udaf(Arc::new(deferred::deferred_aggregate(&inner)))?;
+    }
+    Ok(())
+}
+
+/// Makes the functions of PostgreSQL wait for their types, in place of others of their names.
+///
+/// # Errors
+/// Where the registry takes none.
+pub fn install_functions(registry: &mut dyn FunctionRegistry) -> datafusion::error::Result<()> {
+    let functions = deferred::functions();
+    // All of them first: with a function go its other names, which may be those of functions here. And each by its
+    // first name, as a session that is made of this one gives every function all of its names again.
+    for udf in &functions {
+        if let Ok(other) = registry.udf(udf.name()) {
+            registry.deregister_udf(other.name())?;
+        }
+        registry.deregister_udf(udf.name())?;
+    }
+    for udf in functions {
+        registry.register_udf(udf)?;
+    }
+    Ok(())
+}
+
+/// Gives operators their meaning, and must be the first to be asked.
+pub(crate) fn operator_planner() -> Arc<dyn ExprPlanner> {
+    Arc::new(deferred::OperatorPlanner)
 }
 
 /// With the place of the function or of the literal that the message names.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use ebap_values::PgType;
 
-use super::overload::{NoChoice, Place, choose};
+use super::overload::{NoChoice, Place, choose, common_type};
 use crate::{Error, Result};
 
 /// An operator that was chosen.
@@ -80,6 +80,11 @@ fn polymorphic(op: &str, left: &PgType, right: &PgType) -> Option<Operation> {
     {
         return operation(array, array, if op == "||" { array.clone() } else { PgType::Bool });
     }
+    if op == "||"
+        && let Some(found) = of_compatible(left, right)
+    {
+        return Some(found);
+    }
     match (op, left, right) {
         ("||", PgType::Array(of), other) if **of == *other => operation(left, other, left.clone()),
         ("||", other, PgType::Array(of)) if **of == *other => operation(other, right, right.clone()),
@@ -88,12 +93,29 @@ fn polymorphic(op: &str, left: &PgType, right: &PgType) -> Option<Operation> {
         }
         // A quoted literal beside a value that is no text: the value becomes text.
         ("||", PgType::Unknown, other) | ("||", other, PgType::Unknown)
-            if !matches!(other, PgType::Array(_) | PgType::Bytea) =>
+            if !matches!(other, PgType::Array(_) | PgType::Bytea | PgType::Jsonb) =>
         {
             operation(&PgType::Text, &PgType::Text, PgType::Text)
         }
         _ => None,
     }
+}
+
+/// `||` of an array with an array or an element of another type, where both have one in common.
+fn of_compatible(left: &PgType, right: &PgType) -> Option<Operation> {
+    let element = |of: &PgType| match of {
+        PgType::Array(of) => of.as_ref().clone(),
+        other => other.clone(),
+    };
+    let types = [element(left), element(right)];
+    let arrays = [left, right].map(|of| matches!(of, PgType::Array(_)));
+    if arrays == [false, false] || types[0] == types[1] || types.contains(&PgType::Unknown) {
+        return None;
+    }
+    let of = common_type(&types)?;
+    let array = PgType::Array(Box::new(of.clone()));
+    let [left, right] = arrays.map(|is_array| if is_array { array.clone() } else { of.clone() });
+    Some(Operation { left, right, returns: array })
 }
 
 fn table(op: &str) -> &'static Operators {
@@ -105,9 +127,16 @@ fn table(op: &str) -> &'static Operators {
     static POWER: LazyLock<Operators> = LazyLock::new(|| Operators::new(power()));
     static BITS: LazyLock<Operators> = LazyLock::new(|| Operators::new(alike(&INTS, None)));
     static SHIFT: LazyLock<Operators> = LazyLock::new(|| Operators::new(shift()));
-    static CONCAT: LazyLock<Operators> = LazyLock::new(|| Operators::new(alike(&[PgType::Text, PgType::Bytea], None)));
+    static CONCAT: LazyLock<Operators> =
+        LazyLock::new(|| Operators::new(alike(&[PgType::Text, PgType::Bytea, PgType::Jsonb], None)));
     static COMPARE: LazyLock<Operators> = LazyLock::new(|| Operators::new(compare()));
-    static MATCH: LazyLock<Operators> = LazyLock::new(|| Operators::new(alike(&[PgType::Text], Some(PgType::Bool))));
+    static STARTS: LazyLock<Operators> = LazyLock::new(|| Operators::new(alike(&[PgType::Text], Some(PgType::Bool))));
+    static MATCH: LazyLock<Operators> = LazyLock::new(|| {
+        let of_text = |of| (of, PgType::Text, PgType::Bool);
+        Operators::new([PgType::Text, PgType::Bpchar].map(of_text).into())
+    });
+    static JSON: LazyLock<Vec<(&'static str, Operators)>> =
+        LazyLock::new(|| JSON_OPERATORS.map(|op| (op, Operators::new(json(op)))).into());
     static NONE: LazyLock<Operators> = LazyLock::new(|| Operators::new(Vec::new()));
     match op {
         "+" => &ADD,
@@ -119,10 +148,10 @@ fn table(op: &str) -> &'static Operators {
         "&" | "|" | "#" => &BITS,
         "<<" | ">>" => &SHIFT,
         "||" => &CONCAT,
-        "^@" => &MATCH,
+        "^@" => &STARTS,
         op if is_comparison(op) => &COMPARE,
         op if is_match(op) => &MATCH,
-        _ => &NONE,
+        op => JSON.iter().find(|(own, _)| *own == op).map_or(&NONE, |(_, found)| found),
     }
 }
 
@@ -180,6 +209,7 @@ fn subtract() -> Vec<Row> {
         (Time, Interval, Time),
         (Interval, Interval, Interval),
     ]);
+    rows.extend(json("-"));
     rows
 }
 
@@ -211,13 +241,81 @@ fn shift() -> Vec<Row> {
 }
 
 fn compare() -> Vec<Row> {
-    use PgType::{Bool, Bytea, Interval, Json, Text, Time, Uuid};
+    use PgType::{Bool, Bytea, Interval, Jsonb, Text, Time, Uuid};
     let mut rows: Vec<Row> = numbers().into_iter().map(|(left, right, _)| (left, right, Bool)).collect();
-    rows.extend(alike(&[Bool, Text, Bytea, Time, Interval, Uuid, Json], Some(Bool)));
+    rows.extend(alike(&[Bool, Text, Bytea, Time, Interval, Uuid, Jsonb, PgType::Bpchar], Some(Bool)));
     for left in &MOMENTS {
         rows.extend(MOMENTS.iter().map(|right| (left.clone(), right.clone(), Bool)));
     }
     rows
+}
+
+/// Operators that only `json` and `jsonb` have; those of arrays are `polymorphic`.
+const JSON_OPERATORS: [&str; 10] = ["->", "->>", "#>", "#>>", "@>", "<@", "?", "?|", "?&", "#-"];
+
+fn json(op: &str) -> Vec<Row> {
+    use PgType::{Bool, Int4, Json, Jsonb, Text};
+    let texts = PgType::Array(Box::new(Text));
+    let of_both = |right: &PgType, returns: Option<PgType>| {
+        [Json, Jsonb].map(|of| (of.clone(), right.clone(), returns.clone().unwrap_or(of)))
+    };
+    match op {
+        "->" => [of_both(&Text, None), of_both(&Int4, None)].concat(),
+        "->>" => [of_both(&Text, Some(Text)), of_both(&Int4, Some(Text))].concat(),
+        "#>" => of_both(&texts, None).into(),
+        "#>>" => of_both(&texts, Some(Text)).into(),
+        "@>" | "<@" => vec![(Jsonb, Jsonb, Bool)],
+        "?" => vec![(Jsonb, Text, Bool)],
+        "?|" | "?&" => vec![(Jsonb, texts, Bool)],
+        "-" => [Text, texts, Int4].map(|right| (Jsonb, right, Jsonb)).into(),
+        "#-" => vec![(Jsonb, texts, Jsonb)],
+        _ => Vec::new(),
+    }
+}
+
+/// The function that PostgreSQL has behind an operator, where it is called by this layer.
+pub(super) fn function_of(op: &str, operation: &Operation) -> Option<&'static str> {
+    let (is_json, by_place) = (operation.left == PgType::Json, operation.right == PgType::Int4);
+    let is_array = matches!(operation.left, PgType::Array(_));
+    Some(match (op, is_json, by_place) {
+        ("->", true, false) => "json_object_field",
+        ("->", true, true) => "json_array_element",
+        ("->", false, false) => "jsonb_object_field",
+        ("->", false, true) => "jsonb_array_element",
+        ("->>", true, false) => "json_object_field_text",
+        ("->>", true, true) => "json_array_element_text",
+        ("->>", false, false) => "jsonb_object_field_text",
+        ("->>", false, true) => "jsonb_array_element_text",
+        ("#>", true, _) => "json #>",
+        ("#>", false, _) => "jsonb #>",
+        ("#>>", true, _) => "json #>>",
+        ("#>>", false, _) => "jsonb #>>",
+        ("@>", ..) => {
+            if is_array {
+                "arraycontains"
+            } else {
+                "jsonb_contains"
+            }
+        }
+        ("<@", ..) => {
+            if is_array {
+                "arraycontained"
+            } else {
+                "jsonb_contained"
+            }
+        }
+        ("&&", ..) if is_array => "arrayoverlap",
+        ("?", ..) => "jsonb_exists",
+        ("?|", ..) => "jsonb_exists_any",
+        ("?&", ..) => "jsonb_exists_all",
+        ("#-", ..) => "jsonb_delete_path",
+        ("-", ..) if operation.left == PgType::Jsonb => match operation.right {
+            PgType::Array(_) => "jsonb -",
+            _ => "jsonb_delete",
+        },
+        ("||", ..) if operation.left == PgType::Jsonb => "jsonb_concat",
+        _ => return None,
+    })
 }
 
 /// The type that both sides of a comparison are brought to.

@@ -26,10 +26,10 @@ pub(super) fn category(of: &PgType) -> Category {
         PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 | PgType::Numeric => {
             Category::Numeric
         }
-        PgType::Text => Category::String,
+        PgType::Text | PgType::Bpchar => Category::String,
         PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Time => Category::DateTime,
         PgType::Interval => Category::Timespan,
-        PgType::Bytea | PgType::Uuid | PgType::Json => Category::User,
+        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb => Category::User,
         PgType::Array(_) => Category::Array,
         PgType::Composite => Category::Composite,
     }

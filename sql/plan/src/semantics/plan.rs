@@ -8,13 +8,10 @@ use datafusion::{
         Column, DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue,
         tree_node::{Transformed, TreeNode},
     },
-    functions_aggregate::expr_fn::min,
+    functions_aggregate::expr_fn::first_value,
     logical_expr::{
         Aggregate, Distinct, DistinctOn, Expr, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Projection,
-        Subquery, Union, Values, Window,
-        expr::{InSubquery, Placeholder},
-        expr_rewriter::NamePreserver,
-        utils::merge_schema,
+        Values, Window, expr::Placeholder, expr_rewriter::NamePreserver, utils::merge_schema,
     },
 };
 use ebap_values::PgType;
@@ -26,7 +23,10 @@ use super::{
     guards,
     operators::{self, compared_as},
     overload::common_type,
-    scope::{Scope, is_unknown},
+    scope::Scope,
+    set_operations::is_set_operation,
+    sets,
+    subqueries::Place,
 };
 use crate::Error;
 
@@ -35,23 +35,28 @@ pub(super) fn resolved(plan: LogicalPlan, utc: bool, shown: Shown) -> Result<Log
     Resolver { utc, shown }.plan(plan, false)
 }
 
-struct Resolver {
+pub(super) struct Resolver {
     utc: bool,
-    shown: Shown,
+    pub(super) shown: Shown,
 }
 
-fn external(error: Error) -> DataFusionError {
+pub(super) fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
 impl Resolver {
-    fn scope<'a>(&self, schema: &'a DFSchema) -> Scope<'a> {
+    pub(super) fn scope<'a>(&self, schema: &'a DFSchema) -> Scope<'a> {
         Scope { schema, utc: self.utc }
     }
 
     /// `open`: literals in the answer wait for the other sides of a `UNION`.
-    fn plan(&self, plan: LogicalPlan, open: bool) -> Result<LogicalPlan> {
-        let below = matches!(&plan, LogicalPlan::Union(_)) || open && matches!(&plan, LogicalPlan::Distinct(_));
+    pub(super) fn plan(&self, plan: LogicalPlan, open: bool) -> Result<LogicalPlan> {
+        let sets = match &plan {
+            LogicalPlan::Union(_) => true,
+            LogicalPlan::Join(join) => is_set_operation(join),
+            _ => false,
+        };
+        let below = sets || open && matches!(&plan, LogicalPlan::Distinct(_));
         let plan = plan.map_children(|child| self.plan(child, below).map(Transformed::yes))?.data;
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {
@@ -63,6 +68,7 @@ impl Resolver {
             LogicalPlan::Filter(node) => self.filter(node, &schema),
             LogicalPlan::Aggregate(node) => self.aggregate(node, &schema),
             LogicalPlan::Window(node) => self.window(node, &schema),
+            LogicalPlan::Join(node) if is_set_operation(&node) => self.set_operation(node),
             LogicalPlan::Join(node) => self.join(node, &schema),
             LogicalPlan::Union(node) => self.union(node),
             LogicalPlan::Values(node) => self.values(node),
@@ -77,6 +83,7 @@ impl Resolver {
                 node.expr = sorted(&scope, node.expr).map_err(external)?;
                 Ok(LogicalPlan::Sort(node))
             }
+            LogicalPlan::Unnest(_) => sets::marked_elements(self.other(plan, &schema)?),
             other => self.other(other, &schema),
         }
     }
@@ -92,27 +99,13 @@ impl Resolver {
         changed.data.recompute_schema()
     }
 
-    /// Sub-queries in the expressions of a node, whose columns they may name.
-    fn subqueries(&self, plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
-        let changed = plan.map_subqueries(|subquery| {
-            let LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, spans }) = subquery else {
-                return Ok(Transformed::no(subquery));
-            };
-            let inner = outer_columns(Arc::unwrap_or_clone(subquery), schema)?;
-            let outer_ref_columns = outer_ref_columns.into_iter().map(|expr| outer_column(expr, schema)).collect();
-            let subquery = Arc::new(self.plan(inner, false)?);
-            Ok(Transformed::yes(LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, spans })))
-        })?;
-        Ok(changed.data)
-    }
-
     fn projection(&self, node: Projection, schema: &DFSchema, open: bool) -> Result<LogicalPlan> {
         let names = NamePreserver::new_for_projection();
         let scope = self.scope(schema);
         let mut exprs = Vec::with_capacity(node.expr.len());
         for expr in node.expr {
             let name = names.save(&expr);
-            let expr = self.in_subqueries(scope.resolved(expr).map_err(external)?, &scope)?;
+            let expr = self.with_subqueries(scope.resolved(expr).map_err(external)?, &scope, Place::Value)?;
             let expr = guards::value(expr)?;
             let expr = if open { expr } else { scope.output(expr).map_err(external)? };
             exprs.push(name.restore(expr));
@@ -124,7 +117,8 @@ impl Resolver {
     fn filter(&self, node: Filter, schema: &DFSchema) -> Result<LogicalPlan> {
         let scope = self.scope(schema);
         let predicate = scope.resolved(node.predicate).map_err(external)?;
-        let predicate = self.in_subqueries(scope.boolean(predicate, "WHERE").map_err(external)?, &scope)?;
+        let predicate = scope.boolean(predicate, "WHERE").map_err(external)?;
+        let predicate = self.with_subqueries(predicate, &scope, Place::Conjunct)?;
         let predicate = guards::condition(predicate)?;
         // Values that are put together of aggregates are made above the condition on them.
         if let LogicalPlan::Projection(above) = node.input.as_ref()
@@ -190,17 +184,21 @@ impl Resolver {
             return Ok(shown);
         }
         for (at, group) in groups.iter().enumerate() {
-            let made_by = match scope.field(group).map(|field| field.data_type().clone()) {
-                Ok(DataType::LargeBinary) => "trim_scale",
-                Ok(DataType::Float32 | DataType::Float64) => "key",
+            let Ok(field) = scope.field(group) else { continue };
+            let of = ebap_functions::pg_type(&field);
+            let made_by = match field.data_type() {
+                _ if of == PgType::Jsonb => "jsonb_canonical",
+                DataType::LargeBinary => "trim_scale",
+                DataType::Float32 | DataType::Float64 => "key",
+                DataType::Interval(_) => "interval_canonical",
                 _ => continue,
             };
             if let Expr::ScalarFunction(call) = group.clone().unalias()
                 && let [value] = &call.args[..]
                 && call.func.name() == made_by
             {
-                let call = min(value.clone()).alias(format!("group {at}"));
-                shown.push((at, column_of(&call)));
+                let call = first_value(value.clone(), Vec::new()).alias(format!("group {at}"));
+                shown.push((at, scope.marked(column_of(&call), Some(&of))));
                 aggregates.push(call);
             }
         }
@@ -210,10 +208,11 @@ impl Resolver {
     fn window(&self, node: Window, schema: &DFSchema) -> Result<LogicalPlan> {
         let scope = self.scope(schema);
         let names = NamePreserver::new_for_projection();
-        let (mut windows, mut outputs) = (Vec::new(), Vec::new());
+        let (mut windows, mut outputs, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for expr in node.window_expr {
             let name = names.save(&expr);
             let expr = scope.resolved(expr).map_err(external)?;
+            let expr = if self.shown == Shown::AsFound { with_keys(expr, &mut keys)? } else { expr };
             outputs.push(match is_window(&expr) {
                 true => {
                     let expr = name.restore(expr);
@@ -224,9 +223,16 @@ impl Resolver {
                 false => name.restore(above(expr, &mut windows, is_window)?),
             });
         }
-        let plain = outputs.iter().all(|expr| matches!(expr, Expr::Column(_)));
+        let plain = outputs.iter().all(|expr| matches!(expr, Expr::Column(_))) && keys.is_empty();
         let mut exprs: Vec<Expr> = node.input.schema().iter().map(Expr::from).collect();
-        let window = LogicalPlan::Window(Window::try_new(windows, node.input)?);
+        let input = match keys.is_empty() {
+            true => node.input,
+            false => {
+                let columns = exprs.iter().cloned().chain(keys).collect();
+                Arc::new(LogicalPlan::Projection(Projection::try_new(columns, node.input)?))
+            }
+        };
+        let window = LogicalPlan::Window(Window::try_new(windows, input)?);
         if plain {
             return Ok(window);
         }
@@ -249,83 +255,9 @@ impl Resolver {
         if let Some(filter) = node.filter {
             let filter = scope.resolved(filter).map_err(external)?;
             let filter = scope.boolean(filter, "JOIN/ON").map_err(external)?;
-            node.filter = Some(guards::condition(self.in_subqueries(filter, &scope)?)?);
+            node.filter = Some(guards::condition(self.with_subqueries(filter, &scope, Place::Conjunct)?)?);
         }
         LogicalPlan::Join(node).recompute_schema()
-    }
-
-    /// `x IN (SELECT y …)`: both as values of one type.
-    fn in_subqueries(&self, expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
-        let changed = expr.transform_up(|expr| {
-            let Expr::InSubquery(InSubquery { expr, mut subquery, negated }) = expr else {
-                return Ok(Transformed::no(expr));
-            };
-            let inner = Arc::clone(&subquery.subquery);
-            let column = Expr::from(inner.schema().qualified_field(0));
-            let inner_scope = self.scope(inner.schema());
-            let types = [scope.of(&expr).map_err(external)?, inner_scope.of(&column).map_err(external)?];
-            let operation = operators::binary("=", &types[0], &types[1]).map_err(external)?;
-            let of = compared_as(&operation);
-            // Each side has a schema of its own, in which columns may have the same names.
-            let side = |scope: &Scope<'_>, expr: Expr| {
-                let expr = scope.to(expr, &of)?;
-                let expr = if of == PgType::Numeric { scope.dynamic(expr)? } else { expr };
-                scope.key(expr)
-            };
-            let left = side(scope, *expr).map_err(external)?;
-            let right = side(&inner_scope, column.clone()).map_err(external)?;
-            if right != column {
-                let name = inner.schema().field(0).name().clone();
-                let projection = Projection::try_new(vec![right.alias(name)], Arc::clone(&inner))?;
-                subquery.subquery = Arc::new(LogicalPlan::Projection(projection));
-            }
-            let expr = Box::new(left);
-            Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery, negated })))
-        })?;
-        Ok(changed.data)
-    }
-
-    fn union(&self, node: Union) -> Result<LogicalPlan> {
-        let width = node.schema.fields().len();
-        let mut columns: Vec<Vec<Expr>> = Vec::with_capacity(width);
-        for at in 0..width {
-            columns.push(node.inputs.iter().map(|input| shown(input, at)).collect());
-        }
-        let mut rows: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); node.inputs.len()];
-        for (at, column) in columns.into_iter().enumerate() {
-            let mut types = Vec::with_capacity(column.len());
-            for (expr, input) in column.iter().zip(&node.inputs) {
-                types.push(self.scope(input.schema()).of(expr).map_err(external)?);
-            }
-            let of = common_type(&types).ok_or_else(|| external(mismatch("UNION", &types)))?;
-            let one = self.one_representation(&column, &node.inputs, &of)?;
-            let name = node.schema.field(at).name();
-            for (row, (expr, input)) in rows.iter_mut().zip(column.into_iter().zip(&node.inputs)) {
-                let scope = self.scope(input.schema());
-                let expr = scope.to(expr, &of).map_err(external)?;
-                let expr = if one || of != PgType::Numeric { expr } else { scope.dynamic(expr).map_err(external)? };
-                row.push(expr.alias(name.clone()));
-            }
-        }
-        let project = |(row, input): (Vec<Expr>, &Arc<LogicalPlan>)| {
-            Projection::try_new(row, Arc::clone(input)).map(|node| Arc::new(LogicalPlan::Projection(node)))
-        };
-        let inputs = rows.into_iter().zip(&node.inputs).map(project).collect::<Result<Vec<_>>>()?;
-        Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
-    }
-
-    /// Whether the sides already have one Arrow type.
-    fn one_representation(&self, column: &[Expr], inputs: &[Arc<LogicalPlan>], of: &PgType) -> Result<bool> {
-        let mut found = None;
-        for (expr, input) in column.iter().zip(inputs) {
-            let scope = self.scope(input.schema());
-            let expr = scope.to(expr.clone(), of).map_err(external)?;
-            let of = scope.field(&expr).map_err(external)?.data_type().clone();
-            if *found.get_or_insert_with(|| of.clone()) != of {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     fn values(&self, node: Values) -> Result<LogicalPlan> {
@@ -335,6 +267,11 @@ impl Resolver {
         let mut columns: Vec<Vec<Expr>> = vec![Vec::with_capacity(node.values.len()); width];
         for row in node.values {
             for (column, expr) in columns.iter_mut().zip(row) {
+                // DataFusion has given NULL a type by now, which is not that of PostgreSQL.
+                let expr = match expr {
+                    Expr::Literal(value, _) if value.is_null() => Expr::Literal(ScalarValue::Null, None),
+                    other => other,
+                };
                 column.push(scope.resolved(expr).map_err(external)?);
             }
         }
@@ -351,11 +288,16 @@ impl Resolver {
     }
 
     /// Equal rows are those whose values are equal, so what stands for them is compared.
-    fn distinct(&self, input: Arc<LogicalPlan>) -> Result<LogicalPlan> {
+    pub(super) fn distinct(&self, input: Arc<LogicalPlan>) -> Result<LogicalPlan> {
         let schema: DFSchemaRef = Arc::clone(input.schema());
         let scope = self.scope(&schema);
         let mut changed = false;
         let mut exprs = Vec::with_capacity(schema.fields().len());
+        if self.shown == Shown::AsFound
+            && let Some(plan) = sets::distinct_as_found(&scope, &input)?
+        {
+            return Ok(plan);
+        }
         for (qualifier, field) in schema.iter() {
             let column = Expr::from((qualifier, field));
             let key = scope.canonical(column.clone()).map_err(external)?;
@@ -395,17 +337,6 @@ impl Resolver {
     }
 }
 
-/// The expression that a column of the answer shows; a literal waits there for its type.
-fn shown(plan: &LogicalPlan, at: usize) -> Expr {
-    if let LogicalPlan::Projection(node) = plan
-        && let Some(expr) = node.expr.get(at).map(|expr| expr.clone().unalias())
-        && is_unknown(&expr)
-    {
-        return expr;
-    }
-    Expr::from(plan.schema().qualified_field(at))
-}
-
 fn limit(mut node: Limit) -> LogicalPlan {
     let typed = |expr: Box<Expr>| match *expr {
         Expr::Placeholder(Placeholder { id, field: None }) => {
@@ -430,6 +361,34 @@ fn grouped(scope: &Scope<'_>, expr: Expr, names: &NamePreserver) -> Result<Expr>
     Ok(name.restore(expr.map_err(external)?))
 }
 
+/// The window function with columns for what it is partitioned and ordered by. DataFusion does not know of every
+/// expression that the rows are already in its order.
+fn with_keys(expr: Expr, keys: &mut Vec<Expr>) -> Result<Expr> {
+    let mut column = |key: Expr| {
+        if matches!(key, Expr::Column(_) | Expr::Literal(..)) {
+            return key;
+        }
+        let known = keys.iter().position(|other| other.clone().unalias() == key);
+        let at = known.unwrap_or_else(|| {
+            keys.push(key.clone().alias(format!("window key {}", keys.len())));
+            keys.len() - 1
+        });
+        column_of(&keys[at])
+    };
+    let changed = expr.transform_down(|expr| match expr {
+        Expr::WindowFunction(mut call) => {
+            call.params.partition_by = call.params.partition_by.into_iter().map(&mut column).collect();
+            for sort in &mut call.params.order_by {
+                sort.expr = column(sort.expr.clone());
+            }
+            let call = Expr::WindowFunction(call);
+            Ok(Transformed::new(call, true, datafusion::common::tree_node::TreeNodeRecursion::Jump))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(changed.data)
+}
+
 fn is_aggregate(expr: &Expr) -> bool {
     match expr {
         Expr::Alias(alias) => is_aggregate(&alias.expr),
@@ -446,7 +405,7 @@ fn is_window(expr: &Expr) -> bool {
     }
 }
 
-fn column_of(expr: &Expr) -> Expr {
+pub(super) fn column_of(expr: &Expr) -> Expr {
     let (relation, name) = expr.qualified_name();
     Expr::Column(Column::new(relation, name))
 }
@@ -505,18 +464,4 @@ fn inlined(expr: Expr, below: &Projection) -> Result<Expr> {
         Ok(Transformed::yes(below.expr[at].clone().unalias()))
     })?;
     Ok(changed.data)
-}
-
-/// Columns of the query around, with the types that they have there by now.
-fn outer_columns(plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
-    let changed = plan.transform_down_with_subqueries(|plan| {
-        plan.map_expressions(|expr| expr.transform_up(|expr| Ok(Transformed::yes(outer_column(expr, schema)))))
-    })?;
-    Ok(changed.data)
-}
-
-fn outer_column(expr: Expr, schema: &DFSchema) -> Expr {
-    let Expr::OuterReferenceColumn(field, column) = expr else { return expr };
-    let found = schema.maybe_index_of_column(&column).map(|at| Arc::clone(schema.qualified_field(at).1));
-    Expr::OuterReferenceColumn(found.unwrap_or(field), column)
 }

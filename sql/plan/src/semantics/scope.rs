@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::{
     common::{DFSchema, ScalarValue},
     logical_expr::{
-        Cast, Expr, ExprSchemable, ScalarUDF,
+        BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF,
         expr::{FieldMetadata, Placeholder, ScalarFunction},
     },
 };
-use ebap_functions::{CastContext, Target, can_cast, cast_udf, key_udf, pg_type, unknown_literal};
+use ebap_functions::{
+    CastContext, Target, bpchar_key_udf, can_cast, cast_udf, fixed_result, interval_canonical_udf, jsonb_key_udfs,
+    key_udf, pg_type, unknown_literal,
+};
 use ebap_values::PgType;
 
-use super::value_error;
+use super::{expressions::is_condition, value_error};
 use crate::{Error, Result, error::from_datafusion};
 
 /// What expressions of one node see.
@@ -52,12 +55,35 @@ pub(super) fn literal(value: ScalarValue, of: &PgType) -> Expr {
 }
 
 impl Scope<'_> {
+    /// Name and nullability are not those of a column of a plan.
     pub(super) fn field(&self, expr: &Expr) -> Result<FieldRef> {
+        // DataFusion walks to the leaves each time, so a chain of operators would take its length squared.
+        if let Some(field) = self.known(expr) {
+            return Ok(field);
+        }
         expr.to_field(self.schema).map(|(_, field)| field).map_err(|error| from_datafusion(error, ""))
     }
 
     pub(super) fn of(&self, expr: &Expr) -> Result<PgType> {
         if is_unknown(expr) { Ok(PgType::Unknown) } else { Ok(pg_type(self.field(expr)?.as_ref())) }
+    }
+
+    /// The field of an expression whose form tells its type.
+    fn known(&self, expr: &Expr) -> Option<FieldRef> {
+        let of = |of: DataType| Some(Arc::new(Field::new("", of, true)));
+        match expr {
+            Expr::ScalarFunction(call) => fixed_result(&call.func).cloned(),
+            Expr::Cast(cast) if cast.field.metadata().is_empty() => of(cast.field.data_type().clone()),
+            expr if is_condition(expr) => of(DataType::Boolean),
+            Expr::BinaryExpr(BinaryExpr { op: Operator::StringConcat, .. }) => of(DataType::Utf8),
+            // Both sides have one type, and the right side of a chain is short.
+            Expr::BinaryExpr(BinaryExpr {
+                op: Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide,
+                right,
+                ..
+            }) => self.field(right).ok().filter(|field| field.data_type().is_floating()),
+            _ => None,
+        }
     }
 
     pub(super) fn types(&self, exprs: &[Expr]) -> Result<Vec<PgType>> {
@@ -75,10 +101,10 @@ impl Scope<'_> {
         match expr {
             Expr::Placeholder(Placeholder { id, field: None }) => {
                 let field = Arc::new(to.arrow_field("", true));
-                return Ok(Expr::Placeholder(Placeholder { id, field: Some(field) }));
+                Ok(Expr::Placeholder(Placeholder { id, field: Some(field) }))
             }
-            Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => return null(to),
-            Expr::Literal(ScalarValue::Utf8(Some(text)), None) => return self.quoted(text, to, context),
+            Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => null(to),
+            Expr::Literal(ScalarValue::Utf8(Some(text)), None) => self.quoted(text, to, context),
             expr => self.converted(expr, to, context),
         }
     }
@@ -196,8 +222,12 @@ impl Scope<'_> {
 
     /// A value of UUID or JSON says so beside it, which DataFusion's own forms leave out.
     pub(super) fn marked(&self, expr: Expr, of: Option<&PgType>) -> Expr {
-        match of {
-            Some(of @ (PgType::Uuid | PgType::Json)) => {
+        let element = match of {
+            Some(PgType::Array(element)) => Some(element.as_ref()),
+            other => other,
+        };
+        match (of, element) {
+            (Some(of), Some(PgType::Bpchar | PgType::Uuid | PgType::Json | PgType::Jsonb)) => {
                 called(&cast_udf(&Target { of: of.clone(), typmod: None }, true), vec![expr])
             }
             _ => expr,
@@ -209,7 +239,14 @@ impl Scope<'_> {
         if is_plain_literal(&expr) {
             return Ok(expr);
         }
-        Ok(match key_udf(self.field(&expr)?.data_type()) {
+        let field = self.field(&expr)?;
+        let udf = match pg_type(&field) {
+            PgType::Jsonb => Some(jsonb_key_udfs().0),
+            PgType::Bpchar => Some(bpchar_key_udf()),
+            of @ PgType::Json => return Err(no_equality(&of)),
+            _ => key_udf(field.data_type()),
+        };
+        Ok(match udf {
             Some(udf) if !is_call_of(&expr, &udf) => called(&udf, vec![expr]),
             Some(_) | None => expr,
         })
@@ -221,11 +258,21 @@ impl Scope<'_> {
     pub(super) fn canonical(&self, expr: Expr) -> Result<Expr> {
         let field = self.field(&expr)?;
         match field.data_type() {
+            _ if pg_type(&field) == PgType::Bpchar => Ok(expr),
+            // Their keys cannot be shown.
+            DataType::List(item) if !item.data_type().is_floating() => Ok(expr),
+            _ if pg_type(&field) == PgType::Jsonb => Ok(called(&jsonb_key_udfs().1, vec![expr])),
             DataType::LargeBinary => super::calls::library(self, "trim_scale", vec![expr]),
-            DataType::Interval(_) => Ok(expr),
+            // The column of a window is known by its form, and has few values.
+            DataType::Interval(_) if matches!(&expr, Expr::Column(column) if column.name == "window_size") => Ok(expr),
+            DataType::Interval(_) => Ok(called(&interval_canonical_udf(), vec![expr])),
             _ => self.key(expr),
         }
     }
+}
+
+fn no_equality(of: &PgType) -> Error {
+    Error::new("42883", format!("could not identify an equality operator for type {of}"))
 }
 
 fn is_call_of(expr: &Expr, udf: &ScalarUDF) -> bool {

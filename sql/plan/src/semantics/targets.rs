@@ -39,7 +39,7 @@ pub(super) fn target(of: &DataType) -> Result<Target> {
             Ok(Target { of: PgType::Text, typmod: length_of(length.as_ref()).map(Typmod::Varchar) })
         }
         DataType::Char(length) | DataType::Character(length) => {
-            Ok(Target { of: PgType::Text, typmod: Some(Typmod::Char(length_of(length.as_ref()).unwrap_or(1))) })
+            Ok(Target { of: PgType::Bpchar, typmod: Some(Typmod::Char(length_of(length.as_ref()).unwrap_or(1))) })
         }
         DataType::Bytea => plain(PgType::Bytea),
         DataType::Date => plain(PgType::Date),
@@ -53,7 +53,8 @@ pub(super) fn target(of: &DataType) -> Result<Target> {
         }
         DataType::Interval { precision, .. } => Ok(Target { of: PgType::Interval, typmod: fraction(*precision) }),
         DataType::Uuid => plain(PgType::Uuid),
-        DataType::JSON | DataType::JSONB => plain(PgType::Json),
+        DataType::JSON => plain(PgType::Json),
+        DataType::JSONB => plain(PgType::Jsonb),
         DataType::Array(
             ArrayElemTypeDef::AngleBracket(of)
             | ArrayElemTypeDef::SquareBracket(of, _)
@@ -107,8 +108,10 @@ fn custom(name: &ast::ObjectName) -> Result<Target> {
         "float8" => PgType::Float8,
         "bool" => PgType::Bool,
         "uuid" => PgType::Uuid,
-        "json" | "jsonb" => PgType::Json,
-        "text" | "name" | "bpchar" | "varchar" => PgType::Text,
+        "json" => PgType::Json,
+        "jsonb" => PgType::Jsonb,
+        "text" | "name" | "varchar" => PgType::Text,
+        "bpchar" => PgType::Bpchar,
         other => return Err(Error::new("42704", format!("type \"{other}\" does not exist"))),
     };
     Ok(Target { of, typmod: None })

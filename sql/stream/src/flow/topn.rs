@@ -16,7 +16,7 @@ use ebap_sql::{Expiry, Numbering, TopN};
 use hashbrown::HashMap;
 
 use super::{
-    arrangement::{unweighted, weighted},
+    arrangement::{unweighted, weighted, wrong},
     delta::{Codec, Delta},
     ranked::{Place, Ranked},
     ranks,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Result,
-    rows::{physical, record_batch},
+    rows::{cast, physical, record_batch},
 };
 
 #[derive(Debug)]
@@ -170,7 +170,9 @@ impl TopNOp {
             if !rows.is_empty() {
                 let mut columns = self.rows.columns(rows.iter().map(|(place, _)| place.row()))?;
                 if self.numbering.is_some() {
-                    columns.push(Arc::new(rows.iter().map(|(_, number)| *number).collect::<UInt64Array>()));
+                    let numbers: ArrayRef = Arc::new(rows.iter().map(|(_, number)| *number).collect::<UInt64Array>());
+                    let of = self.schema.fields().last().ok_or_else(wrong)?.data_type();
+                    columns.push(cast(&numbers, of)?);
                 }
                 let batch = record_batch(&self.schema, columns, rows.len())?;
                 out.push(Delta::weighted(batch, vec![weight; rows.len()]));

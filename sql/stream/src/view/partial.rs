@@ -17,13 +17,15 @@ use arrow::{
 use datafusion::{
     execution::context::ExecutionProps,
     logical_expr::{EmitTo, GroupsAccumulator, LogicalPlan},
-    physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr, aggregate::AggregateFunctionExpr},
+    physical_expr::{
+        GroupsAccumulatorAdapter, PhysicalExpr,
+        aggregate::{AggregateFunctionExpr, LoweredAggregate, LoweredAggregateBuilder},
+    },
     physical_plan::aggregates::{
         AggregateMode, aggregate_expressions,
         group_values::{GroupValues, new_group_values},
         order::GroupOrdering,
     },
-    physical_planner::create_aggregate_expr_and_maybe_filter,
 };
 use ebap_sql::AggregatePlan;
 use ebap_values::float::{order_f32, order_f64};
@@ -99,7 +101,8 @@ impl PartialAggregate {
         let mut inputs = Vec::with_capacity(plan.aggr_exprs.len());
         for expr in &plan.aggr_exprs {
             let props = ExecutionProps::new();
-            let (aggregate, filter, _) = create_aggregate_expr_and_maybe_filter(expr, logical, input_schema, &props)?;
+            let lowered = LoweredAggregateBuilder::new(expr, logical, input_schema, &props).build()?;
+            let LoweredAggregate { aggregate, filter, .. } = lowered;
             fields.extend(aggregate.state_fields()?.iter().map(|field| field.as_ref().clone().with_nullable(true)));
             let args = aggregate_expressions(std::slice::from_ref(&aggregate), &AggregateMode::Partial, 0)?;
             let accumulator = match distinct_type(&aggregate) {

@@ -7,8 +7,7 @@ use datafusion::{
     error::DataFusionError,
     execution::context::ExecutionProps,
     logical_expr::{Expr, LogicalPlan},
-    physical_expr::create_physical_expr,
-    physical_planner::create_aggregate_expr_and_maybe_filter,
+    physical_expr::{aggregate::LoweredAggregateBuilder, create_physical_expr},
 };
 
 use crate::{
@@ -89,7 +88,8 @@ fn evaluates(expr: &Expr, schema: &DFSchema) -> Result<()> {
 
 fn aggregates(expr: &Expr, schema: &DFSchema) -> Result<()> {
     let physical: SchemaRef = std::sync::Arc::clone(schema.inner());
-    create_aggregate_expr_and_maybe_filter(expr, schema, &physical, &ExecutionProps::new())
+    LoweredAggregateBuilder::new(expr, schema, &physical, &ExecutionProps::new())
+        .build()
         .map(|_| ())
         .map_err(|error| refused(expr, &error))
 }

@@ -77,7 +77,7 @@ impl Planner<'_> {
         let mut all: Option<Flow> = None;
         for (at, expr) in exprs.iter().enumerate() {
             let mut fields: Vec<Field> = input.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-            fields.push(Field::new("number", DataType::UInt64, false));
+            fields.push(Field::new("number", DataType::Int64, false));
             let one = copies(self.number(expr, input, Arc::new(Schema::new(fields)))?, rows)?;
             all = Some(match all {
                 None => one,

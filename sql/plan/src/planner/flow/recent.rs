@@ -8,7 +8,7 @@ use datafusion::{
     logical_expr::{BinaryExpr, Expr, Operator, ScalarUDF},
 };
 
-use super::refused;
+use super::{super::LENGTH_MAX_US, refused};
 use crate::{
     Error, Result,
     flow::{Flow, Node},
@@ -44,6 +44,10 @@ pub(super) fn span(condition: &Expr) -> Result<Option<Span>> {
         _ => return Err(wrong()),
     };
     let span_us = ago(bound).ok_or_else(wrong)?;
+    if span_us.abs() > LENGTH_MAX_US {
+        return Err(Error::new("22023", format!("the condition {} reaches too far", super::shown(condition)))
+            .hint("Write a shorter interval."));
+    }
     super::refuse_volatile(time)?;
     Ok(Some(Span { time: time.as_ref().clone(), span_us, inclusive }))
 }
@@ -80,8 +84,8 @@ fn ago(expr: &Expr) -> Option<i64> {
         Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => ago(&cast.expr),
         Expr::Alias(alias) => ago(&alias.expr),
         Expr::ScalarFunction(call) if is_now(&call.func) => Some(0),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => Some(ago(left)? + length(right)?),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => Some(ago(left)? - length(right)?),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => ago(left)?.checked_add(length(right)?),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => ago(left)?.checked_sub(length(right)?),
         _ => None,
     }
 }
@@ -91,10 +95,12 @@ pub(super) fn length(expr: &Expr) -> Option<i64> {
         Expr::Cast(cast) => length(&cast.expr),
         Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
             let IntervalMonthDayNano { months, days, nanoseconds } = *interval;
-            (months == 0).then(|| i64::from(days) * 86_400_000_000 + nanoseconds / 1_000)
+            let days = i64::from(days).checked_mul(86_400_000_000).filter(|_| months == 0)?;
+            days.checked_add(nanoseconds / 1_000)
         }
         Expr::Literal(ScalarValue::IntervalDayTime(Some(interval)), _) => {
-            Some(i64::from(interval.days) * 86_400_000_000 + i64::from(interval.milliseconds) * 1_000)
+            let days = i64::from(interval.days).checked_mul(86_400_000_000)?;
+            days.checked_add(i64::from(interval.milliseconds) * 1_000)
         }
         _ => None,
     }

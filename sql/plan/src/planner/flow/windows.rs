@@ -20,7 +20,7 @@ use datafusion::{
 };
 
 use super::super::{
-    interval_us,
+    LENGTH_MAX_US, interval_us,
     rewrite::WINDOW_COLUMNS,
     source::{is_virtual, time_type},
     view::{folded, imply_window_columns, last_name},
@@ -315,7 +315,8 @@ impl Spec {
         let usage =
             || Error::syntax(format!("{} has other arguments", kind.name())).hint(format!("Write {}.", kind.usage()));
         let length = |expr: &Expr| {
-            interval_us(expr).filter(|(us, _)| *us > 0).ok_or_else(|| {
+            let found = interval_us(expr).filter(|(us, _)| *us > 0 && *us <= LENGTH_MAX_US);
+            found.ok_or_else(|| {
                 Error::new("22023", format!("window size {expr} is not a positive, fixed length of time"))
                     .hint("Write INTERVAL '1 minute'; months have no fixed length.")
             })

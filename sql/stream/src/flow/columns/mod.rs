@@ -25,9 +25,11 @@ use arrow::{
 };
 use datafusion::{
     execution::context::ExecutionProps,
-    physical_expr::{PhysicalExpr, aggregate::AggregateFunctionExpr},
+    physical_expr::{
+        PhysicalExpr,
+        aggregate::{AggregateFunctionExpr, LoweredAggregate, LoweredAggregateBuilder},
+    },
     physical_plan::aggregates::{AggregateMode, aggregate_expressions},
-    physical_planner::create_aggregate_expr_and_maybe_filter,
 };
 
 use self::{
@@ -79,7 +81,8 @@ impl Column {
     ) -> Result<Self> {
         let physical = Arc::clone(logical.inner());
         let props = ExecutionProps::new();
-        let (aggregate, filter, _) = create_aggregate_expr_and_maybe_filter(expr, logical, &physical, &props)?;
+        let lowered = LoweredAggregateBuilder::new(expr, logical, &physical, &props).build()?;
+        let LoweredAggregate { aggregate, filter, .. } = lowered;
         let args = aggregate_expressions(std::slice::from_ref(&aggregate), &AggregateMode::Partial, 0)?;
         let args: Vec<_> = args.into_iter().flatten().collect();
         let of = aggregate.field().data_type().clone();
