@@ -15,7 +15,7 @@ EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
 # What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
 SERVICES := redis prometheus alertmanager kafka iceberg-rest trino minio postgres connect schema-registry
 
-.PHONY: help deps build demo lint fmt unit architecture slt recovery e2e test test-long bench-build bench bench-peers bench-nexmark stack-install stack-up stack-down
+.PHONY: help deps build demo check fmt lint unit architecture slt recovery e2e conformance fuzz test test-long nightly bench-build bench bench-peers bench-nexmark stack-install stack-up stack-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -33,8 +33,11 @@ demo: build ## a server with live data, nothing else needed
 fmt:
 	cargo fmt --all --check
 
-lint: deps fmt ## formatting and clippy, warnings are errors
+lint: deps
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Clippy shares nothing with a build: the dependencies are checked once more.
+check: fmt lint architecture ## whatever can be said without running anything: formatting, clippy, the edges between crates
 
 # Connectors and the server have tests of their own against real services; see tests/with-stack.sh.
 INTEGRATION := redis prometheus alertmanager iceberg kafka schema_registry server
@@ -45,18 +48,32 @@ unit: build
 architecture: deps
 	cargo test --locked --workspace --test architecture
 
+# Each starts what it needs beside the server: PostgreSQL, Kafka, a registry.
 slt recovery e2e: build
 	EBAP_BIN=$(EBAP) cargo test --locked --workspace --test $@
+
+conformance: build ## what SQL means, compared with a real PostgreSQL (EBAP_CONFORMANCE_STATEMENT='SELECT …' for one alone)
+	EBAP_BIN=$(EBAP) cargo test --locked --workspace --test conformance -- $(CONFORMANCE_ARGS)
+
+fuzz: build ## bytes that nobody should send, a minute for each of three kinds (EBAP_FUZZ_SECONDS, EBAP_FUZZ_SEED)
+	EBAP_BIN=$(EBAP) cargo test --locked --workspace --test fuzz
 
 # In one shell, so that the services are fetched and built while cargo compiles.
 test: ## everything, fast things first
 	@bash tests/run-all.sh
 
 # As `unit` and `recovery`, with more seeds and more kills.
-test-long: build ## 1,000 simulated seeds, 20,000 random queries, and the real binary killed 200 times
+test-long: build ## 1,000 simulated seeds, 20,000 random queries, 200 kills, and 10,000 statements of each kind beside PostgreSQL
 	EBAP_SIM_SEEDS=1000 cargo test --locked --workspace --lib -- --nocapture sim::
 	EBAP_ORACLE_QUERIES=20000 cargo test --locked --workspace --lib -- --nocapture oracle_tests::
 	EBAP_RECOVERY_KILLS=200 EBAP_BIN=$(EBAP) cargo test --locked --workspace --test recovery
+	EBAP_CONFORMANCE_STATEMENTS=$${EBAP_CONFORMANCE_STATEMENTS:-10000} $(MAKE) --no-print-directory conformance
+
+# The seeds are those of the day, so that each night tries others; they are printed with what is found.
+nightly: build ## `test-long` with other seeds each day, 100,000 hostile records per format, and an hour for each fuzzer
+	EBAP_CONFORMANCE_SEED=$$(date +%Y%m%d) $(MAKE) --no-print-directory test-long
+	EBAP_CONFORMANCE_STATEMENTS=100000 $(MAKE) --no-print-directory conformance CONFORMANCE_ARGS=hostile_records
+	EBAP_FUZZ_SECONDS=$${EBAP_FUZZ_SECONDS:-3600} EBAP_FUZZ_SEED=$$(date +%Y%m%d) $(MAKE) --no-print-directory fuzz
 
 # The two programs of every benchmark: the server, and what measures it.
 bench-build: deps

@@ -31,6 +31,8 @@ fi
 trap 'rm -f "$install_log"' EXIT
 step unit
 step slt
+step conformance
 step recovery
 step e2e
+step fuzz
 printf '\nall passed in %d s\n' "$((SECONDS - began))"

@@ -33,6 +33,10 @@ impl Kafka {
         Self { bootstrap: bootstrap.into() }
     }
 
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);

@@ -4,14 +4,18 @@
 //! linked, so that what a test sees is what a user sees.
 
 pub mod cdc;
+pub mod hostile_records;
 pub mod kafka;
 pub mod process;
+pub mod random;
+pub mod record_feed;
 pub mod rows;
 pub mod server;
 pub mod slt;
 pub mod stack;
 pub mod trials;
 pub mod wait;
+pub mod wire;
 
 pub use server::{Ebap, EbapOptions};
 pub use stack::{Service, Stack};

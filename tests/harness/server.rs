@@ -17,7 +17,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::{process, wait};
 
 /// Kilobytes of addresses that a server may have, so that what eats memory fails.
-const ADDRESSES_KB: &str = "4000000";
+const ADDRESSES_KB: u64 = 4_000_000;
 
 /// How a server is started.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub struct EbapOptions {
     pub env: Vec<(String, String)>,
     /// Where relative paths in SQL begin; None: the folder `tests/`.
     pub work_dir: Option<PathBuf>,
+    /// Kilobytes of addresses; None: what every other server of the tests has.
+    pub addresses_kb: Option<u64>,
 }
 
 /// Killed when dropped. After a failed test the end of its log is shown.
@@ -63,7 +65,8 @@ impl Ebap {
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(&self.log).context("the log")?;
         let child = Command::new("sh")
-            .args(["-c", "ulimit -v \"$1\"; shift; exec \"$@\"", "sh", ADDRESSES_KB])
+            .args(["-c", "ulimit -v \"$1\"; shift; exec \"$@\"", "sh"])
+            .arg(self.options.addresses_kb.unwrap_or(ADDRESSES_KB).to_string())
             .arg(process::ebap_bin()?)
             .arg("server")
             .arg("--data-dir")

@@ -137,6 +137,10 @@ impl Stack {
         format!("postgresql://ebap:ebap@127.0.0.1:{}/ebap", self.postgres_port)
     }
 
+    pub fn postgres_port(&self) -> u16 {
+        self.postgres_port
+    }
+
     pub fn redis_url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.redis_port)
     }
