@@ -23,6 +23,8 @@ const ARRAYS_MAX: usize = 40;
 const CASES_MAX: usize = 40;
 /// Calls with a `CASE` in them within each other, at the most: DataFusion asks twice for the type of each.
 const CALLS_OF_CASES_MAX: usize = 12;
+/// `coalesce` and the like within each other, at the most: DataFusion writes their first value twice.
+const COALESCES_MAX: usize = 12;
 /// Operators in one condition or value, at the most. What a deep one means takes longer to find.
 const OPERATORS_MAX: usize = 200;
 /// Queries within each other, at the most: DataFusion walks each one twice for the one around it.
@@ -70,6 +72,10 @@ struct Level {
     is_array: bool,
     /// It has a `SELECT`.
     is_query: bool,
+    /// It has the arguments of `coalesce`.
+    is_coalesce: bool,
+    /// The word before is `coalesce`.
+    calls_coalesce: bool,
 }
 
 enum Token<'a> {
@@ -191,9 +197,12 @@ impl<'a> Scan<'a> {
             Token::Operator => level.operators += 1,
             Token::Sign(b'(' | b'[' | b'{') => {
                 let is_array = matches!(token, Token::Sign(b'['));
-                self.levels.push(Level { is_array, ..Level::default() });
-                let arrays = self.levels.iter().filter(|level| level.is_array).count();
-                let fits = top + 1 < DEPTH_MAX && arrays <= ARRAYS_MAX;
+                let is_coalesce = std::mem::take(&mut level.calls_coalesce);
+                self.levels.push(Level { is_array, is_coalesce, ..Level::default() });
+                let count = |of: fn(&Level) -> bool| self.levels.iter().filter(|level| of(level)).count();
+                let fits = top + 1 < DEPTH_MAX
+                    && (!is_array || count(|level| level.is_array) <= ARRAYS_MAX)
+                    && (!is_coalesce || count(|level| level.is_coalesce) <= COALESCES_MAX);
                 return if fits { Ok(()) } else { Err(too_deep()) };
             }
             Token::Sign(b')' | b']' | b'}') => {
@@ -237,6 +246,7 @@ impl Level {
         ];
         let is_one = |of: &[&[u8]]| of.iter().any(|one| one.eq_ignore_ascii_case(word));
         self.is_query |= is_one(&[b"select"]);
+        self.calls_coalesce = is_one(&[b"coalesce", b"ifnull", b"nvl", b"nvl2"]);
         if is_one(&[b"case"]) {
             self.cases += 1;
         } else if is_one(&[b"end"]) {
@@ -282,6 +292,7 @@ mod tests {
             many("", "SELECT (", 15),
             many("SELECT 1", " WHERE EXISTS (SELECT 2", 15),
             many("SELECT ", "abs(CASE WHEN a THEN ", 15),
+            many("SELECT ", "coalesce (", 15),
             many("", "EXPLAIN ", 100_000),
         ] {
             assert_eq!(code(&text), Some("54001"), "{}…", &text[..40]);
@@ -305,6 +316,7 @@ mod tests {
         }
         assert_eq!(code(&format!("SELECT 1 IN ({})", vec!["-1"; 100_000].join(","))), None);
         assert_eq!(code("SELECT ')' FROM a) ) ; SELECT (1)"), None);
+        assert_eq!(code(&format!("SELECT {}1", "coalesce(a, 1) + (".repeat(100))), None);
         assert_eq!(code("SELECT '\\' || '(' /* no end"), None);
     }
 }

@@ -33,7 +33,7 @@ pub fn distinct_columns(mut statement: ast::Statement) -> ast::Statement {
     statement
 }
 
-fn has_subquery(expr: &Expr) -> bool {
+pub(crate) fn has_subquery(expr: &Expr) -> bool {
     struct Queries;
     impl Visitor for Queries {
         type Break = ();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::{
     common::{
         DFSchema, Result, ScalarValue,
-        tree_node::{Transformed, TreeNode},
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     functions_aggregate::{count::count_all, expr_fn::count},
     logical_expr::{
@@ -154,6 +154,7 @@ fn counted_in(call: InSubquery, schema: &DFSchema) -> Result<Expr> {
         let error = Error::unsupported("IN of a sub-query or of a value that changes with each call", "Use a join.");
         return Err(external(error));
     }
+    refuse_large(&subquery.subquery)?;
     let column = Expr::from(subquery.subquery.schema().qualified_field(0)).alias(FOUND);
     let values = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).project(vec![column])?.build()?;
     let values = Arc::new(values);
@@ -176,6 +177,22 @@ fn counted_in(call: InSubquery, schema: &DFSchema) -> Result<Expr> {
         when_then_expr: branches.into(),
         else_expr: Some(Box::new(boolean(Some(false)))),
     }))
+}
+
+/// The plan is needed three times, and so is each that is needed three times in it.
+fn refuse_large(plan: &LogicalPlan) -> Result<()> {
+    const NODES_MAX: usize = 200;
+    let mut nodes = 0;
+    plan.apply_with_subqueries(|_| {
+        nodes += 1;
+        Ok(if nodes > NODES_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    match nodes > NODES_MAX {
+        true => Err(external(
+            Error::new("54001", "the statement is nested too deeply").hint("Write IN (SELECT ...) as a join."),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The expression as the sub-query sees it, and the columns that it names of the query around.

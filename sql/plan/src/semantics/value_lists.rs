@@ -1,10 +1,10 @@
-//! `VALUES` and `ARRAY[…]` whose columns or elements hold values of several kinds: each value says with which others it shares its type, as
-//! DataFusion would find another one by itself.
+//! `VALUES` whose columns hold values of several kinds. Each value names the others of its column, with which it shares
+//! its type, since DataFusion would find another type by itself.
 
 use datafusion::sql::sqlparser::ast::{Expr, SetExpr, UnaryOperator, Value, Values};
 
 use super::deferred::VALUE;
-use crate::parser::call;
+use crate::{column_names::has_subquery, parser::call};
 
 /// Rows up to which values are compared that are no literals.
 const ROWS_MAX: usize = 100;
@@ -32,16 +32,6 @@ pub(super) fn rewrite(body: &mut SetExpr) {
     }
 }
 
-/// The elements of one array.
-pub(super) fn rewrite_array(elements: &mut [Expr]) {
-    let Some(samples) = samples(elements) else { return };
-    for element in elements {
-        let mut args = vec![element.clone()];
-        args.extend(samples.iter().cloned());
-        *element = call(VALUE, args);
-    }
-}
-
 fn shared(values: &mut Values) {
     let Some(width) = values.rows.first().map(|row| row.len()).filter(|_| values.rows.len() > 1) else { return };
     if values.rows.iter().any(|row| row.len() != width) {
@@ -58,8 +48,12 @@ fn shared(values: &mut Values) {
     }
 }
 
-/// One value of each kind; None where all are of one, which may also be NULL.
+/// One value of each kind. None where all are of one kind or NULL, and where one has a sub-query.
 fn samples(cells: &[Expr]) -> Option<Vec<Expr>> {
+    // Each value names its samples, so that lists in sub-queries of lists would grow without bound.
+    if cells.iter().any(has_subquery) {
+        return None;
+    }
     let mut found: Vec<(Kind, Expr)> = Vec::new();
     for cell in cells {
         let kind = kind(cell);
