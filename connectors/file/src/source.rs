@@ -9,8 +9,18 @@ use tokio::task::spawn_blocking;
 use crate::{files::Files, lines, reader::FileReader};
 
 /// `path` and `follow` are ours; the others belong to every stream.
-const KNOWN: [&str; 8] =
-    ["path", "follow", "format", "start", "idle_timeout", "dead_letter_topic", "connector", "connection"];
+const KNOWN: [&str; 10] = [
+    "path",
+    "follow",
+    "format",
+    "start",
+    "idle_timeout",
+    "future_max",
+    "future_rows",
+    "dead_letter_topic",
+    "connector",
+    "connection",
+];
 /// Options of the formats that a line can have.
 const OF_FORMATS: [&str; 2] = ["csv.", "json."];
 

@@ -22,12 +22,14 @@ pub(crate) struct KafkaOptions {
     group: String,
 }
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 17] = [
     "bootstrap_servers",
     "connection",
     "connector",
     "dead_letter_topic",
     "format",
+    "future_max",
+    "future_rows",
     "group_id",
     "idle_timeout",
     "schema_registry",

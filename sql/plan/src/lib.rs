@@ -34,7 +34,7 @@ pub use macros::expand_functions;
 pub use names::quoted;
 pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
 pub use plan::{
-    AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE,
+    AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, FutureLimit, FutureRows, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE,
     SinkPlan, SourceKind, SourcePlan, StepsPlan, TemplatePart, ViewPlan, ViewQuery, WatermarkPlan, WindowPlan,
     WindowSize,
 };

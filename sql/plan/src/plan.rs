@@ -44,6 +44,7 @@ pub struct SourcePlan {
     pub watermark: Option<WatermarkPlan>,
     /// After how long without records a split no longer holds the watermark back.
     pub idle_timeout_us: i64,
+    pub future: FutureLimit,
     /// Indices in `schema`; empty for a stream.
     pub primary_key: Vec<usize>,
     pub run: Run,
@@ -55,6 +56,23 @@ impl SourcePlan {
         let names = self.primary_key.iter().map(|at| self.schema.field(*at).name());
         names.filter_map(|name| self.decoded.index_of(name).ok()).collect()
     }
+}
+
+/// How far ahead of the clock an event time may be, and what becomes of rows that are further ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FutureLimit {
+    /// In microseconds; none where every event time raises the watermark.
+    pub max_us: Option<i64>,
+    pub rows: FutureRows,
+}
+
+/// Option `future_rows`: rows that are further ahead of the clock than `future_max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FutureRows {
+    /// They are rows like others, and do not raise the watermark.
+    Keep,
+    /// They are dead letters.
+    Reject,
 }
 
 /// What `ALTER` has said of a job.

@@ -94,6 +94,7 @@ impl ViewBench {
             rejected: 0,
             skipped: 0,
             late: 0,
+            future: 0,
             newest: None,
             offsets: (first, self.offset),
         };

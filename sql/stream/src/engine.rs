@@ -6,7 +6,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{catalog::TableProvider, error::Result as DataFusionResult, logical_expr::LogicalPlan};
 use ebap_catalog::ObjectId;
 use ebap_connector::{ConnectorRegistry, Position, time::Clock};
-use ebap_sql::{Plans, Run, SourceKind, SourcePlan, ViewPlan};
+use ebap_sql::{FutureLimit, FutureRows, Plans, Run, SourceKind, SourcePlan, ViewPlan};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 use tokio::{
@@ -68,6 +68,8 @@ fn together(members: &[Arc<SourcePlan>]) -> SourcePlan {
         checks: Vec::new(),
         watermark: None,
         idle_timeout_us: members.iter().map(|source| source.idle_timeout_us).max().unwrap_or(0),
+        // That of each member holds.
+        future: FutureLimit { max_us: None, rows: FutureRows::Keep },
         primary_key: Vec::new(),
         run: Run::default(),
     }

@@ -17,6 +17,7 @@ mod checkpoint;
 mod config;
 mod engine;
 mod error;
+mod event_time;
 mod figures;
 mod flow;
 mod guard;

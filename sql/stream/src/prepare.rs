@@ -7,29 +7,22 @@ use arrow::{
         Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch,
         TimestampMicrosecondArray, UInt32Array, new_empty_array, new_null_array,
     },
-    compute::{filter_record_batch, or, take},
+    buffer::ScalarBuffer,
+    compute::{filter_record_batch, not, or, take},
     datatypes::{Schema, SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::{common::DFSchema, physical_expr::PhysicalExpr};
 use ebap_catalog::ObjectId;
 use ebap_connector::{DeadLetter, Decoded, Delete, EventTime, Position, Records, Rejected, SplitId, Wanted};
-use ebap_sql::{SourceKind, SourcePlan};
+use ebap_sql::{FutureRows, SourceKind, SourcePlan};
 
 use crate::{
-    Result, jsonb,
-    late_log::LateLog,
+    Result,
+    event_time::{Decided, Late},
+    jsonb,
     pipeline::group::member_of,
     rows::{physical, record_batch},
 };
-
-/// Against what lateness is decided.
-#[derive(Clone, Copy)]
-pub(crate) enum Lateness<'a> {
-    /// The watermark as the records are read.
-    Live(EventTime),
-    /// As it was decided when they were read first.
-    Logged(&'a LateLog),
-}
 
 /// The rows of one split in one step, in `SourcePlan::full_schema`; what nobody wants is NULL.
 #[derive(Clone, Debug)]
@@ -47,6 +40,9 @@ pub(crate) struct SplitBatch {
     pub(crate) skipped: u64,
     /// How many rows have `_late`.
     pub(crate) late: u64,
+    /// Rows too far ahead of the clock, those that are rejected for it too.
+    pub(crate) future: u64,
+    /// The newest event time of the others.
     pub(crate) newest: Option<EventTime>,
     /// First offset and the one behind the last.
     pub(crate) offsets: (i64, i64),
@@ -83,14 +79,14 @@ impl Preparers {
         &self,
         records: &Records,
         decoded: Decoded,
-        lateness: Lateness<'_>,
+        decided: Decided<'_>,
         now_us: i64,
     ) -> Result<(SplitBatch, Vec<DeadLetter>)> {
         match self {
-            Self::One(one) => one.prepare(records, decoded, lateness, now_us),
+            Self::One(one) => one.prepare(records, decoded, decided, now_us),
             Self::Group(members) => {
                 let member = &members[member_of(&records.split).0];
-                let (mut split, letters) = member.prepare(records, decoded, lateness, now_us)?;
+                let (mut split, letters) = member.prepare(records, decoded, decided, now_us)?;
                 // The watermark of a group has no delay of its own.
                 let delay_us = member.plan.watermark.map_or(0, |watermark| watermark.delay_us);
                 split.newest = split.newest.map(|newest| EventTime(newest.0.saturating_sub(delay_us)));
@@ -147,13 +143,21 @@ impl RowPreparer {
         &self,
         records: &Records,
         decoded: Decoded,
-        lateness: Lateness<'_>,
+        decided: Decided<'_>,
         now_us: i64,
     ) -> Result<(SplitBatch, Vec<DeadLetter>)> {
         let Decoded { batch, rows, mut rejected, deletes, skipped } = decoded;
         let (mut rows, deletes) = (UInt32Array::from(rows), Deletes(deletes));
         let batch = self.normalised(batch, &mut rows, &mut rejected)?;
         let mut batch = self.compute(batch, &mut rows, &mut rejected, &deletes)?;
+        let mut future = 0;
+        if self.plan.future.rows == FutureRows::Reject
+            && let Some(times) = self.event_times(&batch)
+            && let Some(ahead) = decided.ahead(self.plan.future, records, rows.values(), &times)
+        {
+            future = ahead.true_count() as u64;
+            batch = keep(batch, &not(&ahead)?, &mut rows, &mut rejected, &self.too_far_ahead())?;
+        }
         for (name, check) in &self.checks {
             if batch.num_rows() == 0 {
                 break;
@@ -174,8 +178,20 @@ impl RowPreparer {
         let letters = dead_letters(records, rejected, now_us);
         let rejected = letters.len() as u64;
         debug_assert_eq!(consumed, batch.num_rows() as u64 + rejected + skipped, "each record is somewhere, once");
-        let split = self.finish(records, batch, (&rows, &deletes), lateness, (rejected, skipped), now_us)?;
+        let split = self.finish(records, batch, (&rows, &deletes), decided, (rejected, skipped, future), now_us)?;
         Ok((split, letters))
+    }
+
+    /// Of a stream that has an event time.
+    fn event_times(&self, batch: &RecordBatch) -> Option<ScalarBuffer<i64>> {
+        let column = batch.column(self.plan.watermark?.column);
+        Some(column.as_primitive::<TimestampMicrosecondType>().values().clone())
+    }
+
+    /// Why a row is rejected by `future_rows = 'reject'`.
+    fn too_far_ahead(&self) -> String {
+        let column = self.plan.watermark.map_or("", |watermark| self.plan.schema.field(watermark.column).name());
+        format!("column \"{column}\": the time is further ahead of the clock than future_max allows")
     }
 
     fn kind(&self) -> &'static str {
@@ -272,22 +288,21 @@ impl RowPreparer {
         records: &Records,
         batch: RecordBatch,
         (rows, deletes): (&UInt32Array, &Deletes),
-        lateness: Lateness<'_>,
-        (rejected, skipped): (u64, u64),
+        decided: Decided<'_>,
+        (rejected, skipped, future): (u64, u64, u64),
         now_us: i64,
     ) -> Result<SplitBatch> {
         let count = batch.num_rows();
         let deleted = deletes.mask(rows);
         let batch = self.timed(records, batch, (rows, deletes), now_us)?;
         let offsets: Int64Array = rows.values().iter().map(|row| records.offsets[*row as usize]).collect();
-        let (late, watermark, late_rows, mut newest) = self.lateness(&records.split, &batch, &offsets, lateness);
-        if let (Some(_), Some(watermark)) = (&deleted, self.plan.watermark) {
-            // The time of a record that does not say one may be hours behind that of the change.
-            let says = |record: &u32| deletes.of(*record).is_none_or(|delete| delete.at.is_some());
-            let times = batch.column(watermark.column).as_primitive::<TimestampMicrosecondType>();
-            let said = times.values().iter().zip(rows.values()).filter(|(_, record)| says(record));
-            newest = said.map(|(time, _)| EventTime(*time)).max();
-        }
+        let times = self.event_times(&batch);
+        let late = times.as_ref().map_or_else(
+            || Late::none(count),
+            |times| decided.late(&records.split, times, &offsets),
+        );
+        let ahead = times.as_ref().and_then(|times| decided.ahead(self.plan.future, records, rows.values(), times));
+        let newest = times.as_ref().and_then(|times| newest(times, ahead.as_ref(), (rows, deletes)));
         let mut columns = batch.columns().to_vec();
         columns.push(self.if_wanted("_partition", count, || Int32Array::from(vec![records.partition; count])));
         columns.push(Arc::new(offsets));
@@ -302,8 +317,8 @@ impl RowPreparer {
             });
             TimestampMicrosecondArray::from_iter_values(ingested).with_timezone("+00:00")
         }));
-        columns.push(Arc::new(late));
-        columns.push(Arc::new(watermark));
+        columns.push(Arc::new(late.late));
+        columns.push(Arc::new(late.watermarks));
         let first = records.offsets.first().copied().unwrap_or(records.next_offset.0);
         Ok(SplitBatch {
             source: self.plan.id,
@@ -313,7 +328,8 @@ impl RowPreparer {
             consumed: records.len() as u64,
             rejected,
             skipped,
-            late: late_rows,
+            late: late.rows,
+            future: future + ahead.map_or(0, |ahead| ahead.true_count() as u64),
             newest,
             offsets: (first, records.next_offset.0),
         })
@@ -350,51 +366,21 @@ impl RowPreparer {
             _ => Arc::new(make()),
         }
     }
+}
 
-    fn lateness(
-        &self,
-        split: &SplitId,
-        batch: &RecordBatch,
-        offsets: &Int64Array,
-        lateness: Lateness<'_>,
-    ) -> (BooleanArray, TimestampMicrosecondArray, u64, Option<EventTime>) {
-        let count = batch.num_rows();
-        let on_time = || {
-            let none = TimestampMicrosecondArray::new_null(count).with_timezone("+00:00");
-            (BooleanArray::from(vec![false; count]), none)
-        };
-        let Some(watermark) = self.plan.watermark else {
-            let (late, none) = on_time();
-            return (late, none, 0, None);
-        };
-        let times = batch.column(watermark.column).as_primitive::<TimestampMicrosecondType>();
-        let newest = times.values().iter().max().map(|time| EventTime(*time));
-        let oldest = times.values().iter().min().copied().unwrap_or(i64::MAX);
-        let clean = match lateness {
-            Lateness::Live(current) => oldest >= current.0,
-            Lateness::Logged(log) => match (offsets.values().first(), offsets.values().last()) {
-                (Some(first), Some(last)) => log.none_between(split, *first, *last + 1),
-                _ => true,
-            },
-        };
-        if clean {
-            let (late, none) = on_time();
-            return (late, none, 0, newest);
-        }
-        let read_under = |offset: i64| match lateness {
-            Lateness::Live(current) => Some(current),
-            Lateness::Logged(log) => log.watermark(split, offset),
-        };
-        let marks: TimestampMicrosecondArray = times
-            .values()
-            .iter()
-            .zip(offsets.values())
-            .map(|(time, offset)| read_under(*offset).filter(|mark| *time < mark.0).map(|mark| mark.0))
-            .collect();
-        let late = arrow::compute::is_not_null(&marks).expect("is_not_null takes any array");
-        let late_rows = late.true_count() as u64;
-        (late, marks.with_timezone("+00:00"), late_rows, newest)
+/// The newest event time of the rows that are not too far ahead of the clock.
+fn newest(
+    times: &[i64],
+    ahead: Option<&BooleanArray>,
+    (rows, deletes): (&UInt32Array, &Deletes),
+) -> Option<EventTime> {
+    // The time of a record that does not say one may be hours behind that of the change.
+    let says = |record: u32| deletes.of(record).is_none_or(|delete| delete.at.is_some());
+    let counts = |at: usize| !ahead.is_some_and(|ahead| ahead.value(at)) && says(rows.value(at));
+    if ahead.is_none() && deletes.0.is_empty() {
+        return times.iter().max().map(|time| EventTime(*time));
     }
+    (0..times.len()).filter(|at| counts(*at)).map(|at| EventTime(times[at])).max()
 }
 
 /// The schema in which only these columns are never NULL, of those that are declared.

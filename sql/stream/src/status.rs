@@ -15,6 +15,8 @@ pub(crate) struct SplitInfo {
     pub(crate) offset: i64,
     pub(crate) end: Option<i64>,
     pub(crate) watermark: Option<i64>,
+    /// Rows too far ahead of the clock.
+    pub(crate) future: u64,
     pub(crate) state: String,
     pub(crate) error: Option<String>,
 }

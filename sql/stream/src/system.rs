@@ -57,6 +57,7 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             time("watermark"),
             text("state"),
             text("error"),
+            number("future_rows"),
         ],
         "accounting" => vec![
             text("job"),
@@ -181,6 +182,7 @@ fn splits(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         times(all.iter().map(|(_, _, one)| one.watermark)),
         texts(all.iter().map(|(_, _, one)| Some(&one.state))),
         texts(all.iter().map(|(_, _, one)| one.error.as_ref())),
+        numbers(all.iter().map(|(_, _, one)| Some(one.future as i64))),
     ]
 }
 

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug)]
 struct Split {
-    /// Largest event time seen.
+    /// Largest event time seen that was not too far ahead of the clock.
     newest_us: Option<i64>,
+    /// Rows that were.
+    future: u64,
     /// Processing time of the last record.
     active_us: i64,
     idle: bool,
@@ -32,11 +34,14 @@ pub(crate) struct Watermarks {
 pub(crate) struct SavedWatermarks {
     pub(crate) current: EventTime,
     pub(crate) newest_us: BTreeMap<SplitId, Option<i64>>,
+    /// Rows too far ahead of the clock, where there were some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) future: BTreeMap<SplitId, u64>,
 }
 
 impl Default for SavedWatermarks {
     fn default() -> Self {
-        Self { current: EventTime::MIN, newest_us: BTreeMap::new() }
+        Self { current: EventTime::MIN, newest_us: BTreeMap::new(), future: BTreeMap::new() }
     }
 }
 
@@ -48,18 +53,21 @@ impl Watermarks {
     pub(crate) fn restore(&mut self, saved: &SavedWatermarks, now_us: i64) {
         self.current = saved.current;
         for (split, newest_us) in &saved.newest_us {
-            let state = Split { newest_us: *newest_us, active_us: now_us, idle: false };
+            let future = saved.future.get(split).copied().unwrap_or(0);
+            let state = Split { newest_us: *newest_us, future, active_us: now_us, idle: false };
             self.splits.insert(split.clone(), state);
         }
     }
 
     pub(crate) fn save(&self) -> SavedWatermarks {
         let newest_us = self.splits.iter().map(|(split, state)| (split.clone(), state.newest_us)).collect();
-        SavedWatermarks { current: self.current, newest_us }
+        let future = self.splits.iter().filter(|(_, state)| state.future > 0);
+        let future = future.map(|(split, state)| (split.clone(), state.future)).collect();
+        SavedWatermarks { current: self.current, newest_us, future }
     }
 
     pub(crate) fn add(&mut self, split: &SplitId, now_us: i64) {
-        self.splits.entry(split.clone()).or_insert(Split { newest_us: None, active_us: now_us, idle: false });
+        self.splits.entry(split.clone()).or_insert(Split { newest_us: None, future: 0, active_us: now_us, idle: false });
     }
 
     /// The stream was not read for a while: that nothing came meanwhile makes no split idle.
@@ -75,6 +83,18 @@ impl Watermarks {
         state.active_us = now_us;
         state.idle = false;
         state.newest_us = state.newest_us.max(newest.map(|time| time.0));
+    }
+
+    /// Counts rows that were too far ahead of the clock to raise the watermark.
+    pub(crate) fn count_future(&mut self, split: &SplitId, rows: u64) {
+        if let Some(state) = self.splits.get_mut(split) {
+            state.future += rows;
+        }
+    }
+
+    /// Rows of the split that were too far ahead of the clock.
+    pub(crate) fn future(&self, split: &SplitId) -> u64 {
+        self.splits.get(split).map_or(0, |state| state.future)
     }
 
     /// Recomputes and gives the stream's watermark.

@@ -14,13 +14,15 @@ use ebap_catalog::{Catalog, Object};
 
 use super::{logical, merged_options};
 use crate::{
-    CheckPlan, Error, Result, SourceKind, SourcePlan, WatermarkPlan,
+    CheckPlan, Error, FutureLimit, FutureRows, Result, SourceKind, SourcePlan, WatermarkPlan,
     error::find_word,
     names::nearest,
     parser::{ColumnDef, ColumnType, Postgres, SourceBody},
 };
 
 const IDLE_TIMEOUT_US: i64 = 30_000_000;
+/// Clocks of machines differ by seconds; a time zone that was forgotten, by half an hour at least.
+const FUTURE_MAX_US: i64 = 600_000_000;
 
 pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: &str) -> Result<SourcePlan> {
     let (connector, options) = merged_options(catalog, &body.options)?;
@@ -55,6 +57,7 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: 
             duration_us(value).ok_or_else(|| Error::option("idle_timeout", format!("\"{value}\" is not a duration")))?
         }
     };
+    let future = future_limit(&options)?;
     Ok(SourcePlan {
         id: object.id,
         name: object.name.clone(),
@@ -68,9 +71,31 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: 
         computed,
         watermark,
         idle_timeout_us,
+        future,
         primary_key,
         run: super::run(object),
     })
+}
+
+fn future_limit(options: &BTreeMap<String, String>) -> Result<FutureLimit> {
+    let max_us = match options.get("future_max").map(String::as_str) {
+        None => Some(FUTURE_MAX_US),
+        Some(value) if value.eq_ignore_ascii_case("none") => None,
+        Some(value) => Some(duration_us(value).ok_or_else(|| {
+            Error::option("future_max", format!("\"{value}\" is neither a duration such as '10 minutes' nor 'none'"))
+        })?),
+    };
+    let rows = match options.get("future_rows").map(|value| value.to_ascii_lowercase()).as_deref() {
+        None | Some("keep") => FutureRows::Keep,
+        Some("reject") => FutureRows::Reject,
+        Some(other) => {
+            return Err(Error::option("future_rows", format!("\"{other}\" is neither 'keep' nor 'reject'")));
+        }
+    };
+    if max_us.is_none() && rows == FutureRows::Reject {
+        return Err(Error::option("future_rows", "'reject' needs a future_max other than 'none'".to_owned()));
+    }
+    Ok(FutureLimit { max_us, rows })
 }
 
 /// Changes of rows are of a table: rows of a stream stay.

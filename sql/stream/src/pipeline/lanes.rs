@@ -14,7 +14,8 @@ use super::SourceRuntime;
 use crate::{
     Error, Result,
     checkpoint::apart,
-    prepare::{Lateness, Preparers, SplitBatch},
+    event_time::Decided,
+    prepare::{Preparers, SplitBatch},
 };
 
 /// Fewer records than this are not worth a lane.
@@ -118,7 +119,7 @@ fn lane(
     let one = |(at, records): (usize, Records)| {
         let begun: Instant = instant();
         let decoded = decoder.decode(&records)?;
-        let (split, letters) = preparer.prepare(&records, decoded, Lateness::Live(watermark), now_us)?;
+        let (split, letters) = preparer.prepare(&records, decoded, Decided::Live { watermark, now_us }, now_us)?;
         Ok((at, Prepared { records, split, letters, time: begun.elapsed() }))
     };
     part.into_iter().map(one).collect()

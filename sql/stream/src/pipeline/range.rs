@@ -6,8 +6,9 @@ use ebap_connector::{Decoder, Epoch, Offset, Position, Records, SourceReader, Sp
 
 use crate::{
     Result,
+    event_time::Decided,
     pipeline::runtime::SourceRuntime,
-    prepare::{Lateness, Preparers, StepBatch},
+    prepare::{Preparers, StepBatch},
 };
 
 pub(crate) struct RangeReader {
@@ -70,7 +71,7 @@ impl RangeReader {
                 let decoded = self.decoder.decode(&records)?;
                 let log = self.runtime.late_log.read();
                 let now_us = self.runtime.clock.now_us();
-                let (split, _) = self.preparer.prepare(&records, decoded, Lateness::Logged(&log), now_us)?;
+                let (split, _) = self.preparer.prepare(&records, decoded, Decided::Logged(&log), now_us)?;
                 drop(log);
                 self.position.set(records.split.clone(), records.next_offset.min(to));
                 splits.push(split);

@@ -41,8 +41,9 @@ impl Pipeline {
                 _ => ("running", None),
             };
             let watermark = watermark.map(|watermark| watermark.0);
-            splits
-                .insert(split.clone(), SplitInfo { offset: offset.0, end, watermark, state: state.to_owned(), error });
+            let future = self.watermarks.future(split);
+            let info = SplitInfo { offset: offset.0, end, watermark, future, state: state.to_owned(), error };
+            splits.insert(split.clone(), info);
         }
         metrics::gauge!("ebap_lag_records", "stream" => self.name().to_owned()).set(lag as f64);
         let (jobs, sinks) = self.job_infos(u64::try_from(lag).unwrap_or(0));
@@ -103,13 +104,20 @@ impl Pipeline {
             name: self.name().to_owned(),
             kind: self.runtime.kind(),
             state: state.to_owned(),
-            message: self.waiting.as_ref().map(|waiting| waiting.message().to_owned()),
+            message: self.waiting.as_ref().map(|waiting| waiting.message().to_owned()).or_else(|| self.ahead()),
             lag: Some(lag),
             watermark: Some(self.watermarks.current().0),
             accounting: self.accounting.clone(),
             figures: self.figures,
             ..JobInfo::default()
         }
+    }
+
+    /// That rows came with event times too far ahead of the clock.
+    fn ahead(&self) -> Option<String> {
+        let rows: u64 = self.position.0.keys().map(|split| self.watermarks.future(split)).sum();
+        let such = if rows == 1 { "1 row was" } else { &format!("{rows} rows were") };
+        (rows > 0).then(|| format!("{such} further ahead of the clock than future_max allows, and did not raise the watermark"))
     }
 
     fn view_info(&self, view: &ViewSlot, lag: u64) -> JobInfo {

@@ -61,8 +61,10 @@ impl Pipeline {
         if split.consumed > 0 {
             self.watermarks.observe(&records.split, split.newest, now_us);
         }
-        if split.late > 0 {
-            let run = LateRun { start: split.offsets.0, end: split.offsets.1, watermark };
+        self.watermarks.count_future(&records.split, split.future);
+        if split.late > 0 || split.future > 0 {
+            let read_at_us = (split.future > 0).then_some(now_us);
+            let run = LateRun { start: split.offsets.0, end: split.offsets.1, watermark, read_at_us };
             self.runtime.late_log.write().record(&records.split, run);
         }
         let counts = Counts {
@@ -75,6 +77,7 @@ impl Pipeline {
         self.accounting.add(&records.split, counts);
         metrics::counter!("ebap_records_total", "stream" => self.name().to_owned()).increment(split.consumed);
         metrics::counter!("ebap_late_rows_total", "stream" => self.name().to_owned()).increment(split.late);
+        metrics::counter!("ebap_future_rows_total", "stream" => self.name().to_owned()).increment(split.future);
         metrics::counter!("ebap_dead_letters_total", "stream" => self.name().to_owned()).increment(split.rejected);
     }
 

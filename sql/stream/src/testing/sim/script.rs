@@ -11,6 +11,10 @@ const PRODUCED_S: i64 = 14;
 /// What the stream's `WATERMARK` allows; disorder up to it makes nothing late by itself.
 pub(super) const DELAY_US: i64 = SECOND_US;
 
+const HOUR_US: i64 = 3_600 * SECOND_US;
+/// How wrong clocks are.
+const WRONG_US: [i64; 5] = [HOUR_US, 24 * HOUR_US, 31 * 24 * HOUR_US, 365 * 24 * HOUR_US, 365_250 * 24 * HOUR_US];
+
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) offset: i64,
@@ -37,6 +41,13 @@ pub(super) struct SplitScript {
     /// From when on it exists.
     pub(super) appears_us: i64,
     pub(super) records: Vec<Record>,
+}
+
+impl Row {
+    /// Whether its clock is right.
+    pub(super) fn is_sane(&self) -> bool {
+        (self.time_us - START_US).abs() < HOUR_US / 2
+    }
 }
 
 impl SplitScript {
@@ -75,6 +86,23 @@ impl Script {
         let users = vec![users(random)];
         let later_us = START_US + random.within(3, PRODUCED_S - 3) * SECOND_US;
         Self { events, users, outages, later_us, end_us: START_US + (PRODUCED_S + 1) * SECOND_US }
+    }
+
+    /// Four splits; one record in twenty is of a clock that is wrong by an hour to a thousand years, to either side.
+    pub(super) fn draw_wrong_clocks(random: &mut Random) -> Self {
+        let mut script = Self::draw(random);
+        let mut ids = 2_000_000..;
+        let more = script.events.len() as i64..4;
+        script.events.extend(more.map(|number| events(number, random, &mut ids)));
+        for record in script.events.iter_mut().flat_map(|split| &mut split.records) {
+            let Some(row) = &mut record.row else { continue };
+            if random.chance(50) {
+                let wrong_us = random.pick(&WRONG_US);
+                row.time_us += if random.chance(500) { wrong_us } else { -wrong_us };
+                record.bytes = json(row);
+            }
+        }
+        script
     }
 
     /// One split in the order of its event times, as far as the watermark allows: nothing can be late.
@@ -171,10 +199,8 @@ fn json(row: &Row) -> String {
 
 /// `2026-01-01T12:00:00.000000Z`
 pub(super) fn time_text(time_us: i64) -> String {
-    let micros = time_us - (START_US - 12 * 3_600 * SECOND_US);
-    let (seconds, micros) = (micros.div_euclid(SECOND_US), micros.rem_euclid(SECOND_US));
-    assert!((0..86_400).contains(&seconds), "a script stays within one day");
-    format!("2026-01-01T{:02}:{:02}:{:02}.{micros:06}Z", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    let time = chrono::DateTime::from_timestamp_micros(time_us).expect("a time that chrono has");
+    time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
 /// Rows of a table: the newest per key stays.

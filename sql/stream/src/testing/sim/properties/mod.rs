@@ -31,3 +31,4 @@ mod same_answer_on_every_path;
 mod same_seed_same_run;
 mod state_stays_flat;
 mod two_instances_are_fenced;
+mod wrong_clocks_change_nothing;
