@@ -45,7 +45,7 @@ const fn records(outcome: &'static str) -> Metric {
 }
 
 /// Those of one name stand together.
-const METRICS: [Metric; 19] = [
+const METRICS: [Metric; 21] = [
     metric(("jobs", "epoch"), "ebap_job_epoch", 1.0, "Newest durable epoch"),
     metric(("jobs", "rows"), "ebap_job_rows", 1.0, "Rows of the view or table"),
     metric(("jobs", "groups"), "ebap_job_groups", 1.0, "Groups of open windows"),
@@ -61,6 +61,7 @@ const METRICS: [Metric; 19] = [
     ),
     metric(("splits", "offset"), "ebap_split_offset", 1.0, "Offset of the next record"),
     metric(("splits", "lag"), "ebap_split_lag_records", 1.0, "Records of the split that are not read"),
+    metric(("splits", "future_rows"), "ebap_split_future_rows_total", 1.0, "Rows too far ahead of the clock"),
     metric(("splits", "watermark"), "ebap_split_watermark_seconds", 1e-6, "Watermark of the split, since 1970"),
     metric(
         ("sinks", "backpressure_ms"),
@@ -75,6 +76,7 @@ const METRICS: [Metric; 19] = [
     records("late"),
     records("dead_lettered"),
     records("filtered"),
+    records("failed"),
 ];
 
 /// Of an alert.

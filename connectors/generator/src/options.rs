@@ -30,16 +30,8 @@ const OWN: [&str; 12] = [
     "start_time",
 ];
 /// Options of every stream, read by others.
-const GENERIC: [&str; 8] = [
-    "format",
-    "start",
-    "idle_timeout",
-    "future_max",
-    "future_rows",
-    "dead_letter_topic",
-    "connector",
-    "connection",
-];
+const GENERIC: [&str; 8] =
+    ["format", "start", "idle_timeout", "future_max", "future_rows", "dead_letter_topic", "connector", "connection"];
 
 /// What the records are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,9 +34,9 @@ pub use macros::expand_functions;
 pub use names::quoted;
 pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
 pub use plan::{
-    AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, FutureLimit, FutureRows, GROUPS_TABLE, PartitionPlan, Plans, Run, STEP_TABLE,
-    SinkPlan, SourceKind, SourcePlan, StepsPlan, TemplatePart, ViewPlan, ViewQuery, WatermarkPlan, WindowPlan,
-    WindowSize,
+    AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, FutureLimit, FutureRows, GROUPS_TABLE, OnError,
+    PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind, SourcePlan, StepsPlan, TemplatePart, ViewPlan,
+    ViewQuery, WatermarkPlan, WindowPlan, WindowSize,
 };
 pub use planner::{built_in_function, explain_view_plan, plan_catalog, plan_query};
 pub use semantics::{desugar, install_functions, plan_statement, resolve};

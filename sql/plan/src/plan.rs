@@ -124,9 +124,20 @@ pub struct ViewPlan {
     pub upsert_key: Vec<usize>,
     /// Bytes of state and rows, at the most; the engine's own limit where it is `None`.
     pub memory_limit: Option<usize>,
+    pub on_error: OnError,
     /// Of the query and of the views it reads: state is of use to no other one.
     pub definition: u64,
     pub run: Run,
+}
+
+/// Option `on_error`: what becomes of a view when an expression cannot be computed for a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The row is left out, counted and kept to be read.
+    #[default]
+    Skip,
+    /// The view stops, and says so to whoever reads it.
+    Stop,
 }
 
 /// How a view is computed.

@@ -1,4 +1,4 @@
-//! Where every record went: `consumed = emitted + late + dead_lettered + filtered`, per split and job.
+//! Where every record went: `consumed = emitted + late + dead_lettered + filtered + failed`, per split and job.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,9 @@ pub(crate) struct Counts {
     pub(crate) late: u64,
     pub(crate) dead_lettered: u64,
     pub(crate) filtered: u64,
+    /// Rows that an expression of the job could not be computed for.
+    #[serde(default)]
+    pub(crate) failed: u64,
 }
 
 impl Counts {
@@ -20,7 +23,7 @@ impl Counts {
     pub(crate) fn add(&mut self, more: Self) {
         assert_eq!(
             more.consumed,
-            more.emitted + more.late + more.dead_lettered + more.filtered,
+            more.emitted + more.late + more.dead_lettered + more.filtered + more.failed,
             "{more:?} does not add up"
         );
         self.consumed += more.consumed;
@@ -28,6 +31,7 @@ impl Counts {
         self.late += more.late;
         self.dead_lettered += more.dead_lettered;
         self.filtered += more.filtered;
+        self.failed += more.failed;
     }
 }
 

@@ -93,6 +93,7 @@ impl ViewBench {
             deleted: None,
             rejected: 0,
             skipped: 0,
+            failed: 0,
             late: 0,
             future: 0,
             newest: None,

@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     EngineConfig, Error, Result,
     checkpoint::CheckpointStore,
+    failed_rows,
     pipeline::{COMMANDS_MAX, Command, JobSet, flush::FailedJob, runtime::SourceRuntime, supervise},
     scan::{ComputedTable, StreamTable, ViewTable, at_one_step, dead_letter_rows, dead_letter_schema},
     system,
@@ -225,11 +226,19 @@ impl Engine {
         Ok(())
     }
 
-    /// The stream, table or view of this name; of a stream also `name$late` and `name$dlq`.
+    /// The stream, table or view of this name; of a stream also `name$late` and `name$dlq`, of a view
+    /// `name$errors`.
     pub fn relation(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
         let inner = self.inner.read();
         if let Some((_, store)) = inner.views.values().find(|(view, _)| view == name) {
             return Some(Arc::new(ViewTable { store: Arc::clone(store), pinned: None }));
+        }
+        if let Some(view) = name.strip_suffix("$errors")
+            && let Some((_, store)) = inner.views.values().find(|(name, _)| name == view)
+        {
+            let store = Arc::clone(store);
+            let rows = Box::new(move || failed_rows::rows(&store.failed()));
+            return Some(Arc::new(ComputedTable { schema: failed_rows::schema(), rows }));
         }
         let (stream, part) = match name.rsplit_once('$') {
             Some((stream, part @ ("late" | "dlq"))) => (stream, Some(part)),

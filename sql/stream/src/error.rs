@@ -94,6 +94,17 @@ impl Error {
         }
     }
 
+    /// The SQLSTATE, where it is about data, and the message without it.
+    pub(crate) fn sqlstate_and_message(&self) -> (Option<String>, String) {
+        let reason = self.reason();
+        match reason.split_once(": ") {
+            Some((state, message)) if state.len() == 5 && state.starts_with(|c: char| c.is_ascii_digit()) => {
+                (Some(state.to_owned()), message.to_owned())
+            }
+            Some(_) | None => (None, reason),
+        }
+    }
+
     /// The error and its causes in one line, for a status column.
     pub fn chain(&self) -> String {
         if let Self::DataFusion(inner) = self

@@ -75,7 +75,8 @@ impl Decided<'_> {
                 return None;
             }
         } else {
-            let ends: Vec<i64> = [rows.first(), rows.last()].into_iter().flatten().map(|row| offset(records, *row)).collect();
+            let ends: Vec<i64> =
+                [rows.first(), rows.last()].into_iter().flatten().map(|row| offset(records, *row)).collect();
             if self.is_clean(&records.split, &ends) {
                 return None;
             }
@@ -143,7 +144,11 @@ mod tests {
         assert_eq!(ahead(live, &[-1, -1], &[5_600, i64::MIN]), None);
         assert_eq!(ahead(live, &[-1, -1], &[5_601, 0]), Some(vec![true, false]));
         assert_eq!(ahead(live, &[2, 4], &[2_601, 2_601]), Some(vec![true, false]), "a record of before");
-        assert_eq!(ahead(live, &[9_000, i64::MAX], &[5_601, 5_600]), Some(vec![true, false]), "a wrong clock there too");
+        assert_eq!(
+            ahead(live, &[9_000, i64::MAX], &[5_601, 5_600]),
+            Some(vec![true, false]),
+            "a wrong clock there too"
+        );
         assert_eq!(ahead(live, &[i64::MIN, -1], &[0, i64::MAX]), Some(vec![true, true]), "the limits of the type");
     }
 

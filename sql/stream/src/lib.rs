@@ -18,6 +18,7 @@ mod config;
 mod engine;
 mod error;
 mod event_time;
+mod failed_rows;
 mod figures;
 mod flow;
 mod guard;
@@ -34,6 +35,7 @@ mod status;
 mod system;
 #[cfg(test)]
 mod testing;
+mod text;
 mod view;
 mod watermark;
 

@@ -38,6 +38,8 @@ pub(crate) struct SplitBatch {
     pub(crate) rejected: u64,
     /// Records that say nothing about rows.
     pub(crate) skipped: u64,
+    /// Rows that were taken out again, as a view cannot be computed for them.
+    pub(crate) failed: u64,
     /// How many rows have `_late`.
     pub(crate) late: u64,
     /// Rows too far ahead of the clock, those that are rejected for it too.
@@ -297,10 +299,8 @@ impl RowPreparer {
         let batch = self.timed(records, batch, (rows, deletes), now_us)?;
         let offsets: Int64Array = rows.values().iter().map(|row| records.offsets[*row as usize]).collect();
         let times = self.event_times(&batch);
-        let late = times.as_ref().map_or_else(
-            || Late::none(count),
-            |times| decided.late(&records.split, times, &offsets),
-        );
+        let late =
+            times.as_ref().map_or_else(|| Late::none(count), |times| decided.late(&records.split, times, &offsets));
         let ahead = times.as_ref().and_then(|times| decided.ahead(self.plan.future, records, rows.values(), times));
         let newest = times.as_ref().and_then(|times| newest(times, ahead.as_ref(), (rows, deletes)));
         let mut columns = batch.columns().to_vec();
@@ -328,6 +328,7 @@ impl RowPreparer {
             consumed: records.len() as u64,
             rejected,
             skipped,
+            failed: 0,
             late: late.rows,
             future: future + ahead.map_or(0, |ahead| ahead.true_count() as u64),
             newest,
@@ -369,11 +370,7 @@ impl RowPreparer {
 }
 
 /// The newest event time of the rows that are not too far ahead of the clock.
-fn newest(
-    times: &[i64],
-    ahead: Option<&BooleanArray>,
-    (rows, deletes): (&UInt32Array, &Deletes),
-) -> Option<EventTime> {
+fn newest(times: &[i64], ahead: Option<&BooleanArray>, (rows, deletes): (&UInt32Array, &Deletes)) -> Option<EventTime> {
     // The time of a record that does not say one may be hours behind that of the change.
     let says = |record: u32| deletes.of(record).is_none_or(|delete| delete.at.is_some());
     let counts = |at: usize| !ahead.is_some_and(|ahead| ahead.value(at)) && says(rows.value(at));

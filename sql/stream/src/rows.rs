@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
-    compute::{CastOptions, cast_with_options, filter, filter_record_batch},
+    compute::{CastOptions, cast_with_options, filter, filter_record_batch, take},
     datatypes::{DataType, SchemaRef},
 };
 use datafusion::{
@@ -21,12 +21,24 @@ use datafusion::{
 
 use ebap_sql::RowOp;
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    failed_rows::{Failing, without},
+};
 
 #[derive(Debug)]
 enum Op {
     Filter(Arc<dyn PhysicalExpr>),
     Project { exprs: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef },
+}
+
+/// What came of a batch.
+pub(crate) struct Computed {
+    pub(crate) batch: RecordBatch,
+    /// For each row the index of its row in the batch given (`None`: all of them, in order).
+    pub(crate) index: Option<UInt32Array>,
+    /// Rows of the batch given that were left out.
+    pub(crate) bad: Vec<(usize, Error)>,
 }
 
 #[derive(Debug)]
@@ -119,6 +131,24 @@ impl RowOps {
             }
         }
         Ok((batch, index))
+    }
+
+    /// As `run`; rows that cannot be computed are left out. Gives them too, with their errors.
+    pub(crate) fn run_computable(&self, batch: RecordBatch, failing: &Failing) -> Result<Computed> {
+        let error = match self.run(batch.clone()) {
+            Ok((batch, index)) => return Ok(Computed { batch, index, bad: Vec::new() }),
+            Err(error) => error,
+        };
+        let bad = failing.rows_of(&batch, error, &|part| self.run(part.clone()).map(drop))?;
+        let mask = without(batch.num_rows(), &bad);
+        let all = UInt32Array::from_iter_values(0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX));
+        let good: UInt32Array = filter(&all, &mask)?.as_primitive().clone();
+        let (rows, index) = self.run(filter_record_batch(&batch, &mask)?)?;
+        let index = match index {
+            Some(index) => take(&good, &index, None)?.as_primitive().clone(),
+            None => good,
+        };
+        Ok(Computed { batch: rows, index: Some(index), bad })
     }
 
     /// One line per node, outermost first, for `EXPLAIN`.

@@ -68,6 +68,7 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             number("late"),
             number("dead_lettered"),
             number("filtered"),
+            number("failed"),
         ],
         "checkpoints" => {
             vec![text("source"), number("epoch"), time("at"), real("duration_ms"), number("bytes")]
@@ -203,6 +204,7 @@ fn accounting(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         count(|counts| counts.late),
         count(|counts| counts.dead_lettered),
         count(|counts| counts.filtered),
+        count(|counts| counts.failed),
     ]
 }
 

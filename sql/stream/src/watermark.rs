@@ -67,7 +67,12 @@ impl Watermarks {
     }
 
     pub(crate) fn add(&mut self, split: &SplitId, now_us: i64) {
-        self.splits.entry(split.clone()).or_insert(Split { newest_us: None, future: 0, active_us: now_us, idle: false });
+        self.splits.entry(split.clone()).or_insert(Split {
+            newest_us: None,
+            future: 0,
+            active_us: now_us,
+            idle: false,
+        });
     }
 
     /// The stream was not read for a while: that nothing came meanwhile makes no split idle.

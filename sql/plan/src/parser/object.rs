@@ -75,7 +75,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
 /// # Errors
 /// 42939 for a name that would hide it.
 pub(super) fn new_name(cursor: &mut Cursor<'_>) -> Result<String> {
-    const RESERVED: [&str; 2] = ["$dlq", "$late"];
+    const RESERVED: [&str; 3] = ["$dlq", "$late", "$errors"];
     let position = cursor.position();
     let name = cursor.object_name()?;
     match RESERVED.iter().find(|end| name.ends_with(*end)) {

@@ -18,7 +18,7 @@ use super::{
     source::{duration_us, is_virtual, size_bytes, time_type},
 };
 use crate::{
-    AggregatePlan, Emit, Error, Flow, Plans, Result, SourceKind, SourcePlan, StepsPlan, ViewPlan, ViewQuery,
+    AggregatePlan, Emit, Error, Flow, OnError, Plans, Result, SourceKind, SourcePlan, StepsPlan, ViewPlan, ViewQuery,
     WindowPlan, WindowSize,
     error::find_word,
     parser::{ViewBody, WindowClause, WindowKind},
@@ -168,7 +168,7 @@ pub(super) fn last_name(name: &ast::ObjectName) -> String {
 }
 
 pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) -> Result<ViewPlan> {
-    let ViewOptions { retention_us, memory_limit, state_ttl_us } = options(body)?;
+    let ViewOptions { retention_us, memory_limit, state_ttl_us, on_error } = options(body)?;
     let steps = steps(body, text, plans);
     let flow = super::flow::plan(body, text, plans, state_ttl_us);
     if state_ttl_us.is_some() && !flow.as_ref().map_or(true, Flow::has_ttl) {
@@ -220,6 +220,7 @@ pub(super) fn plan(object: &Object, body: &ViewBody, text: &str, plans: &Plans) 
         schema,
         upsert_key,
         memory_limit,
+        on_error: strictest(on_error, body, plans),
         definition,
         run: super::run(object),
     })
@@ -317,6 +318,17 @@ struct ViewOptions {
     retention_us: Option<i64>,
     memory_limit: Option<usize>,
     state_ttl_us: Option<i64>,
+    on_error: OnError,
+}
+
+/// A view computes those that it reads itself, so it stops where one of them would.
+fn strictest(own: OnError, body: &ViewBody, plans: &Plans) -> OnError {
+    let names = relation_names(body);
+    let read = plans.views.iter().filter(|view| names.iter().any(|(name, _)| *name == view.name));
+    match read.map(|view| view.on_error).chain([own]).any(|on_error| on_error == OnError::Stop) {
+        true => OnError::Stop,
+        false => OnError::Skip,
+    }
 }
 
 fn options(body: &ViewBody) -> Result<ViewOptions> {
@@ -333,9 +345,18 @@ fn options(body: &ViewBody) -> Result<ViewOptions> {
                 let bytes = size_bytes(&option.value).filter(|bytes| *bytes > 0);
                 found.memory_limit = Some(bytes.ok_or_else(|| wrong("size such as '512 MB'"))?);
             }
+            "on_error" => {
+                found.on_error = match option.value.to_ascii_lowercase().as_str() {
+                    "skip" => OnError::Skip,
+                    "stop" => OnError::Stop,
+                    other => {
+                        return Err(Error::option("on_error", format!("\"{other}\" is neither 'skip' nor 'stop'")));
+                    }
+                };
+            }
             other => {
                 return Err(Error::option(other, "is not known here")
-                    .hint("A materialized view has the options retention, memory_limit and state_ttl."));
+                    .hint("A materialized view has the options retention, memory_limit, state_ttl and on_error."));
             }
         }
     }

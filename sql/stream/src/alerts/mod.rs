@@ -24,7 +24,6 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{Float64Type, TimestampMicrosecondType},
     row::{RowConverter, SortField},
-    util::display::{ArrayFormatter, FormatOptions},
 };
 use ebap_connector::{AlertEvent, AlertStatus, ChangeBatch, ConnectorRegistry, NotifierContext, Options, time::Clock};
 use ebap_sql::{AlertPlan, TemplatePart};
@@ -37,7 +36,7 @@ use self::{
     instance::{Change, Instance, Key, Rules},
     tell::Tell,
 };
-use crate::{EngineConfig, Error, Result, rows::RowOps, sinks::Spawn};
+use crate::{EngineConfig, Error, Result, rows::RowOps, sinks::Spawn, text::text_of};
 
 /// Keys of one alert, at the most.
 const KEYS_MAX: usize = 100_000;
@@ -654,17 +653,13 @@ fn name_of(key: &Key) -> Arc<str> {
 fn key_of(plan: &AlertPlan, columns: &[ArrayRef], row: usize) -> Result<Key> {
     let mut key = Key::new();
     for (at, column) in plan.by.iter().zip(columns) {
-        let value = if column.is_null(row) { None } else { Some(text(column, row)?) };
-        key.insert(plan.schema.field(*at).name().clone(), value);
+        key.insert(plan.schema.field(*at).name().clone(), text_of(column, row)?);
     }
     Ok(key)
 }
 
 fn text(column: &ArrayRef, row: usize) -> Result<String> {
-    if column.is_null(row) {
-        return Ok("null".to_owned());
-    }
-    Ok(ArrayFormatter::try_new(column, &FormatOptions::default())?.value(row).to_string())
+    Ok(text_of(column, row)?.unwrap_or_else(|| "null".to_owned()))
 }
 
 fn summary(parts: &[TemplatePart], batch: &RecordBatch, row: usize, value: Option<f64>) -> Result<String> {

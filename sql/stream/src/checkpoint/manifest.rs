@@ -53,6 +53,9 @@ pub(crate) struct JobFiles {
     pub(crate) base_bytes: u64,
     pub(crate) delta_bytes: u64,
     pub(crate) accounting: Accounting,
+    /// Rows that were left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<String>,
     /// Where the files stand, of a job that does not run with the stream: paused, failed, catching up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held: Option<Held>,
@@ -71,7 +74,8 @@ pub(crate) struct Held {
 
 impl Manifest {
     pub(crate) fn files(&self) -> impl Iterator<Item = &String> {
-        let jobs = self.jobs.values().flat_map(|job| job.state.iter().chain(&job.rows).chain(&job.deltas));
+        let jobs =
+            self.jobs.values().flat_map(|job| job.state.iter().chain(&job.rows).chain(&job.deltas).chain(&job.failed));
         jobs.chain(&self.late_log).chain(&self.dead_letters).chain(&self.alerts)
     }
 }

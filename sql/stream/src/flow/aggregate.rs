@@ -98,6 +98,11 @@ impl AggregateOp {
         })
     }
 
+    /// What is computed of each row.
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.exprs.iter().chain(self.groups.exprs())
+    }
+
     /// `SELECT count(*) FROM …` has a row when there is nothing to count.
     fn is_global(&self) -> bool {
         self.exprs.is_empty() && self.sets.is_empty()

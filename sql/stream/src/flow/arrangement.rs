@@ -111,6 +111,11 @@ impl Arrangement {
         })
     }
 
+    /// What the key of each row is computed by.
+    pub(crate) fn exprs(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.exprs
+    }
+
     /// Keeps the rows of a key in the order of this column.
     pub(crate) fn order_by(&mut self, column: usize) {
         self.by_time = Some((column, Vec::new()));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array},
-    compute::{filter_record_batch, take_record_batch},
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array},
+    compute::{filter, filter_record_batch, take_record_batch},
     datatypes::SchemaRef,
     row::{RowConverter, Rows, SortField},
 };
@@ -21,17 +21,54 @@ pub(crate) struct Delta {
     pub(crate) batch: RecordBatch,
     /// None: each comes once.
     pub(crate) weights: Option<Vec<i64>>,
+    /// Of which rows of the source they are made, where each is made of one.
+    sources: Option<Sources>,
+}
+
+#[derive(Clone, Debug)]
+struct Sources {
+    /// Of the step.
+    split: u32,
+    /// None: each row is that of its own number.
+    rows: Option<UInt32Array>,
+}
+
+impl Sources {
+    fn row(&self, row: usize) -> u32 {
+        self.rows.as_ref().map_or(row as u32, |rows| rows.value(row))
+    }
+
+    /// Those of the rows that are taken.
+    fn taken(&self, rows: &UInt32Array) -> Self {
+        let rows = match &self.rows {
+            None => rows.clone(),
+            Some(_) => rows.values().iter().map(|row| self.row(*row as usize)).collect(),
+        };
+        Self { split: self.split, rows: Some(rows) }
+    }
 }
 
 impl Delta {
     pub(crate) fn came(batch: RecordBatch) -> Self {
-        Self { batch, weights: None }
+        Self { batch, weights: None, sources: None }
+    }
+
+    /// Its rows are those of this split of the step, in order.
+    pub(crate) fn of_split(self, split: usize) -> Self {
+        let sources = u32::try_from(split).ok().map(|split| Sources { split, rows: None });
+        Self { sources, ..self }
+    }
+
+    /// Split of the step and row in it, where the row is made of one.
+    pub(crate) fn source_of(&self, row: usize) -> Option<(u32, u32)> {
+        let sources = self.sources.as_ref()?;
+        Some((sources.split, sources.row(row)))
     }
 
     pub(crate) fn weighted(batch: RecordBatch, weights: Vec<i64>) -> Self {
         debug_assert_eq!(batch.num_rows(), weights.len(), "a weight for each row");
         let weights = if weights.iter().all(|weight| *weight == 1) { None } else { Some(weights) };
-        Self { batch, weights }
+        Self { batch, weights, sources: None }
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -44,29 +81,28 @@ impl Delta {
 
     /// The same weights with other columns.
     pub(crate) fn with(self, batch: RecordBatch) -> Self {
-        Self { batch, weights: self.weights }
+        Self { batch, ..self }
+    }
+
+    /// What was computed of these rows, or of all of them.
+    pub(crate) fn computed(&self, rows: Option<&UInt32Array>, batch: RecordBatch) -> Self {
+        let Some(rows) = rows else { return self.clone().with(batch) };
+        let weights = self.weights.as_ref();
+        let weights = weights.map(|weights| rows.values().iter().map(|row| weights[*row as usize]).collect());
+        Self { batch, weights, sources: self.sources.as_ref().map(|sources| sources.taken(rows)) }
     }
 
     pub(crate) fn take(&self, rows: &UInt32Array) -> Result<Self> {
-        let batch = take_record_batch(&self.batch, rows)?;
-        let weights = self.weights.as_ref();
-        let weights = weights.map(|weights| rows.values().iter().map(|row| weights[*row as usize]).collect());
-        Ok(Self { batch, weights })
+        Ok(self.computed(Some(rows), take_record_batch(&self.batch, rows)?))
     }
 
     pub(crate) fn filter(&self, mask: &BooleanArray) -> Result<Self> {
         if mask.true_count() == mask.len() {
             return Ok(self.clone());
         }
-        let batch = filter_record_batch(&self.batch, mask)?;
-        let weights = self.weights.as_ref().map(|weights| {
-            let kept = weights.iter().enumerate().filter(|(at, _)| {
-                use arrow::array::Array;
-                mask.is_valid(*at) && mask.value(*at)
-            });
-            kept.map(|(_, weight)| *weight).collect()
-        });
-        Ok(Self { batch, weights })
+        let rows = UInt32Array::from_iter_values(0..self.rows() as u32);
+        let rows: UInt32Array = filter(&rows, mask)?.as_primitive().clone();
+        Ok(self.computed(Some(&rows), filter_record_batch(&self.batch, mask)?))
     }
 }
 

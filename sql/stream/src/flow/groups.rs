@@ -8,6 +8,7 @@ use arrow::{
     compute::{and, filter_record_batch, kernels::cmp::not_distinct, take},
     datatypes::{Field, Schema, SchemaRef},
 };
+use datafusion::physical_expr::PhysicalExpr;
 use ebap_sql::Aggregation;
 use hashbrown::HashMap;
 
@@ -140,6 +141,11 @@ impl Groups {
         if !std::mem::replace(&mut mark.changed, true) {
             self.changed.push(group);
         }
+    }
+
+    /// What the aggregates compute of each row.
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.columns.iter().flat_map(Column::exprs)
     }
 
     /// The rows of these groups, whose group columns are `keys`.

@@ -8,12 +8,14 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
+    },
     compute::{concat_batches, take_record_batch},
     datatypes::{SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::{common::JoinType, physical_expr::PhysicalExpr};
-use ebap_sql::Expiry;
+use ebap_sql::{Expiry, OnError};
 use hashbrown::HashMap;
 
 use super::{
@@ -23,6 +25,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    failed_rows::{Failing, without},
     rows::{physical, record_batch},
 };
 
@@ -108,8 +111,13 @@ impl JoinOp {
         })
     }
 
+    /// What the key of each row is computed by, left and right.
+    pub(crate) fn exprs(&self) -> [&[Arc<dyn PhysicalExpr>]; 2] {
+        [self.left.exprs(), self.right.exprs()]
+    }
+
     /// What came of both sides becomes what comes out. In a lookup the right side is brought up to date first.
-    pub(crate) fn apply(&mut self, left: Vec<Delta>, right: Vec<Delta>) -> Result<Vec<Delta>> {
+    pub(crate) fn apply(&mut self, left: Vec<Delta>, right: Vec<Delta>, failing: &Failing) -> Result<Vec<Delta>> {
         let mut out = Vec::new();
         let mut right = right;
         if self.lookup {
@@ -119,18 +127,18 @@ impl JoinOp {
             }
         }
         for delta in left {
-            self.side(true, &delta, &mut out)?;
+            self.side(true, &delta, failing, &mut out)?;
         }
         for delta in right {
-            self.side(false, &delta, &mut out)?;
+            self.side(false, &delta, failing, &mut out)?;
         }
         Ok(out)
     }
 
-    fn side(&mut self, is_left: bool, delta: &Delta, out: &mut Vec<Delta>) -> Result<()> {
+    fn side(&mut self, is_left: bool, delta: &Delta, failing: &Failing, out: &mut Vec<Delta>) -> Result<()> {
         let (own, other) = if is_left { (&self.left, &self.right) } else { (&self.right, &self.left) };
         let keys = own.keys(&delta.batch)?;
-        let pairs = self.pairs(is_left, delta, &keys, other)?;
+        let pairs = self.pairs((is_left, delta, &keys), other, failing)?;
         let mut matches = vec![0_i64; delta.rows()];
         for (at, of) in pairs.of.iter().enumerate() {
             // How often the other row is there.
@@ -185,7 +193,12 @@ impl JoinOp {
 
     /// Rows of the change with those of the other side that they meet. What is tried is let go at once, so that memory
     /// follows the pairs that pass.
-    fn pairs(&self, is_left: bool, delta: &Delta, keys: &Keys, other: &Arrangement) -> Result<Pairs> {
+    fn pairs(
+        &self,
+        (is_left, delta, keys): (bool, &Delta, &Keys),
+        other: &Arrangement,
+        failing: &Failing,
+    ) -> Result<Pairs> {
         let times = self.times(is_left, delta);
         let (mut tried, mut passed, mut count) = (Tried::default(), Vec::new(), 0);
         let mut met = Vec::new();
@@ -204,7 +217,7 @@ impl JoinOp {
             for number in met.drain(..) {
                 tried.put(row as u32, number, delta.weight(row) * other.entry(number).weight);
                 if tried.of.len() >= TRIED_MAX {
-                    passed.push(self.met(is_left, delta, std::mem::take(&mut tried), other)?);
+                    passed.push(self.met((is_left, delta), std::mem::take(&mut tried), other, failing)?);
                     count += passed.last().map_or(0, |pairs| pairs.of.len());
                     if count > PAIRS_MAX {
                         let message = format!("a step joins more than {PAIRS_MAX} pairs of rows");
@@ -213,7 +226,7 @@ impl JoinOp {
                 }
             }
         }
-        let last = self.met(is_left, delta, tried, other)?;
+        let last = self.met((is_left, delta), tried, other, failing)?;
         if passed.is_empty() {
             return Ok(last);
         }
@@ -236,7 +249,13 @@ impl JoinOp {
     }
 
     /// The pairs that pass the condition.
-    fn met(&self, is_left: bool, delta: &Delta, tried: Tried, other: &Arrangement) -> Result<Pairs> {
+    fn met(
+        &self,
+        (is_left, delta): (bool, &Delta),
+        tried: Tried,
+        other: &Arrangement,
+        failing: &Failing,
+    ) -> Result<Pairs> {
         let Tried { of, others, weights } = tried;
         if of.is_empty() {
             let batch = RecordBatch::new_empty(Arc::clone(&self.joined));
@@ -253,19 +272,18 @@ impl JoinOp {
             false => met.into_iter().chain(own.columns().iter().cloned()).collect(),
         };
         let batch = record_batch(&self.joined, columns, of.len())?;
-        self.filtered(Pairs { batch, weights, of, others })
+        self.filtered(Pairs { batch, weights, of, others }, failing)
     }
 
-    fn filtered(&self, pairs: Pairs) -> Result<Pairs> {
+    fn filtered(&self, pairs: Pairs, failing: &Failing) -> Result<Pairs> {
         let Some((filter, _)) = &self.filter else { return Ok(pairs) };
-        let mask = filter.evaluate(&pairs.batch)?.into_array(pairs.batch.num_rows())?;
-        let mask = mask.as_boolean();
+        let mask = passing(filter, &pairs, failing)?;
         if mask.true_count() == mask.len() {
             return Ok(pairs);
         }
         let Pairs { batch, weights, of, others } = pairs;
         let passes = |at: usize| mask.is_valid(at) && mask.value(at);
-        let batch = arrow::compute::filter_record_batch(&batch, mask)?;
+        let batch = arrow::compute::filter_record_batch(&batch, &mask)?;
         let weights = weights.into_iter().enumerate().filter(|(at, _)| passes(*at)).map(|(_, one)| one).collect();
         let of = of.into_iter().enumerate().filter(|(at, _)| passes(*at)).map(|(_, one)| one).collect();
         let others = others.into_iter().enumerate().filter(|(at, _)| passes(*at)).map(|(_, one)| one).collect();
@@ -325,6 +343,8 @@ impl JoinOp {
         if self.lookup || self.kind == JoinType::Inner {
             return Ok(());
         }
+        // Pairs that fail were noted when they met first.
+        let silent = Failing::new(OnError::Skip, 0);
         for is_left in [true, false] {
             let rows = if is_left { self.left.live() } else { self.right.live() };
             for part in rows.chunks(SETTLED_ROWS) {
@@ -332,7 +352,7 @@ impl JoinOp {
                 let other = if is_left { &self.right } else { &self.left };
                 let delta = Delta::came(own.codec.batch(part.iter().map(|row| own.row(*row)))?);
                 let keys = own.keys(&delta.batch)?;
-                let pairs = self.pairs(is_left, &delta, &keys, other)?;
+                let pairs = self.pairs((is_left, &delta, &keys), other, &silent)?;
                 let mut matches = vec![0; part.len()];
                 for (of, weight) in pairs.of.iter().zip(&pairs.weights) {
                     matches[*of as usize] += weight;
@@ -343,6 +363,24 @@ impl JoinOp {
         }
         Ok(())
     }
+}
+
+/// Which pairs pass the condition. A pair that it cannot be computed for does not meet.
+fn passing(filter: &Arc<dyn PhysicalExpr>, pairs: &Pairs, failing: &Failing) -> Result<BooleanArray> {
+    let evaluate = |batch: &RecordBatch| -> Result<BooleanArray> {
+        Ok(filter.evaluate(batch)?.into_array(batch.num_rows())?.as_boolean().clone())
+    };
+    let error = match evaluate(&pairs.batch) {
+        Ok(mask) => return Ok(mask),
+        Err(error) => error,
+    };
+    let bad = failing.rows_of(&pairs.batch, error, &|part| evaluate(part).map(drop))?;
+    let came: Vec<_> = bad.iter().filter(|(row, _)| pairs.weights[*row] > 0).cloned().collect();
+    failing.note(&pairs.batch, &came, &|_| None);
+    let good = without(pairs.batch.num_rows(), &bad);
+    let computed = evaluate(&arrow::compute::filter_record_batch(&pairs.batch, &good)?)?;
+    let mut computed = computed.iter();
+    Ok(good.values().iter().map(|good| if good { computed.next().flatten() } else { Some(false) }).collect())
 }
 
 fn keep(expiry: Option<Expiry>, ttl_us: Option<i64>) -> Keep {

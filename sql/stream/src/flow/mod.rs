@@ -36,6 +36,7 @@ use arrow::{
     array::{ArrayRef, BooleanArray, RecordBatch},
     datatypes::SchemaRef,
 };
+use datafusion::physical_expr::PhysicalExpr;
 use ebap_catalog::ObjectId;
 use ebap_sql::{Flow, Frame, Late, Node, SourceKind};
 
@@ -49,15 +50,20 @@ pub(crate) use self::{
     saved::{packed, unpacked},
     windows::{end_of, floor},
 };
-use crate::{Result, rows::RowOps};
+use crate::{
+    Result,
+    failed_rows::{Failing, that_can_fail},
+    prepare::StepBatch,
+    rows::{Computed, RowOps},
+};
 use saved::Part;
 
 /// What makes a flow run.
 pub(crate) enum Event<'a> {
-    /// Changes of a relation, and the clock.
-    Rows { of: &'a [(ObjectId, Late, Delta)], now_us: i64 },
+    /// Changes of a relation, and the clock. `step`: where the rows are from.
+    Rows { of: &'a [(ObjectId, Late, Delta)], step: &'a StepBatch, now_us: i64, failing: &'a Failing },
     /// Time has passed.
-    Time { watermark: i64, now_us: i64 },
+    Time { watermark: i64, now_us: i64, failing: &'a Failing },
 }
 
 #[derive(Debug)]
@@ -106,6 +112,8 @@ pub(crate) struct Operator {
     op: Op,
     schema: SchemaRef,
     inputs: Vec<Operator>,
+    /// Of each input what is computed of single rows, where it can fail.
+    tried: [Vec<Arc<dyn PhysicalExpr>>; 2],
     /// Operators with a state give nothing: what is above them is not of single rows.
     rows_alone: bool,
 }
@@ -140,7 +148,18 @@ impl Operator {
                 Op::Recent(Box::new(RecentOp::new(time, logical, *span_us, *inclusive, &schema)?))
             }
         };
-        Ok(Self { op, schema, inputs, rows_alone: false })
+        let tried = match &op {
+            Op::Aggregate(op) => [that_can_fail(op.exprs()), Vec::new()],
+            Op::Sessions(op) => [that_can_fail(op.exprs()), Vec::new()],
+            Op::TopN(op) => [that_can_fail(op.exprs()), Vec::new()],
+            Op::Recent(op) => [that_can_fail([op.expr()]), Vec::new()],
+            Op::Join(op) => op.exprs().map(that_can_fail),
+            Op::Scan { .. } | Op::Table { .. } | Op::Versions { .. } | Op::One { .. } | Op::Rows(_) | Op::Union => {
+                Default::default()
+            }
+            Op::Window { .. } | Op::SessionWindow { .. } | Op::Unnest { .. } => Default::default(),
+        };
+        Ok(Self { op, schema, inputs, tried, rows_alone: false })
     }
 
     /// See `ViewJob::rows_alone`.
@@ -168,9 +187,18 @@ impl Operator {
         let mut inputs: Vec<Vec<Delta>> =
             self.inputs.iter_mut().map(|input| input.run(event)).collect::<Result<_>>()?;
         let first = if inputs.is_empty() { Vec::new() } else { inputs.swap_remove(0) };
-        let now_us = match event {
-            Event::Rows { now_us, .. } | Event::Time { now_us, .. } => *now_us,
+        let (now_us, step, failing) = match event {
+            Event::Rows { now_us, step, failing, .. } => (*now_us, Some(*step), *failing),
+            Event::Time { now_us, failing, .. } => (*now_us, None, *failing),
         };
+        // What is below has a state that must not take half of a change.
+        let computable = |deltas: Vec<Delta>, exprs: &[Arc<dyn PhysicalExpr>]| -> Result<Vec<Delta>> {
+            if exprs.is_empty() {
+                return Ok(deltas);
+            }
+            deltas.into_iter().map(|delta| failing.computable(delta, exprs, step)).collect()
+        };
+        let first = computable(first, &self.tried[0])?;
         let schema = &self.schema;
         let each = |change: &dyn Fn(Delta) -> Result<Delta>| -> Result<Vec<Delta>> {
             let changed: Result<Vec<Delta>> = first.iter().cloned().map(change).collect();
@@ -207,15 +235,12 @@ impl Operator {
             Op::Rows(ops) => {
                 let mut out = Vec::with_capacity(first.len());
                 for delta in first {
-                    let (batch, kept) = ops.run(delta.batch.clone())?;
-                    let weights = match (&delta.weights, &kept) {
-                        (Some(weights), Some(kept)) => {
-                            Some(kept.values().iter().map(|row| weights[*row as usize]).collect())
-                        }
-                        (weights, _) => weights.clone(),
-                    };
+                    let Computed { batch, index, bad } = ops.run_computable(delta.batch.clone(), failing)?;
+                    if !bad.is_empty() {
+                        failing.note_change(&delta, &bad, step);
+                    }
                     if batch.num_rows() > 0 {
-                        out.push(Delta { batch, weights });
+                        out.push(delta.computed(index.as_ref(), batch));
                     }
                 }
                 out
@@ -254,7 +279,8 @@ impl Operator {
                 out
             }
             Op::Join(op) => {
-                let out = op.apply(first, inputs.pop().unwrap_or_default())?;
+                let right = computable(inputs.pop().unwrap_or_default(), &self.tried[1])?;
+                let out = op.apply(first, right, failing)?;
                 if let Event::Time { watermark, .. } = event {
                     op.expire(*watermark);
                 }

@@ -41,6 +41,11 @@ impl RecentOp {
         Ok(Self { time, span_us, inclusive, codec, rows, held: 0, bytes: 0, changed })
     }
 
+    /// What is computed of each row.
+    pub(crate) fn expr(&self) -> &Arc<dyn PhysicalExpr> {
+        &self.time
+    }
+
     fn times(&self, batch: &RecordBatch) -> Result<arrow::array::TimestampMicrosecondArray> {
         let times = self.time.evaluate(batch)?.into_array(batch.num_rows())?;
         let of = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));

@@ -75,6 +75,11 @@ impl SessionOp {
         })
     }
 
+    /// What is computed of each row.
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.exprs.iter().chain(self.groups.exprs())
+    }
+
     pub(crate) fn apply(&mut self, input: Vec<Delta>) -> Result<Vec<Delta>> {
         if input.is_empty() {
             return Ok(Vec::new());

@@ -114,6 +114,11 @@ impl TopNOp {
         })
     }
 
+    /// What is computed of each row.
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.partition.iter().chain(&self.order)
+    }
+
     fn placed(&self, batch: &RecordBatch) -> Result<Placed> {
         let rows = batch.num_rows();
         let evaluate = |exprs: &[Arc<dyn PhysicalExpr>]| -> Result<Vec<ArrayRef>> {

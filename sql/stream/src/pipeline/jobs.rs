@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ebap_connector::{Position, Retry};
-use ebap_sql::{Run, ViewPlan};
+use ebap_sql::{OnError, Run, ViewPlan};
 use tokio::task::AbortHandle;
 
 use super::{JobSet, Lanes, Pipeline, Tasks, ViewSlot, ViewState};
@@ -32,6 +32,12 @@ impl ViewSlot {
             _ => self.files.accounting.clone(),
         };
         self.set_state(ViewState::Failed { reason, counted });
+    }
+
+    /// Whether it goes on without the rows that it fails for.
+    pub(super) fn leaves_out_rows(&self, error: &Error) -> bool {
+        let skips = self.plan.as_ref().is_some_and(|plan| plan.on_error == OnError::Skip);
+        skips && matches!(error, Error::DataFusion(_))
     }
 
     /// What it does from now on; whoever reads the view is told where that is nothing.
@@ -94,6 +100,7 @@ impl ViewSlot {
             base_due: true,
             note: None,
             leaves_out: false,
+            leaving_out: false,
         }
     }
 }
@@ -210,7 +217,10 @@ impl Pipeline {
     }
 
     pub(super) fn catch_view_up(&mut self, id: u64, mut job: ViewJob, from: Position) {
-        if self.views.get_mut(&id).is_some_and(|slot| std::mem::take(&mut slot.leaves_out)) {
+        if let Some(slot) = self.views.get_mut(&id)
+            && std::mem::take(&mut slot.leaves_out)
+        {
+            slot.leaving_out = true;
             job.bad_rows = Some(BadRows::new(self.scratch_of(id)));
         }
         let catching = self.catch_up(CatchUpJob::View(Box::new(job)), from);
@@ -340,7 +350,14 @@ impl Pipeline {
                             let until_us = now_us + super::micros(self.runtime.config.backoff_max);
                             view.set_state(ViewState::Retrying { until_us, message: error.chain() });
                         }
-                        (_, Retry::Never) => view.fail(&error),
+                        (_, Retry::Never) => {
+                            // Once: what fails without the rows that fail alone is not about rows.
+                            let again = view.leaves_out_rows(&error) && !view.leaving_out;
+                            view.fail(&error);
+                            if again && let Err(error) = self.start_behind_bad_rows(id.0).await {
+                                tracing::warn!(error = error.chain(), "the job cannot leave rows out");
+                            }
+                        }
                     }
                 } else if let Some(sink) = self.sinks.get_mut(&id.0) {
                     sink.catching = None;
@@ -389,6 +406,7 @@ impl Pipeline {
             Ok(_) => {
                 view.note = job.bad_rows.take().and_then(|bad| bad.message()).or_else(|| view.note.take());
                 view.set_state(ViewState::Running(job));
+                view.leaving_out = false;
                 view.base_due = true;
                 view.rename();
             }

@@ -173,6 +173,8 @@ struct ViewSlot {
     note: Option<String>,
     /// Rows that it cannot be computed for are left out when it catches up next.
     leaves_out: bool,
+    /// It does so now.
+    leaving_out: bool,
 }
 
 enum ViewState {

@@ -125,7 +125,7 @@ impl Pipeline {
     }
 
     /// The same again, and rows that the query cannot be computed for are left out until it has caught up.
-    async fn start_behind_bad_rows(&mut self, id: u64) -> Result<()> {
+    pub(super) async fn start_behind_bad_rows(&mut self, id: u64) -> Result<()> {
         let Some(view) = self.views.get_mut(&id) else { return Ok(()) };
         view.leaves_out = true;
         self.start_again(id).await
@@ -194,6 +194,9 @@ async fn read_back(checkpoints: &CheckpointStore, job: &mut ViewJob, files: &Job
     job.restore(saved)?;
     for file in &files.deltas {
         job.replay(checkpoints.read_batches(file).await?)?;
+    }
+    if let Some(file) = &files.failed {
+        job.failed = checkpoints.read_json(file).await?;
     }
     job.settle()?;
     job.advance(watermark, false)?;

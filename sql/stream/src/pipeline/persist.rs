@@ -15,6 +15,7 @@ use crate::{
     Error, Result,
     accounting::Accounting,
     checkpoint::{CheckpointStore, FORMAT, Held, JobFiles, Manifest, Recovered, apart},
+    failed_rows::FailedRows,
     figures::Figures,
     guard::guarded,
     late_log::{LateLog, LateRuns},
@@ -459,6 +460,8 @@ struct JobWrite {
     /// The moment it is of.
     at: Held,
     what: JobPart,
+    /// Rows that were left out, where there are new ones.
+    failed: Option<FailedRows>,
 }
 
 enum JobPart {
@@ -470,13 +473,15 @@ impl JobWrite {
     fn take(job: &mut ViewJob, files: &JobFiles, base: bool, at: Held, held: Option<Held>) -> Result<Self> {
         let what = if base { JobPart::Base(job.freeze()?) } else { JobPart::Delta(job.take_delta()?) };
         let accounting = job.accounting.clone();
+        let failed = files.failed.clone();
         let files = if base { JobFiles::default() } else { files.clone() };
-        Ok(Self { id: job.id, files: JobFiles { accounting, held, ..files }, at, what })
+        let files = JobFiles { accounting, held, failed, ..files };
+        Ok(Self { id: job.id, files, at, what, failed: job.take_failed() })
     }
 
     /// Gives the files of the job, and the bytes written.
     async fn write(self, checkpoints: &CheckpointStore, epoch: Epoch) -> Result<(JobFiles, u64)> {
-        let Self { id, mut files, what, .. } = self;
+        let Self { id, mut files, what, failed, .. } = self;
         let mut bytes = 0;
         let name = |part: &str| checkpoints.file(epoch, &format!("{id}-{part}.arrow"));
         match what {
@@ -498,6 +503,12 @@ impl JobWrite {
                 files.deltas.push(name("delta"));
                 files.delta_bytes += bytes;
             }
+        }
+        if let Some(failed) = failed {
+            let (file, content) = (checkpoints.file(epoch, &format!("{id}-failed.json")), json(&failed)?);
+            bytes += content.len() as u64;
+            checkpoints.write(&file, content).await?;
+            files.failed = Some(file);
         }
         Ok((files, bytes))
     }

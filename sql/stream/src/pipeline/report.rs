@@ -117,7 +117,9 @@ impl Pipeline {
     fn ahead(&self) -> Option<String> {
         let rows: u64 = self.position.0.keys().map(|split| self.watermarks.future(split)).sum();
         let such = if rows == 1 { "1 row was" } else { &format!("{rows} rows were") };
-        (rows > 0).then(|| format!("{such} further ahead of the clock than future_max allows, and did not raise the watermark"))
+        (rows > 0).then(|| {
+            format!("{such} further ahead of the clock than future_max allows, and did not raise the watermark")
+        })
     }
 
     fn view_info(&self, view: &ViewSlot, lag: u64) -> JobInfo {
@@ -152,6 +154,7 @@ impl Pipeline {
                 info.groups = Some(job.state_groups() as u64);
                 info.accounting = job.accounting.clone();
                 info.figures = job.figures;
+                info.message = job.failed.message(view.name());
             }
             ViewState::Failed { reason, counted } => {
                 info.message = Some(reason.clone());
@@ -163,7 +166,8 @@ impl Pipeline {
             }
             ViewState::CatchingUp | ViewState::Paused(None) => info.accounting = view.files.accounting.clone(),
         }
-        info.message = info.message.or_else(|| view.note.clone());
+        info.message =
+            view.note.clone().filter(|_| info.state != "failed" && info.state != "retrying").or(info.message);
         match (&view.state, &view.catching) {
             (ViewState::Running(_), _) => info.progress = Some(100.0),
             (ViewState::CatchingUp, Some(catching)) => {

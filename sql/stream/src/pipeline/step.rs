@@ -37,13 +37,18 @@ impl Pipeline {
             self.figures.steps += 1;
             self.dirty = true;
             let step = StepBatch { splits, position: self.position.clone() };
-            {
+            let failed = {
                 let gate = Arc::clone(&self.runtime.gate);
-                let _shared = gate.read();
-                self.run_jobs(&step);
-            }
+                let shared = gate.read();
+                let failed = self.run_jobs(&step);
+                drop(shared);
+                failed
+            };
             // Jobs have the step; now readers of the position may rely on it.
             self.runtime.published.send_replace(self.position.clone());
+            for id in failed {
+                self.start_behind_bad_rows(id).await?;
+            }
         }
         let advanced = self.watermarks.advance(now_us);
         if advanced > watermark {
@@ -73,11 +78,11 @@ impl Pipeline {
             dead_lettered: split.rejected,
             filtered: split.skipped,
             late: 0,
+            failed: 0,
         };
         self.accounting.add(&records.split, counts);
         metrics::counter!("ebap_records_total", "stream" => self.name().to_owned()).increment(split.consumed);
         metrics::counter!("ebap_late_rows_total", "stream" => self.name().to_owned()).increment(split.late);
-        metrics::counter!("ebap_future_rows_total", "stream" => self.name().to_owned()).increment(split.future);
         metrics::counter!("ebap_dead_letters_total", "stream" => self.name().to_owned()).increment(split.rejected);
     }
 
@@ -96,16 +101,21 @@ impl Pipeline {
         Ok(())
     }
 
-    fn run_jobs(&mut self, step: &StepBatch) {
+    /// Gives the views whose state has half of the step now, and which are to go on without the rows that it fails for.
+    fn run_jobs(&mut self, step: &StepBatch) -> Vec<u64> {
         let now_us = self.runtime.clock.now_us();
-        for view in self.views.values_mut() {
+        let mut again = Vec::new();
+        for (id, view) in &mut self.views {
             let wanted = view.wants_changes();
             let ViewState::Running(job) = &mut view.state else { continue };
             match guarded(|| job.process(step, wanted)) {
                 Ok(changes) => {
                     view.tell(&changes, &step.position, now_us);
                 }
-                Err(error) => view.fail(&error),
+                Err(error) => {
+                    again.extend(view.leaves_out_rows(&error).then_some(*id));
+                    view.fail(&error);
+                }
             }
         }
         let slow = |(id, sink): (&u64, &mut RowsSinkJob)| Some((*id, sink.write(step, now_us)?));
@@ -113,6 +123,7 @@ impl Pipeline {
         for (id, (sink, from)) in slow {
             self.catch_sink_up(id, Box::new(sink), from);
         }
+        again
     }
 
     fn close_windows(&mut self, watermark: i64) {

@@ -178,6 +178,7 @@ impl RowsSink {
             dead_lettered: split.rejected,
             filtered: split.skipped,
             late: 0,
+            failed: 0,
         };
         self.counted.accounting.add(&split.split, counts);
         self.counted.position.set(split.split.clone(), Offset(end));

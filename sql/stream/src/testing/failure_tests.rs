@@ -21,6 +21,11 @@ async fn with(views: &[&str], rows: &[(i64, i64)]) -> Rig {
     let mut rig = Rig::new();
     rig.sql(READINGS).await;
     for view in views {
+        // One that says otherwise leaves out what it cannot be computed for.
+        let view = match view.contains(" WITH (") {
+            true => view.replacen(" WITH (", " WITH (on_error = 'stop', ", 1),
+            false => view.replacen(" AS ", " WITH (on_error = 'stop') AS ", 1),
+        };
         rig.sql(&format!("CREATE MATERIALIZED VIEW {view}")).await;
     }
     rig.outside.produce("0", rows.iter().map(|(id, x)| reading(*id, *x)));
@@ -86,8 +91,8 @@ async fn resume_goes_on_behind_the_rows_that_cannot_be_computed() {
     let message = state(&rig, "v").await;
     assert!(message.contains("2 rows were left out when it was resumed; the first: 22012: "), "{message}");
     assert!(message.contains("offset 1)"), "{message}");
-    let counted = rig.query("SELECT consumed, emitted, dead_lettered FROM accounting WHERE job = 'v'").await;
-    assert!(counted.contains("| 6        | 4       | 2             |"), "{counted}");
+    let counted = rig.query("SELECT consumed, emitted, failed FROM accounting WHERE job = 'v'").await;
+    assert!(counted.contains("| 6        | 4       | 2      |"), "{counted}");
     // The next one fails it again: nothing is left out that nobody has said a word about.
     rig.outside.produce("0", [reading(7, 0)]);
     rig.try_flush().await.expect_err("failed again");

@@ -6,6 +6,7 @@ mod alter_tests;
 mod as_of_tests;
 mod connectors;
 mod delete_tests;
+mod failed_rows_tests;
 mod failure_tests;
 mod flow_tests;
 mod format_tests;

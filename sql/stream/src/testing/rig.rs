@@ -108,7 +108,7 @@ impl Rig {
         let state = session_state(session_config(), Arc::new(RuntimeEnv::default()));
         let context = SessionContext::new_with_state(state);
         for name in engine.relation_names() {
-            for name in [name.clone(), format!("{name}$late"), format!("{name}$dlq")] {
+            for name in [name.clone(), format!("{name}$late"), format!("{name}$dlq"), format!("{name}$errors")] {
                 if let Some(table) = engine.relation(&name) {
                     context.register_table(datafusion::sql::TableReference::bare(name), table).expect("register");
                 }

@@ -13,6 +13,7 @@ use arrow::{
 use super::ViewJob;
 use crate::{
     Error, Result,
+    failed_rows::FailedRow,
     guard::guarded,
     prepare::{SplitBatch, StepBatch},
 };
@@ -28,11 +29,12 @@ pub(crate) struct BadRows {
     scratch: Scratch,
     count: usize,
     first: Option<String>,
+    found: Vec<FailedRow>,
 }
 
 impl BadRows {
     pub(crate) fn new(scratch: Scratch) -> Self {
-        Self { scratch, count: 0, first: None }
+        Self { scratch, count: 0, first: None, found: Vec::new() }
     }
 
     /// For `ebap.jobs`, where any were left out.
@@ -41,11 +43,16 @@ impl BadRows {
         Some(format!("{} rows were left out when it was resumed; the first: {first}", self.count))
     }
 
-    /// The step without its bad rows, which count as rejected.
+    /// What was left out since the last call.
+    pub(crate) fn take_found(&mut self) -> Vec<FailedRow> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// The step without its bad rows, which count as failed.
     ///
     /// # Errors
     /// Where there are too many of them.
-    pub(crate) fn without(&mut self, step: &StepBatch) -> Result<StepBatch> {
+    pub(crate) fn without(&mut self, step: &StepBatch, now_us: i64) -> Result<StepBatch> {
         let mut good = step.clone();
         if self.error(step).is_none() {
             return Ok(good);
@@ -53,6 +60,8 @@ impl BadRows {
         for split in &mut good.splits {
             let mut bad = Vec::new();
             self.find(split, (0, split.batch.num_rows()), &mut bad)?;
+            self.found.extend(bad.iter().map(|(row, error)| FailedRow::of(&split.batch, *row, error, now_us)));
+            let bad: Vec<usize> = bad.into_iter().map(|(row, _)| row).collect();
             if !bad.is_empty() {
                 *split = leave_out(split, &bad)?;
             }
@@ -61,7 +70,7 @@ impl BadRows {
     }
 
     /// The rows of this part for each of which the query fails.
-    fn find(&mut self, split: &SplitBatch, (from, to): (usize, usize), bad: &mut Vec<usize>) -> Result<()> {
+    fn find(&mut self, split: &SplitBatch, (from, to): (usize, usize), bad: &mut Vec<(usize, Error)>) -> Result<()> {
         if from == to {
             return Ok(());
         }
@@ -72,7 +81,7 @@ impl BadRows {
             self.find(split, (from, middle), bad)?;
             return self.find(split, (middle, to), bad);
         }
-        bad.push(from);
+        bad.push((from, error.clone()));
         self.count += 1;
         let offset = split.batch.column_by_name("_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
         let offset = offset.filter(|offsets| offsets.is_valid(from)).map(|offsets| offsets.value(from));
@@ -92,7 +101,7 @@ fn part_of(split: &SplitBatch, from: usize, to: usize) -> SplitBatch {
     let batch = split.batch.slice(from, to - from);
     let deleted = split.deleted.as_ref().map(|deleted| deleted.slice(from, to - from));
     let (late, rows) = (late_rows(&batch), batch.num_rows() as u64);
-    SplitBatch { batch, deleted, late, consumed: rows, rejected: 0, skipped: 0, ..split.clone() }
+    SplitBatch { batch, deleted, late, consumed: rows, rejected: 0, skipped: 0, failed: 0, ..split.clone() }
 }
 
 fn leave_out(split: &SplitBatch, bad: &[usize]) -> Result<SplitBatch> {
@@ -106,7 +115,7 @@ fn leave_out(split: &SplitBatch, bad: &[usize]) -> Result<SplitBatch> {
         batch,
         deleted: deleted.map(|deleted| deleted.as_boolean().clone()),
         late,
-        rejected: split.rejected + bad.len() as u64,
+        failed: split.failed + bad.len() as u64,
         ..split.clone()
     })
 }

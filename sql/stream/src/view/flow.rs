@@ -14,6 +14,7 @@ use super::{Kind, ViewJob, store::ViewStore};
 use crate::{
     Error, Result,
     accounting::Counts,
+    failed_rows::Failing,
     figures::Figures,
     flow::{Delta, Event, Operator, Output, packed, unpacked},
     prepare::{SplitBatch, StepBatch},
@@ -109,33 +110,47 @@ impl ViewJob {
         matches!(&self.kind, Kind::Flow(flow) if flow.follows_clock)
     }
 
-    pub(super) fn process_flow(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
+    pub(super) fn process_flow(
+        &mut self,
+        step: &StepBatch,
+        wanted: bool,
+        failing: &Failing,
+    ) -> Result<Vec<ChangeBatch>> {
         let (begun, now_us) = (instant(), self.now_us());
         let Kind::Flow(flow) = &mut self.kind else { return Ok(Vec::new()) };
         let (mut changes, mut rows) = (Vec::new(), 0);
-        for split in &step.splits {
+        let mut counts = Vec::with_capacity(step.splits.len());
+        for (at, split) in step.splits.iter().enumerate() {
             rows += split.batch.num_rows();
             let read = flow.scans.iter().any(|(relation, _)| *relation == split.source);
             let mut late = if read { split.batch.num_rows() } else { 0 };
             for (relation, rule) in flow.scans.iter().filter(|(relation, _)| *relation == split.source) {
-                let delta = on_time(split, *rule, flow.times.get(relation).copied())?;
+                let delta = on_time(split, at, *rule, flow.times.get(relation).copied())?;
                 late = late.min(split.batch.num_rows() - delta.rows());
                 changes.push((*relation, *rule, delta));
             }
-            let counts = Counts {
+            counts.push(Counts {
                 consumed: split.consumed,
                 emitted: (split.batch.num_rows() - late) as u64,
                 late: late as u64,
                 dead_lettered: split.rejected,
                 filtered: split.skipped,
-            };
-            self.accounting.add(&split.split, counts);
+                failed: split.failed,
+            });
         }
         if rows == 0 {
+            step.splits.iter().zip(counts).for_each(|(split, counts)| self.accounting.add(&split.split, counts));
             return Ok(Vec::new());
         }
         self.figures.steps += 1;
-        let deltas = flow.root.run(&Event::Rows { of: &changes, now_us }).map_err(|error| of_job(error, &self.name))?;
+        let event = Event::Rows { of: &changes, step, now_us, failing };
+        let deltas = flow.root.run(&event).map_err(|error| of_job(error, &self.name))?;
+        for (at, (split, mut counts)) in step.splits.iter().zip(counts).enumerate() {
+            let failed = failing.of_split(at);
+            counts.emitted -= failed;
+            counts.failed += failed;
+            self.accounting.add(&split.split, counts);
+        }
         let (count, given) = (rows, deltas.iter().map(Delta::rows).sum());
         let out = self.give(&deltas, wanted);
         self.figures.output.ran(count, given, begun);
@@ -159,9 +174,11 @@ impl ViewJob {
             flow.output.close(self.watermark);
             return Ok(Vec::new());
         }
-        let event = Event::Time { watermark: self.watermark, now_us };
+        let failing = Failing::new(self.on_error, now_us);
+        let event = Event::Time { watermark: self.watermark, now_us, failing: &failing };
         let deltas = flow.root.run(&event).map_err(|error| of_job(error, &self.name))?;
         let mut out = self.give(&deltas, wanted)?;
+        self.keep_failed(failing.into_outcome());
         if let (Some(retention), Kind::Flow(flow)) = (self.retention_us.filter(|_| passed), &mut self.kind)
             && let Some(gone) = flow.output.expire(self.watermark.saturating_sub(retention), &self.store)?
         {
@@ -192,8 +209,8 @@ fn of_job(error: Error, job: &str) -> Error {
     }
 }
 
-/// The rows that do not come too late for the operators above.
-fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>) -> Result<Delta> {
+/// The rows that do not come too late for the operators above. `at`: where the split stands in the step.
+fn on_time(split: &SplitBatch, at: usize, rule: Late, time: Option<usize>) -> Result<Delta> {
     let delta = match &split.deleted {
         Some(deleted) => {
             let weights = deleted.values().iter().map(|deleted| if deleted { -1 } else { 1 });
@@ -201,6 +218,7 @@ fn on_time(split: &SplitBatch, rule: Late, time: Option<usize>) -> Result<Delta>
         }
         None => Delta::came(split.batch.clone()),
     };
+    let delta = delta.of_split(at);
     let (Some(time), true) = (time, split.late > 0) else { return Ok(delta) };
     let times = split.batch.column(time).as_primitive::<TimestampMicrosecondType>();
     // `_watermark` is the last column, and null for rows on time.

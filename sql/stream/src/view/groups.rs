@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, IntervalMonthDayNanoArray, RecordBatch, TimestampMicrosecondArray},
-    compute::concat,
+    compute::{concat, concat_batches},
     datatypes::{DataType, Field, Int64Type, IntervalMonthDayNano, Schema, SchemaRef},
     row::{RowConverter, SortField},
 };
@@ -30,12 +30,13 @@ use super::{
     distinct::{Entry, Values, distinct_type},
     frozen::FrozenGroups,
     interner::Hasher,
-    partial::{Partial, PartialAggregate, PartialState},
+    partial::{BadOfBatch, Partial, PartialAggregate, PartialState},
     store::RowId,
     windows::{Column, Keys, Merge, Placed, RUNNING, Window, WindowState, Windows},
 };
 use crate::{
     Result,
+    failed_rows::Failing,
     figures::Figures,
     flow::{end_of, floor},
     rows::{cast, record_batch},
@@ -56,6 +57,11 @@ impl Touched {
     /// Groups of all windows.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|(_, groups)| groups.len()).sum()
+    }
+
+    /// Each group by itself, in order.
+    fn singles(&self) -> impl Iterator<Item = Self> {
+        self.0.iter().flat_map(|(window, groups)| groups.iter().map(|group| Self(vec![(*window, vec![*group])])))
     }
 
     /// The end of the window of each group, in the order of `GroupState::evaluate`.
@@ -120,10 +126,17 @@ impl GroupState {
         values + self.windows.open.values().map(WindowState::size).sum::<usize>()
     }
 
-    /// Takes the rows of a step; what came of them is part of the next delta.
-    pub(crate) fn update(&mut self, batches: &[RecordBatch], figures: &mut Figures) -> Result<()> {
+    /// Takes the rows of a step; what came of them is part of the next delta. Gives those of each batch that it could
+    /// not be computed for.
+    pub(crate) fn update(
+        &mut self,
+        batches: &[RecordBatch],
+        figures: &mut Figures,
+        failing: &Failing,
+    ) -> Result<Vec<BadOfBatch>> {
         let begun = instant();
-        let partial = self.partial.run(batches)?;
+        let (partial, bad) = self.partial.run_computable(batches, failing)?;
+        let Some(partial) = partial else { return Ok(bad) };
         let (rows, partial_rows) = (batches.iter().map(RecordBatch::num_rows).sum(), partial.rows);
         figures.partial.ran(rows, partial_rows, begun);
         let begun = instant();
@@ -131,7 +144,7 @@ impl GroupState {
         part.fresh = self.merge(partial)?;
         figures.window.ran(partial_rows, self.windows.touched_groups(), begun);
         self.delta.push(part);
-        Ok(())
+        Ok(bad)
     }
 
     /// Merges partial rows of a delta.
@@ -292,6 +305,50 @@ impl GroupState {
             columns.push(cast(&array, wanted)?);
         }
         record_batch(&self.groups_schema, columns, count)
+    }
+
+    /// As `evaluate`, where groups that have no value are left out: a sum of doubles that is no double. Gives the
+    /// positions of the others, where there are such.
+    pub(crate) fn evaluate_computable(
+        &mut self,
+        of: &Touched,
+        failing: &Failing,
+    ) -> Result<(RecordBatch, Option<Vec<u32>>)> {
+        let error = match self.evaluate(of) {
+            Ok(batch) => return Ok((batch, None)),
+            Err(error) => error,
+        };
+        let (mut batches, mut kept, mut position) = (Vec::new(), Vec::new(), 0);
+        for single in of.singles() {
+            match self.evaluate(&single) {
+                Ok(batch) => {
+                    batches.push(batch);
+                    kept.push(position);
+                }
+                Err(error) => {
+                    let keys = self.keys_batch(&single)?;
+                    let bad = failing.rows_of(&keys, error.clone(), &|_| Err(error.clone()))?;
+                    failing.note(&keys, &bad, &|_| None);
+                }
+            }
+            position += 1;
+        }
+        if kept.len() as u32 == position {
+            return Err(error);
+        }
+        Ok((concat_batches(&self.groups_schema, &batches)?, Some(kept)))
+    }
+
+    /// The group columns of these groups.
+    fn keys_batch(&self, of: &Touched) -> Result<RecordBatch> {
+        let first = if self.partial.windowed() { 3 } else { 0 };
+        let columns: Vec<usize> = (first..first + self.partial.keys()).collect();
+        let schema = Arc::new(self.groups_schema.project(&columns)?);
+        let keys = self.keys_of(of.0.iter().flat_map(|(window, groups)| {
+            let keys = &self.windows.open[window].keys;
+            groups.iter().map(|group| keys.get(*group))
+        }))?;
+        record_batch(&schema, keys, of.len())
     }
 
     /// The rows of the view that show these groups, in the order of `evaluate`; they are forgotten here.

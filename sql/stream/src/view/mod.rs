@@ -17,8 +17,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array},
-    compute::{filter_record_batch, take, take_record_batch},
-    datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType},
+    compute::{filter, filter_record_batch, take, take_record_batch},
+    datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType, UInt32Type},
     row::{RowConverter, SortField},
 };
 use ebap_catalog::ObjectId;
@@ -26,15 +26,16 @@ use ebap_connector::{
     ChangeBatch,
     time::{Clock, instant},
 };
-use ebap_sql::{AggregatePlan, Emit, SourcePlan, ViewPlan, ViewQuery};
+use ebap_sql::{AggregatePlan, Emit, OnError, SourcePlan, ViewPlan, ViewQuery};
 
 use crate::{
     EngineConfig, Error, Result,
     accounting::{Accounting, Counts},
+    failed_rows::{FailedRows, Failing, Outcome, Source},
     figures::{Figures, Operator},
     memory::MemoryShare,
     prepare::{SplitBatch, StepBatch},
-    rows::{RowOps, adapted_batch},
+    rows::{Computed, RowOps, adapted_batch},
 };
 use bad_rows::BadRows;
 use flow::FlowState;
@@ -109,6 +110,11 @@ pub(crate) struct ViewJob {
     state_bytes_max: usize,
     /// Of what the process may take.
     memory: MemoryShare,
+    on_error: OnError,
+    /// Rows that it could not be computed for.
+    pub(crate) failed: FailedRows,
+    /// Since they were last written down.
+    failed_changed: bool,
     /// While it catches up after it has failed: leaves out what it cannot be computed for.
     pub(crate) bad_rows: Option<BadRows>,
     /// It is only tried whether rows can be computed.
@@ -117,6 +123,15 @@ pub(crate) struct ViewJob {
     unmeasured_rows: usize,
     /// For rows that leave by it.
     pub(crate) clock: Option<Arc<dyn Clock>>,
+}
+
+/// What a split gives the view.
+struct Admitted {
+    batch: RecordBatch,
+    times: Vec<i64>,
+    /// Which rows of the split they are; none: all of them, in order.
+    rows: Option<UInt32Array>,
+    counts: Counts,
 }
 
 impl ViewJob {
@@ -140,8 +155,7 @@ impl ViewJob {
             }
             (ViewQuery::Flow, None) => return Err(Error::Internal("a view without a plan".to_owned())),
         };
-        Ok(Self::new(source, (plan.id, plan.name.clone()), input, kind, store, config)
-            .emitting(plan.emit, plan.retention_us))
+        Ok(Self::new(source, (plan.id, plan.name.clone()), input, kind, store, config).emitting(plan))
     }
 
     pub(crate) fn table(source: &SourcePlan, store: Arc<ViewStore>, config: &EngineConfig) -> Result<Self> {
@@ -180,6 +194,9 @@ impl ViewJob {
             rows_max: config.view_rows_max,
             state_bytes_max: config.state_bytes_max,
             memory: config.memory.share(),
+            on_error: OnError::default(),
+            failed: FailedRows::default(),
+            failed_changed: false,
             bad_rows: None,
             rows_alone: false,
             unmeasured_rows: 0,
@@ -191,9 +208,10 @@ impl ViewJob {
         self.clock.as_ref().map_or(0, |clock| clock.now_us())
     }
 
-    fn emitting(mut self, emit: Emit, retention_us: Option<i64>) -> Self {
-        self.emit = emit;
-        self.retention_us = retention_us;
+    fn emitting(mut self, plan: &ViewPlan) -> Self {
+        self.emit = plan.emit;
+        self.retention_us = plan.retention_us;
+        self.on_error = plan.on_error;
         self
     }
 
@@ -213,8 +231,12 @@ impl ViewJob {
         let changes = match self.bad_rows.take() {
             None => self.take_step(step, wanted)?,
             Some(mut bad) => {
-                let good = bad.without(step)?;
+                let good = bad.without(step, self.now_us())?;
+                let found = bad.take_found();
                 self.bad_rows = Some(bad);
+                if found.into_iter().map(|row| self.failed.put(row)).count() > 0 {
+                    self.tell_failed();
+                }
                 self.take_step(&good, wanted)?
             }
         };
@@ -235,20 +257,55 @@ impl ViewJob {
     }
 
     fn take_step(&mut self, step: &StepBatch, wanted: bool) -> Result<Vec<ChangeBatch>> {
-        if let Kind::Flow(_) = self.kind {
-            return self.process_flow(step, wanted);
+        let failing = Failing::new(self.on_error, self.now_us());
+        let changes = match self.kind {
+            Kind::Flow(_) => self.process_flow(step, wanted, &failing),
+            Kind::Groups { .. } | Kind::Rows | Kind::Keyed { .. } => self.process_rows(step, wanted, &failing),
+        }?;
+        self.keep_failed(failing.into_outcome());
+        Ok(changes)
+    }
+
+    /// Keeps what was left out, for whoever reads it.
+    fn keep_failed(&mut self, outcome: Outcome) {
+        if outcome.into_rows(&mut self.failed) {
+            self.tell_failed();
         }
+    }
+
+    fn tell_failed(&mut self) {
+        self.failed_changed = true;
+        self.store.set_failed(self.failed.clone());
+    }
+
+    fn process_rows(&mut self, step: &StepBatch, wanted: bool, failing: &Failing) -> Result<Vec<ChangeBatch>> {
         let begun = instant();
         let (mut batches, mut times, mut deleted, mut rows) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        // Of each split where its records went; of each batch its split, and which rows of that it has.
+        let (mut counts, mut sources): (Vec<Counts>, Vec<_>) = (Vec::new(), Vec::new());
         for split in &step.splits {
-            let (batch, row_times, counts) = self.admit(split)?;
-            self.accounting.add(&split.split, counts);
+            let at = counts.len();
+            let admitted = self.admit(split, failing, (step, at))?;
+            counts.push(admitted.counts);
             rows += split.batch.num_rows();
-            if batch.num_rows() > 0 {
-                batches.push(batch);
-                times.push(row_times);
+            if admitted.batch.num_rows() > 0 {
+                batches.push(admitted.batch);
+                times.push(admitted.times);
+                sources.push((at, admitted.rows));
                 deleted.push(split.deleted.as_ref());
             }
+        }
+        if let (Kind::Groups { state, .. }, false) = (&mut self.kind, batches.is_empty()) {
+            let bad = state.update(&batches, &mut self.figures, failing)?;
+            for ((bad, batch), (split, rows)) in bad.iter().zip(&batches).zip(&sources) {
+                let row = |row: usize| rows.as_ref().map_or(row as u32, |rows| rows.value(row));
+                failing.note(batch, bad, &|at| Source::of(step, *split as u32, row(at)));
+                counts[*split].emitted -= bad.len() as u64;
+                counts[*split].failed += bad.len() as u64;
+            }
+        }
+        for (split, counts) in step.splits.iter().zip(counts) {
+            self.accounting.add(&split.split, counts);
         }
         self.figures.input.ran(rows, batches.iter().map(RecordBatch::num_rows).sum(), begun);
         if batches.is_empty() {
@@ -257,12 +314,11 @@ impl ViewJob {
         self.figures.steps += 1;
         match &mut self.kind {
             Kind::Groups { state, .. } => {
-                state.update(&batches, &mut self.figures)?;
                 let touched = state.take_touched();
                 if self.emit == Emit::WindowClose || self.rows_alone {
                     return Ok(Vec::new());
                 }
-                self.publish(&touched, wanted)
+                self.publish(&touched, wanted, failing)
             }
             Kind::Rows => self.append(batches, times, wanted),
             // Handled above.
@@ -278,10 +334,11 @@ impl ViewJob {
         }
     }
 
-    /// The rows of a split that belong to the view, with their event times, and where the others went.
-    fn admit(&self, split: &SplitBatch) -> Result<(RecordBatch, Vec<i64>, Counts)> {
+    /// The rows of a split that belong to the view, with their event times, and where the others went. `place`: where
+    /// the split stands.
+    fn admit(&self, split: &SplitBatch, failing: &Failing, place: (&StepBatch, usize)) -> Result<Admitted> {
         let mut batch = split.batch.clone();
-        let mut late = 0;
+        let (mut late, mut open_rows) = (0, None);
         if let (true, Kind::Groups { pane_us: Some(pane_us), .. }, Some(time)) =
             (split.late > 0, &self.kind, self.time_column)
         {
@@ -296,12 +353,24 @@ impl ViewJob {
             late = (batch.num_rows() - mask.true_count()) as u64;
             if late > 0 {
                 batch = filter_record_batch(&batch, &mask)?;
+                let all = UInt32Array::from_iter_values(0..mask.len() as u32);
+                open_rows = Some(filter(&all, &mask)?.as_primitive::<UInt32Type>().clone());
             }
         }
         let admitted = batch.num_rows() as u64;
         let times =
             self.time_column.map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone());
-        let (rows, index) = self.input.run(batch)?;
+        let Computed { batch: rows, index, bad } = self.input.run_computable(batch.clone(), failing)?;
+        let failed = bad.len() as u64;
+        if failed > 0 {
+            let row = |row: usize| open_rows.as_ref().map_or(row as u32, |rows| rows.value(row));
+            failing.note(&batch, &bad, &|at| Source::of(place.0, place.1 as u32, row(at)));
+        }
+        let taken = match (&open_rows, &index) {
+            (None, index) => index.clone(),
+            (Some(open), None) => Some(open.clone()),
+            (Some(open), Some(index)) => Some(take(open, index, None)?.as_primitive::<UInt32Type>().clone()),
+        };
         let times = match (times, index) {
             (None, _) => vec![i64::MAX; rows.num_rows()],
             (Some(times), None) => times.values().to_vec(),
@@ -310,26 +379,36 @@ impl ViewJob {
             }
         };
         let emitted = rows.num_rows() as u64;
-        debug_assert!(self.input.has_filter() || emitted == admitted, "only a filter drops rows");
+        debug_assert!(self.input.has_filter() || emitted + failed == admitted, "only a filter drops rows");
         let counts = Counts {
             consumed: split.consumed,
             emitted,
             late,
             dead_lettered: split.rejected,
-            filtered: admitted - emitted + split.skipped,
+            filtered: admitted - emitted - failed + split.skipped,
+            failed: failed + split.failed,
         };
-        Ok((rows, times, counts))
+        Ok(Admitted { batch: rows, times, rows: taken, counts })
     }
 
     /// Brings the view's rows of these groups up to date.
-    fn publish(&mut self, touched: &Touched, wanted: bool) -> Result<Vec<ChangeBatch>> {
+    fn publish(&mut self, touched: &Touched, wanted: bool, failing: &Failing) -> Result<Vec<ChangeBatch>> {
         let Kind::Groups { state, output, .. } = &mut self.kind else { return Ok(Vec::new()) };
         if touched.is_empty() {
             return Ok(Vec::new());
         }
         let begun = instant();
-        let (rows, kept) = output.run(state.evaluate(touched)?)?;
-        let kept = kept.as_ref().map(|kept| kept.values().as_ref());
+        let (values, valued) = state.evaluate_computable(touched, failing)?;
+        let Computed { batch: rows, index, bad } = output.run_computable(values.clone(), failing)?;
+        if !bad.is_empty() {
+            failing.note(&values, &bad, &|_| None);
+        }
+        let kept: Option<Vec<u32>> = match (valued, index) {
+            (None, index) => index.map(|index| index.values().to_vec()),
+            (valued, None) => valued,
+            (Some(valued), Some(index)) => Some(index.values().iter().map(|at| valued[*at as usize]).collect()),
+        };
+        let kept = kept.as_deref();
         let gone = state.take_rows(touched);
         let deletes = if wanted { Some(self.store.gather(&gone)?) } else { None };
         let ends = touched.ends();
@@ -418,7 +497,9 @@ impl ViewJob {
         if let Kind::Groups { state, .. } = &mut self.kind {
             if self.emit == Emit::WindowClose {
                 let closed = state.closed(watermark);
-                out.extend(self.publish(&closed, wanted)?);
+                let failing = Failing::new(self.on_error, self.now_us());
+                out.extend(self.publish(&closed, wanted, &failing)?);
+                self.keep_failed(failing.into_outcome());
             }
             if let Kind::Groups { state, .. } = &mut self.kind {
                 state.drop_closed(watermark);
@@ -473,6 +554,11 @@ impl ViewJob {
         }
     }
 
+    /// Rows that were left out, where that has changed since the last call.
+    pub(crate) fn take_failed(&mut self) -> Option<FailedRows> {
+        std::mem::take(&mut self.failed_changed).then(|| self.failed.clone())
+    }
+
     /// What came so far is saved otherwise.
     pub(crate) fn forget_delta(&mut self) {
         match &mut self.kind {
@@ -510,6 +596,7 @@ impl ViewJob {
     pub(crate) fn show(&mut self, shown: Arc<ViewStore>) {
         shown.swap(&self.store);
         self.store = shown;
+        self.store.set_failed(self.failed.clone());
     }
 
     /// Takes a snapshot back into an empty job.
@@ -563,7 +650,8 @@ impl ViewJob {
     pub(crate) fn settle(&mut self) -> Result<()> {
         if let (Kind::Groups { state, .. }, Emit::Update) = (&mut self.kind, self.emit) {
             let touched = state.take_touched();
-            self.publish(&touched, false)?;
+            // Groups that fail were noted before.
+            self.publish(&touched, false, &Failing::new(self.on_error, 0))?;
         } else if let Kind::Groups { state, .. } = &mut self.kind {
             state.take_touched();
         } else if let Kind::Flow(flow) = &mut self.kind {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray},
+    compute::filter_record_batch,
     datatypes::{
         DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
         TimestampMicrosecondType,
@@ -33,6 +34,7 @@ use ebap_values::float::{order_f32, order_f64};
 use super::distinct::distinct_type;
 use crate::{
     Error, Result,
+    failed_rows::{Failing, that_can_fail, without},
     flow::floor,
     rows::{adapted, cast, physical},
 };
@@ -57,6 +59,9 @@ pub(crate) struct PartialValues {
     pub(crate) values: ArrayRef,
     pub(crate) filter: Option<BooleanArray>,
 }
+
+/// Rows of a batch that were left out, and why.
+pub(crate) type BadOfBatch = Vec<(usize, Error)>;
 
 pub(crate) struct PartialAggregate {
     /// The event time, and how long a pane is.
@@ -125,6 +130,46 @@ impl PartialAggregate {
 
     pub(crate) fn aggregates(&self) -> impl Iterator<Item = &Arc<AggregateFunctionExpr>> {
         self.inputs.iter().map(|input| &input.aggregate)
+    }
+
+    /// As `run`, where rows that the keys and arguments cannot be computed for are left out. Gives those of each batch;
+    /// no partial rows where none is left.
+    pub(crate) fn run_computable(
+        &mut self,
+        batches: &[RecordBatch],
+        failing: &Failing,
+    ) -> Result<(Option<Partial>, Vec<BadOfBatch>)> {
+        let error = match self.run(batches) {
+            Ok(partial) => return Ok((Some(partial), Vec::new())),
+            Err(error) => error,
+        };
+        // Half of the step is in it.
+        self.emit(self.inputs.iter().map(|_| Vec::new()).collect())?;
+        let exprs = that_can_fail(self.exprs());
+        let try_part =
+            |part: &RecordBatch| -> Result<()> { exprs.iter().try_for_each(|expr| Ok(expr.evaluate(part).map(drop)?)) };
+        let (mut good, mut bad) = (Vec::with_capacity(batches.len()), Vec::with_capacity(batches.len()));
+        for batch in batches {
+            let of = match try_part(batch) {
+                Ok(()) => Vec::new(),
+                Err(error) => failing.rows_of(batch, error, &try_part)?,
+            };
+            good.push(filter_record_batch(batch, &without(batch.num_rows(), &of))?);
+            bad.push(of);
+        }
+        if bad.iter().all(Vec::is_empty) {
+            return Err(error);
+        }
+        good.retain(|batch| batch.num_rows() > 0);
+        let partial = if good.is_empty() { None } else { Some(self.run(&good)?) };
+        Ok((partial, bad))
+    }
+
+    /// What is computed of each row.
+    fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        let time = self.pane.iter().map(|(time, _)| time);
+        let inputs = self.inputs.iter().flat_map(|input| input.args.iter().chain(&input.filter));
+        time.chain(&self.keys).chain(inputs)
     }
 
     pub(crate) fn run(&mut self, batches: &[RecordBatch]) -> Result<Partial> {

@@ -16,7 +16,7 @@ use arrow::{
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
-use crate::{Error, Result};
+use crate::{Error, Result, failed_rows::FailedRows};
 
 /// A segment of fewer rows is worth merging.
 const SEGMENT_ROWS: usize = 8_192;
@@ -62,11 +62,13 @@ pub(crate) struct ViewStore {
     inner: RwLock<Inner>,
     /// Why its job has failed: nobody is given rows that are not kept up to date.
     failure: RwLock<Option<Error>>,
+    /// Rows that were left out of it.
+    failed: RwLock<FailedRows>,
 }
 
 impl ViewStore {
     pub(crate) fn new(schema: SchemaRef) -> Self {
-        Self { schema, inner: RwLock::default(), failure: RwLock::default() }
+        Self { schema, inner: RwLock::default(), failure: RwLock::default(), failed: RwLock::default() }
     }
 
     /// The error that whoever reads it gets from now on.
@@ -76,6 +78,15 @@ impl ViewStore {
 
     pub(crate) fn failure(&self) -> Option<Error> {
         self.failure.read().clone()
+    }
+
+    /// Rows of `view$errors` from now on.
+    pub(crate) fn set_failed(&self, failed: FailedRows) {
+        *self.failed.write() = failed;
+    }
+
+    pub(crate) fn failed(&self) -> FailedRows {
+        self.failed.read().clone()
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {

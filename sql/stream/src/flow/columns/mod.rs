@@ -91,6 +91,11 @@ impl Column {
         Ok(Self { aggregate, args, filter, of, kept })
     }
 
+    /// What is computed of each row.
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.args.iter().chain(&self.filter)
+    }
+
     /// The same aggregate over nothing.
     pub(crate) fn empty(&self) -> Self {
         let kept = match &self.kept {

@@ -50,7 +50,7 @@ pub(super) const LATER: Case = Case {
 };
 
 /// From the beginning.
-pub(super) const FIRST: [Case; 9] = [
+pub(super) const FIRST: [Case; 11] = [
     THIN,
     Case {
         name: "fat",
@@ -96,7 +96,28 @@ pub(super) const FIRST: [Case; 9] = [
             "SELECT id, region, amount * 2 AS twice FROM events WHERE amount > 3 ORDER BY 1",
         )],
     },
+    // Rows and groups that cannot be computed are left out.
+    Case {
+        name: "ratios",
+        create: "CREATE MATERIALIZED VIEW ratios AS SELECT region, sum(100 / amount) AS share, 60 / (count(*) - 3) AS odd
+            FROM events GROUP BY region",
+        compare: &[(
+            "SELECT region, share, odd FROM ratios ORDER BY 1",
+            "SELECT region, sum(100 / amount) AS share, 60 / (count(*) - 3) AS odd
+             FROM events WHERE amount IS DISTINCT FROM 0 GROUP BY region HAVING count(*) <> 3 ORDER BY 1",
+        )],
+    },
     // What follows is run as operators over changelogs.
+    Case {
+        name: "shares",
+        create: "CREATE MATERIALIZED VIEW shares AS SELECT n, count(*) AS c FROM
+            (SELECT 100 / amount AS share, count(*) AS n FROM events GROUP BY 100 / amount) GROUP BY n",
+        compare: &[(
+            "SELECT n, c FROM shares ORDER BY 1",
+            "SELECT n, count(*) AS c FROM (SELECT 100 / amount AS share, count(*) AS n FROM events
+                WHERE amount IS DISTINCT FROM 0 GROUP BY 100 / amount) GROUP BY n ORDER BY 1",
+        )],
+    },
     Case {
         name: "levels",
         create: "CREATE MATERIALIZED VIEW levels AS SELECT events, count(*) AS n, min(region) AS first, max(ids) AS most

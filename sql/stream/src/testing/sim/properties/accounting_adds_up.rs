@@ -1,5 +1,5 @@
 //! At every epoch, for every split and job: the records below the position were consumed, and each
-//! ended as exactly one of emitted, late, dead-lettered, filtered.
+//! ended as exactly one of emitted, late, dead-lettered, filtered, failed.
 
 use ebap_connector::{Position, SplitId};
 
@@ -17,7 +17,7 @@ fn judge(job: &str, splits: &[SplitScript], position: &Position, accounting: &Ac
     for split in splits {
         let counts = accounting.0.get(&SplitId::new(split.name.as_str())).copied().unwrap_or_default();
         let (consumed, dead_lettered) = below(split, position);
-        let sum = counts.emitted + counts.late + counts.dead_lettered + counts.filtered;
+        let sum = counts.emitted + counts.late + counts.dead_lettered + counts.filtered + counts.failed;
         if (counts.consumed, counts.dead_lettered, sum) != (consumed, dead_lettered, consumed) {
             return Err(format!(
                 "{job}, split {}: {counts:?}, but {consumed} records and {dead_lettered} bad ones were read",

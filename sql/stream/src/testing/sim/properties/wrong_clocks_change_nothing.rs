@@ -17,7 +17,8 @@ fn play(seed: u64) -> Run {
 
 /// How many rows with a wrong clock there are, if nothing is wrong with the others.
 fn check(run: &Run) -> Result<usize, String> {
-    let rows = || run.world.script.events.iter().flat_map(|split| &split.records).filter_map(|record| record.row.as_ref());
+    let rows =
+        || run.world.script.events.iter().flat_map(|split| &split.records).filter_map(|record| record.row.as_ref());
     let newest_us = rows().filter(|row| row.is_sane()).map(|row| row.time_us).max().ok_or("no row is sane")?;
     let highest = run.epochs("events", |seen| {
         let logged = seen.late.values().flatten().map(|run| run.watermark);

@@ -1,0 +1,300 @@
+//! Rows that an expression of a view cannot be computed for (`1 / x` where x is 0): left out, counted, and kept for
+//! `view$errors`, so that the view goes on.
+//!
+//! Which row it is, is not in the error: a part of a batch is tried after the other, half by half. An expression gives
+//! the same for the same row, so a row that was left out as it came is left out as it goes.
+
+use std::{cell::RefCell, collections::VecDeque, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    },
+    datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit},
+};
+use datafusion::physical_expr::{
+    PhysicalExpr,
+    expressions::{Column, Literal},
+};
+use ebap_sql::OnError;
+use hashbrown::HashSet;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, flow::Delta, prepare::StepBatch};
+
+/// Rows kept of one view, the newest.
+const KEPT_MAX: usize = 200;
+/// Characters of a row that are kept.
+const TEXT_MAX: usize = 1_000;
+
+/// A row that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailedRow {
+    /// Where its record is; not known behind an aggregate or a join.
+    pub(crate) place: Option<Place>,
+    /// Its values as JSON, as far as they were read.
+    pub(crate) row: String,
+    pub(crate) sqlstate: Option<String>,
+    pub(crate) reason: String,
+    pub(crate) failed_at_us: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) partition: Option<i32>,
+    pub(crate) offset: i64,
+}
+
+/// Those of one view.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailedRows {
+    /// How often a row was left out.
+    pub(crate) count: u64,
+    pub(crate) newest: VecDeque<FailedRow>,
+}
+
+impl FailedRows {
+    pub(crate) fn put(&mut self, row: FailedRow) {
+        self.count += 1;
+        // A group fails with every row that it is given: the newest says it.
+        if row.place.is_none() {
+            self.newest.retain(|other| other.place.is_some() || other.reason != row.reason);
+        }
+        self.newest.push_back(row);
+        if self.newest.len() > KEPT_MAX {
+            self.newest.pop_front();
+        }
+    }
+
+    /// For `ebap.jobs`, where there are any.
+    pub(crate) fn message(&self, view: &str) -> Option<String> {
+        let newest = self.newest.back()?;
+        let rows = if self.count == 1 { "1 row was" } else { &format!("{} rows were", self.count) };
+        Some(format!("{rows} left out, see {view}$errors; the newest: {}", newest.reason))
+    }
+}
+
+/// Columns of `view$errors`.
+pub(crate) fn schema() -> SchemaRef {
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+    Arc::new(Schema::new(vec![
+        Field::new("_partition", DataType::Int32, true),
+        Field::new("_offset", DataType::Int64, true),
+        Field::new("row", DataType::Utf8, false),
+        Field::new("sqlstate", DataType::Utf8, true),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("failed_at", time, false),
+    ]))
+}
+
+/// Rows of `view$errors`, in the order in which they failed.
+pub(crate) fn rows(failed: &FailedRows) -> Result<RecordBatch> {
+    let all = || failed.newest.iter();
+    let of = |row: &FailedRow| row.place.as_ref().map(|place| place.offset);
+    let times = TimestampMicrosecondArray::from_iter_values(all().map(|row| row.failed_at_us));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(all().map(|row| row.place.as_ref()?.partition).collect::<Int32Array>()),
+        Arc::new(all().map(of).collect::<Int64Array>()),
+        Arc::new(StringArray::from_iter_values(all().map(|row| &row.row))),
+        Arc::new(all().map(|row| row.sqlstate.as_deref()).collect::<StringArray>()),
+        Arc::new(StringArray::from_iter_values(all().map(|row| &row.reason))),
+        Arc::new(times.with_timezone("+00:00")),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}
+
+/// What a step of a view does with rows that fail.
+pub(crate) struct Failing {
+    on_error: OnError,
+    now_us: i64,
+    found: RefCell<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    rows: Vec<FailedRow>,
+    /// Of rows of the source: split of the step, and row in it.
+    sources: HashSet<(u32, u32)>,
+}
+
+/// What came of a step.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    rows: Vec<FailedRow>,
+}
+
+impl Failing {
+    pub(crate) fn new(on_error: OnError, now_us: i64) -> Self {
+        Self { on_error, now_us, found: RefCell::default() }
+    }
+
+    /// Which rows `run` fails for, and why; nothing where it does not fail.
+    ///
+    /// # Errors
+    /// That of `run`, where the view stops at it, or it is not of a row.
+    pub(crate) fn rows_of(
+        &self,
+        batch: &RecordBatch,
+        error: Error,
+        run: &dyn Fn(&RecordBatch) -> Result<()>,
+    ) -> Result<Vec<(usize, Error)>> {
+        match (self.on_error, &error) {
+            (OnError::Skip, Error::DataFusion(_)) => {}
+            (OnError::Skip | OnError::Stop, _) => return Err(error),
+        }
+        let mut bad = Vec::new();
+        halve(batch, (0, batch.num_rows()), run, &mut bad);
+        // Together they fail and each alone does not: it is not about a row.
+        if bad.is_empty() { Err(error) } else { Ok(bad) }
+    }
+
+    /// Notes rows of this batch that were left out. `source`: of each row its place in the step, where it has one.
+    pub(crate) fn note(&self, batch: &RecordBatch, bad: &[(usize, Error)], source: &dyn Fn(usize) -> Option<Source>) {
+        let mut found = self.found.borrow_mut();
+        for (row, error) in bad {
+            let source = source(*row);
+            if let Some(source) = &source
+                && !found.sources.insert((source.split, source.row))
+            {
+                continue;
+            }
+            let place = source.map(|source| source.place);
+            found.rows.push(FailedRow { place, ..FailedRow::without_place(batch, *row, error, self.now_us) });
+        }
+    }
+
+    /// The rows of a change that these expressions can be computed for.
+    pub(crate) fn computable(
+        &self,
+        delta: Delta,
+        exprs: &[Arc<dyn PhysicalExpr>],
+        step: Option<&StepBatch>,
+    ) -> Result<Delta> {
+        if exprs.is_empty() || delta.rows() == 0 {
+            return Ok(delta);
+        }
+        let run = |batch: &RecordBatch| -> Result<()> {
+            exprs.iter().try_for_each(|expr| Ok(expr.evaluate(batch).map(drop)?))
+        };
+        let Err(error) = run(&delta.batch) else { return Ok(delta) };
+        let bad = self.rows_of(&delta.batch, error, &run)?;
+        self.note_change(&delta, &bad, step);
+        delta.filter(&without(delta.rows(), &bad))
+    }
+
+    /// As `note`, of a change: a row that goes was noted as it came.
+    pub(crate) fn note_change(&self, delta: &Delta, bad: &[(usize, Error)], step: Option<&StepBatch>) {
+        let came: Vec<(usize, Error)> = bad.iter().filter(|(row, _)| delta.weight(*row) > 0).cloned().collect();
+        self.note(&delta.batch, &came, &|row| {
+            let (split, row) = delta.source_of(row)?;
+            Source::of(step?, split, row)
+        });
+    }
+
+    /// Rows of this split of the step that were left out so far.
+    pub(crate) fn of_split(&self, split: usize) -> u64 {
+        self.found.borrow().sources.iter().filter(|(of, _)| *of as usize == split).count() as u64
+    }
+
+    pub(crate) fn into_outcome(self) -> Outcome {
+        Outcome { rows: self.found.into_inner().rows }
+    }
+}
+
+/// Where a row of the source stands in a step, and its place outside.
+pub(crate) struct Source {
+    split: u32,
+    row: u32,
+    place: Place,
+}
+
+impl Source {
+    pub(crate) fn of(step: &StepBatch, split: u32, row: u32) -> Option<Self> {
+        let place = Place::of(&step.splits.get(split as usize)?.batch, row as usize)?;
+        Some(Self { split, row, place })
+    }
+}
+
+impl Place {
+    /// Of a row of a stream.
+    fn of(batch: &RecordBatch, row: usize) -> Option<Self> {
+        let offsets = batch.column_by_name("_offset")?.as_primitive_opt::<Int64Type>()?;
+        let partitions = batch.column_by_name("_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
+        let partition = partitions.filter(|all| all.is_valid(row)).map(|all| all.value(row));
+        (row < offsets.len()).then(|| Self { partition, offset: offsets.value(row) })
+    }
+}
+
+impl FailedRow {
+    /// A row of a stream.
+    pub(crate) fn of(batch: &RecordBatch, row: usize, error: &Error, now_us: i64) -> Self {
+        Self { place: Place::of(batch, row), ..Self::without_place(batch, row, error, now_us) }
+    }
+
+    fn without_place(batch: &RecordBatch, row: usize, error: &Error, now_us: i64) -> Self {
+        let (sqlstate, reason) = error.sqlstate_and_message();
+        Self { place: None, row: text_of(batch, row), sqlstate, reason, failed_at_us: now_us }
+    }
+}
+
+impl Outcome {
+    /// Puts them among those of the view; true where there were any.
+    pub(crate) fn into_rows(self, failed: &mut FailedRows) -> bool {
+        let any = !self.rows.is_empty();
+        self.rows.into_iter().for_each(|row| failed.put(row));
+        any
+    }
+}
+
+/// True for the rows that are not among these.
+pub(crate) fn without(rows: usize, bad: &[(usize, Error)]) -> BooleanArray {
+    let mut keep = vec![true; rows];
+    bad.iter().for_each(|(row, _)| keep[*row] = false);
+    BooleanArray::from(keep)
+}
+
+/// Those that can fail: not a column as it is, and not a literal.
+pub(crate) fn that_can_fail<'a>(
+    exprs: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>,
+) -> Vec<Arc<dyn PhysicalExpr>> {
+    let exprs = exprs.into_iter().filter(|expr| !expr.is::<Column>() && !expr.is::<Literal>());
+    exprs.cloned().collect()
+}
+
+fn halve(
+    batch: &RecordBatch,
+    (from, to): (usize, usize),
+    run: &dyn Fn(&RecordBatch) -> Result<()>,
+    bad: &mut Vec<(usize, Error)>,
+) {
+    if from == to {
+        return;
+    }
+    let Err(error) = run(&batch.slice(from, to - from)) else { return };
+    if to - from == 1 {
+        bad.push((from, error));
+        return;
+    }
+    let middle = from + (to - from) / 2;
+    halve(batch, (from, middle), run, bad);
+    halve(batch, (middle, to), run, bad);
+}
+
+/// Declared columns that are not NULL, as JSON; what nobody reads was not made, and is NULL.
+fn text_of(batch: &RecordBatch, row: usize) -> String {
+    let mut values = serde_json::Map::new();
+    let schema = batch.schema();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if field.name().starts_with('_') {
+            continue;
+        }
+        let Ok(Some(text)) = crate::text::text_of(column, row) else { continue };
+        values.insert(field.name().clone(), serde_json::Value::String(text));
+    }
+    let text = serde_json::Value::Object(values).to_string();
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
