@@ -133,6 +133,7 @@ impl App {
                 options: Options(source.options.clone()),
             };
             connectors.source(&context)?;
+            Connectors::check_new(&context)?;
             connectors.dead_letters(&context)?;
             let format = context.options.get("format").unwrap_or("json").to_owned();
             connectors.decoder(&DecodeSpec {

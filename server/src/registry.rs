@@ -4,11 +4,44 @@ use std::sync::Arc;
 
 use ebap_connector::{
     ConnectorRegistry, DeadLetterWriter, DecodeSpec, Decoder, Error, Notifier, NotifierContext, Result, Sink,
-    SinkContext, Source, SourceContext,
+    SinkContext, Source, SourceContext, csv::CsvOptions,
 };
 
 #[derive(Debug, Default)]
 pub(crate) struct Connectors;
+
+impl Connectors {
+    /// Refuses options that would do nothing. A stream that was created with them before goes on.
+    ///
+    /// # Errors
+    /// `Option` for the first of them.
+    pub(crate) fn check_new(context: &SourceContext) -> Result<()> {
+        let options = &context.options;
+        let format = options.get("format").unwrap_or("json");
+        for option in options.0.keys().filter(|name| name.starts_with("csv.")) {
+            if format != "csv" {
+                return Err(Error::option(option, format!("needs format = 'csv', not '{format}'")));
+            }
+            if !CsvOptions::NAMES.contains(&option.as_str()) {
+                return Err(Error::option(
+                    option,
+                    format!("is not known here; there are {}", CsvOptions::NAMES.join(", ")),
+                ));
+            }
+        }
+        if context.connector != "file" && options.bool("csv.header", false)? {
+            let message = format!(
+                "needs connector = 'file', not '{}': a record there is one of CSV, whose fields go by position",
+                context.connector
+            );
+            return Err(Error::option("csv.header", message));
+        }
+        if format == "raw" && options.get("timestamp_unit").is_some() {
+            return Err(Error::option("timestamp_unit", "means nothing to format 'raw', which has no times"));
+        }
+        Ok(())
+    }
+}
 
 impl ConnectorRegistry for Connectors {
     fn source(&self, context: &SourceContext) -> Result<Arc<dyn Source>> {

@@ -7,14 +7,18 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use criterion::{Criterion, criterion_group, criterion_main};
-use ebap_bench_micro::{CpuTime, events, events_schema, throughput, wide, wide_schema};
-use ebap_connector::{DecodeSpec, Decoder, Options, Records, Wanted};
+use ebap_bench_micro::{CpuTime, ROWS, events, events_schema, throughput, wide, wide_schema};
+use ebap_connector::{DecodeSpec, Decoder, Offset, Options, Records, SplitId, Wanted};
 
 fn ours(schema: SchemaRef, wanted: Wanted) -> Box<dyn Decoder> {
-    let spec = DecodeSpec { format: "json".to_owned(), schema, key: Vec::new(), options: Options::default(), wanted };
-    ebap_format::decoder(&spec).expect("JSON takes any column")
+    decoder("json", schema, wanted)
+}
+
+fn decoder(format: &str, schema: SchemaRef, wanted: Wanted) -> Box<dyn Decoder> {
+    let spec = DecodeSpec { format: format.to_owned(), schema, key: Vec::new(), options: Options::default(), wanted };
+    ebap_format::decoder(&spec).expect("the format takes these columns")
 }
 
 /// What is wanted by paths; all without any.
@@ -89,6 +93,47 @@ fn decode(criterion: &mut Criterion<CpuTime>) {
     bench_arrow(criterion, "wide", "arrow-json, 3 declared", &records, tenth());
 }
 
+/// Records of times in the forms that producers write, one form each.
+fn bench_times(criterion: &mut Criterion<CpuTime>) {
+    let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("at", zoned, false)]));
+    for (name, at) in [
+        ("times, ISO with Z", "\"2026-01-01T00:00:00.123Z\""),
+        ("times, ISO with a space and an offset", "\"2026-01-01 00:00:00.123+00\""),
+        ("times, milliseconds", "1767225600123"),
+    ] {
+        let mut records = Records::new(SplitId::new("0"), 0, Offset(0));
+        for row in 0..ROWS as i64 {
+            records.push(row, -1, None, Some(format!("{{\"id\":{row},\"at\":{at}}}").as_bytes()));
+        }
+        bench_ours(criterion, ("times", name), &records, Arc::clone(&schema), &[]);
+    }
+}
+
+/// The wide records as CSV, one field in ten in quotes.
+fn bench_csv(criterion: &mut Criterion<CpuTime>) {
+    let schema = wide_schema(|_| true);
+    let mut records = Records::new(SplitId::new("0"), 0, Offset(0));
+    for row in 0..ROWS as i64 {
+        let field = |column: i64| match column % 3 {
+            0 => (row * 31 + column).to_string(),
+            1 => format!("{}.{column:02}", row % 1_000),
+            _ if column % 10 == 5 => format!("\"value {} of {column}\"", row % 100),
+            _ => format!("value {} of {column}", row % 100),
+        };
+        records.push(row, -1, None, Some((0..30).map(field).collect::<Vec<_>>().join(",").as_bytes()));
+    }
+    let mut decoder = decoder("csv", schema, Wanted::All);
+    let mut group = criterion.benchmark_group("wide");
+    group.throughput(throughput()).bench_function("ours, CSV, 30 columns", |bencher| {
+        bencher.iter(|| {
+            let decoded = decoder.decode(&records).expect("data never fails the call");
+            assert_eq!(decoded.rows.len(), records.len());
+            decoded
+        });
+    });
+}
+
 /// A registry that has one schema, whatever it is asked for.
 fn registry(schema: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -149,6 +194,6 @@ fn bench_avro(criterion: &mut Criterion<CpuTime>, group: &str, records: &Records
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = decode
+    targets = decode, bench_times, bench_csv
 }
 criterion_main!(benches);

@@ -11,6 +11,7 @@
 //! ```
 
 mod alert;
+pub mod csv;
 mod dead_letter;
 mod decode;
 mod error;

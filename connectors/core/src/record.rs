@@ -1,7 +1,7 @@
 //! Records as they come from a source: bytes in columns, so that a step allocates a few large
 //! buffers and not one small one per record.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::{Offset, SplitId};
 
@@ -85,6 +85,9 @@ pub struct Records {
     pub values: ByteColumn,
     /// Only of the records that have any: index of the record, its headers.
     pub headers: Vec<(usize, Headers)>,
+    /// The record that names the fields of all others in its split, where it has one (CSV with a header). It is itself
+    /// none of the records.
+    pub header: Option<Arc<[u8]>>,
     /// Where reading goes on. May lie beyond the last record (transaction markers, aborted records).
     pub next_offset: Offset,
 }
@@ -99,6 +102,7 @@ impl Records {
             keys: ByteColumn::default(),
             values: ByteColumn::default(),
             headers: Vec::new(),
+            header: None,
             next_offset,
         }
     }

@@ -71,7 +71,8 @@ pub struct SplitStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SplitState {
     Running,
-    /// The system is away; the reader goes on trying. The text names the system and the fault.
+    /// The system is away, or what comes next is not whole yet; the reader goes on trying. The text names the system
+    /// and the fault.
     Retrying(String),
     /// A bounded split has been read to its end.
     Finished,

@@ -1,12 +1,13 @@
 //! Which files there are: one path, or a pattern within one folder.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ebap_connector::{Error, Result, SplitId};
+use ebap_connector::{Error, Offset, Result, SplitId};
 
 /// Files of one source, at the most.
 const FILES_MAX: usize = 10_000;
@@ -21,6 +22,8 @@ pub(crate) struct Files {
     /// In the order they were found, by name where found together: the index of a file stays the
     /// same while the process lives.
     found: Mutex<Vec<SplitId>>,
+    /// Of each file the furthest offset that is known to be behind a record.
+    ends: Mutex<HashMap<SplitId, Offset>>,
 }
 
 impl Files {
@@ -43,7 +46,13 @@ impl Files {
             ));
         }
         let is_pattern = is_pattern(name);
-        Ok(Arc::new(Self { folder, name: name.to_owned(), is_pattern, found: Mutex::default() }))
+        Ok(Arc::new(Self {
+            folder,
+            name: name.to_owned(),
+            is_pattern,
+            found: Mutex::default(),
+            ends: Mutex::default(),
+        }))
     }
 
     pub(crate) fn path(&self, split: &SplitId) -> PathBuf {
@@ -95,6 +104,20 @@ impl Files {
             found.len() - 1
         });
         i32::try_from(index).unwrap_or(i32::MAX)
+    }
+
+    /// An offset behind some record of the file: where to look for its last one.
+    pub(crate) fn known_end(&self, split: &SplitId) -> Offset {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(split).copied().unwrap_or_default()
+    }
+
+    /// A record of the file ends here.
+    pub(crate) fn note_end(&self, split: &SplitId, end: Offset) {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        match ends.get_mut(split) {
+            Some(known) => *known = end.max(*known),
+            None => drop(ends.insert(split.clone(), end)),
+        }
     }
 
     fn alone(&self) -> Result<Vec<String>> {

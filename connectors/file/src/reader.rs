@@ -7,15 +7,18 @@ use ebap_connector::{Error, Offset, Records, Result, SourceReader, SplitId, Spli
 use tokio::task::spawn_blocking;
 
 use crate::{
-    files::Files,
-    lines::{ANSWER_BYTES_MAX, Job, Lines},
+    files::{Files, shown},
+    framing::Framing,
+    job::{ANSWER_BYTES_MAX, Answer, Job},
 };
 
 /// How often followed files are looked at while none has more.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
 
 pub(crate) struct FileReader {
     files: Arc<Files>,
+    framing: Arc<Framing>,
     follow: bool,
     assigned: BTreeMap<SplitId, Reading>,
     /// Which of the wanted splits comes first, so that none starves when there are more of them than rows.
@@ -26,12 +29,15 @@ struct Reading {
     partition: i32,
     next: Offset,
     end: Option<Offset>,
+    header: Option<Arc<[u8]>>,
+    /// Bytes of the file when it had nothing behind `next`.
+    nothing_at: Option<i64>,
     state: SplitState,
 }
 
 impl FileReader {
-    pub(crate) fn new(files: Arc<Files>, follow: bool) -> Self {
-        Self { files, follow, assigned: BTreeMap::new(), turn: 0 }
+    pub(crate) fn new(files: Arc<Files>, framing: Arc<Framing>, follow: bool) -> Self {
+        Self { files, framing, follow, assigned: BTreeMap::new(), turn: 0 }
     }
 
     /// One round over the wanted splits. Nothing is moved before the last file has been read, so
@@ -49,39 +55,55 @@ impl FileReader {
             if share == 0 || bytes >= ANSWER_BYTES_MAX || reading.state == SplitState::Finished {
                 continue;
             }
-            let answer = self.lines(split.clone(), reading.partition, reading.next, share).await;
-            if let Ok(lines) = &answer {
-                left -= lines.records.len();
-                bytes += lines.records.values.bytes();
+            let answer = self.read(split.clone(), reading, share).await;
+            if let Ok(Some(answer)) = &answer {
+                left -= answer.records.len();
+                bytes += answer.records.values.bytes();
             }
             answers.push((split, answer));
         }
         answers.into_iter().filter_map(|(split, answer)| self.accept(split, answer).transpose()).collect()
     }
 
-    async fn lines(&self, split: SplitId, partition: i32, from: Offset, rows_max: usize) -> Result<Lines> {
-        let (path, follow) = (self.files.path(&split), self.follow);
-        let read = move || Job { path: &path, split, partition, from, rows_max, follow }.read();
+    async fn read(&self, split: SplitId, reading: &Reading, rows_max: usize) -> Result<Option<Answer>> {
+        let (path, framing, follow) = (self.files.path(&split), Arc::clone(&self.framing), self.follow);
+        let (partition, from, nothing_at) = (reading.partition, reading.next, reading.nothing_at);
+        let header = reading.header.clone();
+        let read = move || {
+            let framing = framing.as_ref();
+            Job { path: &path, framing, split, partition, from, header, nothing_at, rows_max, follow }.read()
+        };
         spawn_blocking(read).await.map_err(Error::internal)?
     }
 
     /// Moves the split behind what was read, or notes that its file is away.
-    fn accept(&mut self, split: &SplitId, answer: Result<Lines>) -> Result<Option<Records>> {
+    fn accept(&mut self, split: &SplitId, answer: Result<Option<Answer>>) -> Result<Option<Records>> {
         let Some(reading) = self.assigned.get_mut(split) else { return Ok(None) };
-        let lines = match answer {
-            Ok(lines) => lines,
+        let answer = match answer {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(None),
             Err(error @ Error::Unreachable { .. }) => {
                 reading.state = SplitState::Retrying(error.to_string());
+                reading.nothing_at = None;
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
-        let moved = lines.records.next_offset > reading.next;
-        reading.next = lines.records.next_offset;
-        reading.end = Some(lines.end);
-        let finished = lines.at_end && !self.follow;
-        reading.state = if finished { SplitState::Finished } else { SplitState::Running };
-        Ok(moved.then_some(lines.records))
+        let moved = answer.records.next_offset > reading.next;
+        reading.next = answer.records.next_offset;
+        reading.end = Some(answer.end);
+        reading.header.clone_from(&answer.records.header);
+        reading.nothing_at = answer.at_end.then_some(answer.bytes);
+        reading.state = if answer.at_end && !self.follow {
+            SplitState::Finished
+        } else if answer.open {
+            let path = self.files.path(split);
+            SplitState::Retrying(format!("{}: the quote behind byte {} is not closed yet", shown(&path), reading.next))
+        } else {
+            SplitState::Running
+        };
+        self.files.note_end(split, reading.next);
+        Ok(moved.then_some(answer.records))
     }
 
     fn done(&self, wanted: &[SplitId]) -> bool {
@@ -94,7 +116,8 @@ impl FileReader {
 impl SourceReader for FileReader {
     async fn assign(&mut self, split: SplitId, offset: Offset) -> Result<()> {
         let partition = self.files.index(&split);
-        self.assigned.insert(split, Reading { partition, next: offset, end: None, state: SplitState::Running });
+        let (end, header, nothing_at, state) = (None, None, None, SplitState::Running);
+        self.assigned.insert(split, Reading { partition, next: offset, end, header, nothing_at, state });
         Ok(())
     }
 
@@ -106,7 +129,8 @@ impl SourceReader for FileReader {
             if !records.is_empty() || left.is_zero() {
                 return Ok(records);
             }
-            time::sleep(if self.done(wanted) { left } else { left.min(LOOK_AGAIN) }).await;
+            let look_again = (began.elapsed() / 2).clamp(LOOK_AGAIN, LOOK_AGAIN_MAX);
+            time::sleep(if self.done(wanted) { left } else { left.min(look_again) }).await;
         }
     }
 

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use ebap_connector::{Error, Offset, Result, Source, SourceContext, SourceReader, SplitBounds, SplitId};
 use tokio::task::spawn_blocking;
 
-use crate::{files::Files, lines, reader::FileReader};
+use crate::{files::Files, framing::Framing, job, reader::FileReader};
 
 /// `path` and `follow` are ours; the others belong to every stream.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "path",
     "follow",
     "format",
@@ -17,11 +17,12 @@ const KNOWN: [&str; 10] = [
     "idle_timeout",
     "future_max",
     "future_rows",
+    "timestamp_unit",
     "dead_letter_topic",
     "connector",
     "connection",
 ];
-/// Options of the formats that a line can have.
+/// Options of the formats that a record can have.
 const OF_FORMATS: [&str; 2] = ["csv.", "json."];
 
 /// Builds the source of a stream with `connector = 'file'`.
@@ -43,11 +44,13 @@ pub fn source(context: &SourceContext) -> Result<Arc<dyn Source>> {
         Some(other) => return Err(Error::option("start", format!("\"{other}\" is neither earliest nor latest"))),
     };
     let files = Files::new(options.required("path")?)?;
-    Ok(Arc::new(FileSource { files, follow: options.bool("follow", false)?, latest }))
+    let framing = Arc::new(Framing::of(options)?);
+    Ok(Arc::new(FileSource { files, framing, follow: options.bool("follow", false)?, latest }))
 }
 
 struct FileSource {
     files: Arc<Files>,
+    framing: Arc<Framing>,
     follow: bool,
     latest: bool,
 }
@@ -69,8 +72,13 @@ impl Source for FileSource {
     }
 
     async fn bounds(&self, split: &SplitId) -> Result<SplitBounds> {
-        let (path, follow) = (self.files.path(split), self.follow);
-        let end = spawn_blocking(move || lines::end(&path, follow)).await.map_err(Error::internal)??;
+        let (path, framing, follow) = (self.files.path(split), Arc::clone(&self.framing), self.follow);
+        let known = self.files.known_end(split);
+        let end = move || job::end(&path, &framing, follow, known);
+        let end = spawn_blocking(end).await.map_err(Error::internal)??;
+        if follow {
+            self.files.note_end(split, end);
+        }
         Ok(SplitBounds { earliest: Offset(0), end })
     }
 
@@ -79,7 +87,7 @@ impl Source for FileSource {
     }
 
     async fn reader(&self) -> Result<Box<dyn SourceReader>> {
-        Ok(Box::new(FileReader::new(self.files.clone(), self.follow)))
+        Ok(Box::new(FileReader::new(self.files.clone(), Arc::clone(&self.framing), self.follow)))
     }
 
     fn unbounded(&self) -> bool {

@@ -1,14 +1,16 @@
 //! One value on its way from JSON to a column: converted and checked before anything is appended, so
 //! that a rejected record leaves no trace in the columns.
 
-use arrow::datatypes::{DataType, Field};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields};
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
 use crate::{
-    time::{EpochUnit, date, moment, wall_clock},
+    time::{Moments, NoMoment, date},
     tree::{Json, Object},
 };
 
@@ -36,7 +38,7 @@ pub(crate) enum Dialect {
 }
 
 pub(crate) struct Converter {
-    pub(crate) epoch: EpochUnit,
+    pub(crate) moments: Moments,
     pub(crate) dialect: Dialect,
 }
 
@@ -51,6 +53,15 @@ type Outcome = Result<Cell, String>;
 pub(crate) const EXACT_DIGITS: u32 = 15;
 
 impl Converter {
+    /// The values for these fields, or the reason why the record is rejected.
+    pub(crate) fn row(&self, fields: &Fields, mut object: Object) -> Result<Vec<Cell>, String> {
+        let one = |field: &Arc<Field>| {
+            let value = object.take(fields, field.name(), field.name())?;
+            self.field(field, value, field.name())
+        };
+        fields.iter().map(one).collect()
+    }
+
     /// The value for this field; `path` names it in the reason.
     pub(crate) fn field(&self, field: &Field, value: Option<Json>, path: &str) -> Outcome {
         let cell = match value {
@@ -99,7 +110,7 @@ impl Converter {
                     None => Err(format!("column \"{path}\": {text} does not fit numeric({precision}, {scale})")),
                 }
             }
-            (DataType::Timestamp(_, zone), value) => self.timestamp(zone.is_some(), value, path),
+            (of @ DataType::Timestamp(..), value) => self.timestamp(of, value, path),
             (DataType::Date32, value @ Json::Number(_)) if self.dialect == Dialect::Debezium => {
                 integer(value, path, "date", i32::MIN.into(), i32::MAX.into())
             }
@@ -111,9 +122,11 @@ impl Converter {
                 BASE64.decode(&text).map(Cell::Bytes).map_err(|_| invalid(path, "base64 text", &text))
             }
             (DataType::Struct(fields), Json::Object(mut object)) => {
-                let cells = fields
-                    .iter()
-                    .map(|field| self.field(field, object.remove(field.name()), &format!("{path}.{}", field.name())));
+                let cells = fields.iter().map(|field| {
+                    let path = format!("{path}.{}", field.name());
+                    let value = object.take(fields, field.name(), &path)?;
+                    self.field(field, value, &path)
+                });
                 Ok(Cell::Struct(cells.collect::<Result<_, _>>()?))
             }
             (DataType::List(item), Json::Array(values)) => {
@@ -151,21 +164,23 @@ impl Converter {
         }
     }
 
-    fn timestamp(&self, zoned: bool, value: Json, path: &str) -> Outcome {
-        let kind = if zoned { "timestamp with time zone" } else { "timestamp" };
-        let found = match &value {
-            Json::String(text) if zoned => moment(text),
-            Json::String(text) => wall_clock(text).or_else(|| moment(text)),
-            Json::Number(number) => match number.parse() {
-                Ok(number) => self.epoch.micros(number),
-                Err(_) => self.epoch.micros_of_fraction(number),
-            },
-            _ => return Err(mismatch(path, kind, &value)),
+    fn timestamp(&self, of: &DataType, value: Json, path: &str) -> Outcome {
+        let (text, found) = match &value {
+            Json::String(text) => (text, self.moments.of_text(text)),
+            Json::Number(number) => (number, self.moments.of_number(number)),
+            Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => {
+                return Err(mismatch(path, &name_of(of), &value));
+            }
         };
-        found.map(Cell::Int).ok_or_else(|| match &value {
-            Json::String(text) => invalid(path, kind, text),
-            other => invalid(path, kind, &other.to_string()),
-        })
+        found.map(Cell::Int).map_err(|fault| no_moment(path, of, text, fault))
+    }
+}
+
+/// Why a value is none of a column of timestamps.
+pub(crate) fn no_moment(path: &str, of: &DataType, text: &str, fault: NoMoment) -> String {
+    match fault {
+        NoMoment::Syntax => invalid(path, &name_of(of), text),
+        NoMoment::Range => out_of_range(path, of, text),
     }
 }
 
@@ -223,7 +238,7 @@ pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
         return None;
     }
     let found = parse_decimal::<Decimal128Type>(text, precision, scale).ok()?;
-    (fraction_digits(text) <= usize::try_from(scale).unwrap_or(0)).then_some(found)
+    (fraction_digits(text) <= i64::from(scale).max(0)).then_some(found)
 }
 
 fn text_cell(field: &Field, text: String, path: &str) -> Outcome {
@@ -249,10 +264,7 @@ fn integer(value: Json, path: &str, kind: &str, least: i64, most: i64) -> Outcom
 
 fn float(value: Json, path: &str, of: &DataType) -> Outcome {
     match &value {
-        Json::Number(number) => {
-            let out_of_range = || format!("column \"{path}\": {number} is out of range for type {}", name_of(of));
-            parsed_float(number, of).map(Cell::Float).ok_or_else(out_of_range)
-        }
+        Json::Number(number) => parsed_float(number, of).map(Cell::Float).ok_or_else(|| out_of_range(path, of, number)),
         Json::String(text) => match text.as_str() {
             "NaN" => Ok(Cell::Float(f64::NAN)),
             "Infinity" => Ok(Cell::Float(f64::INFINITY)),
@@ -286,9 +298,18 @@ fn number_of_double(text: &str, precision: u8, scale: i8) -> Option<i128> {
     })
 }
 
-fn fraction_digits(text: &str) -> usize {
-    let fraction = text.split(['e', 'E']).next().unwrap_or(text).split_once('.').map_or("", |(_, fraction)| fraction);
-    fraction.trim_end_matches('0').len()
+/// Digits behind the point that the number needs: 3 of `15e-3`.
+fn fraction_digits(text: &str) -> i64 {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let (shown, whole) = (fraction.trim_end_matches('0'), whole.trim_start_matches(['-', '+', '0']));
+    let digits = match shown.is_empty() {
+        // `1500e-3` needs one.
+        true if whole.is_empty() => return 0,
+        true => whole.trim_end_matches('0').len() as i64 - whole.len() as i64,
+        false => shown.len() as i64,
+    };
+    digits - exponent.parse::<i64>().unwrap_or(0)
 }
 
 /// Values of rejected records are cut in reasons: the record itself is kept whole beside it.
@@ -304,6 +325,10 @@ pub(crate) fn shown(text: &str) -> String {
 
 pub(crate) fn invalid(path: &str, kind: &str, text: &str) -> String {
     format!("column \"{path}\": invalid input syntax for type {kind}: \"{}\"", shown(text))
+}
+
+pub(crate) fn out_of_range(path: &str, of: &DataType, value: &str) -> String {
+    format!("column \"{path}\": {} is out of range for type {}", shown(value), name_of(of))
 }
 
 fn mismatch(path: &str, kind: &str, value: &Json) -> String {

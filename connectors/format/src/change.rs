@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use ebap_connector::{DecodeSpec, Error, Result};
 
-use crate::time::EpochUnit;
+use crate::time::Moments;
 
 /// What becomes of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +51,16 @@ pub(crate) fn another_key(column: &str) -> String {
     format!("an update changes \"{column}\", which the database does not take for the key: declare its primary key")
 }
 
-/// Of numbers that stand for moments.
+/// How it writes moments.
 ///
 /// # Errors
 /// `Option` for a bad value, and where the columns are not those of a table.
-pub(crate) fn epoch(spec: &DecodeSpec) -> Result<EpochUnit> {
+pub(crate) fn moments(spec: &DecodeSpec) -> Result<Moments> {
     if spec.key.is_empty() {
         let what = format!("\"{}\" is for a table whose primary key has a column that is not computed", spec.format);
         return Err(Error::option("format", what));
     }
-    Ok(match EpochUnit::of(&spec.options)? {
-        EpochUnit::Auto => EpochUnit::AutoFine,
-        unit => unit,
-    })
+    Ok(Moments::of(&spec.options)?.never_seconds_by_magnitude())
 }
 
 /// The columns of what is decoded: a delete has its key alone. In rows `NOT NULL` is checked as each value is read.

@@ -48,7 +48,7 @@ struct Changes {
 
 impl DebeziumAvroDecoder {
     pub(crate) fn new(spec: &DecodeSpec) -> Result<Self> {
-        let fitter = Fitter { epoch: change::epoch(spec)?, dialect: Dialect::Debezium };
+        let fitter = Fitter { moments: change::moments(spec)?, dialect: Dialect::Debezium };
         Ok(Self {
             schema: Arc::clone(&spec.schema),
             key: spec.key.clone(),
@@ -129,8 +129,10 @@ impl DebeziumAvroDecoder {
         let there: Vec<bool> = (0..whole.len()).filter(|row| puts.value(*row)).map(|row| whole.is_valid(row)).collect();
         for at in &self.key {
             let name = self.schema.field(*at).name();
-            let (Some(old), Some(new)) = (before.column_by_name(name), after.column_by_name(name)) else { continue };
-            let changed = distinct(old, new).map_err(Error::internal)?;
+            // Where it cannot be told which column that is, the schema is refused.
+            let column = |of: &RecordBatch| self.columns.column(of.schema_ref().fields(), of.columns(), name);
+            let (Ok(Some(old)), Ok(Some(new))) = (column(before), column(after)) else { continue };
+            let changed = distinct(&old, &new).map_err(Error::internal)?;
             for (row, _) in there.iter().enumerate().filter(|(row, there)| **there && changed.value(*row)) {
                 // NULL: it is not in `before`.
                 if old.is_valid(row) {
@@ -149,8 +151,9 @@ impl DebeziumAvroDecoder {
         let whole = |row: usize| {
             envelope.before.is_some_and(|before| {
                 let has = |at: &usize| {
-                    let column = before.column_by_name(self.schema.field(*at).name());
-                    column.is_some_and(|column| column.is_valid(row))
+                    let name = self.schema.field(*at).name();
+                    let column = self.columns.column(before.fields(), before.columns(), name);
+                    column.is_ok_and(|column| column.is_some_and(|column| column.is_valid(row)))
                 };
                 before.is_valid(row) && self.key.iter().all(has)
             })

@@ -12,6 +12,7 @@ use crate::{
     cell::{Cell, Converter, Dialect},
     change::{self, Change},
     columns::Columns,
+    names,
     plain::PlainReader,
     scan::{Outcome, Scanner, Unusual},
     tree::{Json, Object},
@@ -27,12 +28,12 @@ pub(crate) struct DebeziumDecoder {
 
 impl DebeziumDecoder {
     pub(crate) fn new(spec: &DecodeSpec) -> Result<Self> {
-        let epoch = change::epoch(spec)?;
+        let moments = change::moments(spec)?;
         let relaxed = change::relaxed(spec);
         Ok(Self {
             schema: Arc::clone(&spec.schema),
             key: spec.key.clone(),
-            converter: Converter { epoch, dialect: Dialect::Debezium },
+            converter: Converter { moments, dialect: Dialect::Debezium },
             columns: Columns::new(&relaxed, &spec.wanted)?,
             plain: PlainReader::new(spec.schema.fields()),
         })
@@ -86,10 +87,8 @@ impl DebeziumDecoder {
             return Ok(());
         }
         self.columns.take_back();
-        let mut row = object(after, "the \"after\" of the record")?;
-        let fields = self.schema.fields().iter();
-        let cells = fields.map(|field| self.converter.field(field, row.remove(field.name()), field.name()));
-        let cells = cells.collect::<Result<Vec<Cell>, String>>()?;
+        let row = object(after, "the \"after\" of the record")?;
+        let cells = self.converter.row(self.schema.fields(), row)?;
         self.columns.append(cells);
         Ok(())
     }
@@ -111,8 +110,13 @@ impl DebeziumDecoder {
         let mut texts = vec![None; self.key.len()];
         // What cannot be read is judged where the row is.
         let _ = members(row, |name, value| {
-            let at = self.key.iter().position(|at| self.schema.field(*at).name().as_bytes() == name);
-            if let Some(at) = at {
+            // An exact name behind one that is not takes its place, as where the row is read.
+            let Ok(name) = std::str::from_utf8(name) else { return };
+            let fields = self.schema.fields();
+            let field = names::declared(fields.iter().map(|field| field.name().as_str()), name);
+            let at = field.and_then(|field| self.key.iter().position(|at| *at == field));
+            let exact = |at: usize| self.schema.field(self.key[at]).name() == name;
+            if let Some(at) = at.filter(|at| exact(*at) || texts[*at].is_none()) {
                 texts[at] = (value != b"null").then_some(value);
             }
         });
@@ -125,8 +129,9 @@ impl DebeziumDecoder {
             Some(before) => object(before, "the \"before\" of the record")?,
             None => Object::default(),
         };
-        let names = |at: &usize| self.schema.field(*at).name();
-        let lacks = |row: &Object| self.key.iter().map(names).any(|name| row.get(name).is_none_or(Json::is_null));
+        let fields = self.schema.fields();
+        let lacks_one = |row: &Object, at: usize| row.read(fields, fields[at].name()).is_none_or(Json::is_null);
+        let lacks = |row: &Object| self.key.iter().any(|at| lacks_one(row, *at));
         if lacks(&row) {
             for (name, value) in self.of_key(key)?.into_members() {
                 if row.get(&name).is_none_or(Json::is_null) {
@@ -134,15 +139,13 @@ impl DebeziumDecoder {
                 }
             }
         }
-        let fields = self.schema.fields().iter().enumerate();
-        let cells = fields.map(|(at, field)| {
-            let value = row.remove(field.name());
+        let cells = fields.iter().enumerate().map(|(at, field)| {
+            let value = row.take(fields, field.name(), field.name());
+            let cell = value.and_then(|value| self.converter.field(field, value, field.name()));
             match self.key.contains(&at) {
-                true => {
-                    self.converter.field(field, value, field.name()).map_err(|reason| format!("a delete: {reason}"))
-                }
+                true => cell.map_err(|reason| format!("a delete: {reason}")),
                 // For computed columns of the key; nobody else looks at them.
-                false => Ok(self.converter.field(field, value, field.name()).unwrap_or(Cell::Null)),
+                false => Ok(cell.unwrap_or(Cell::Null)),
             }
         });
         cells.collect()

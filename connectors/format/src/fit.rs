@@ -17,8 +17,9 @@ use arrow::{
 };
 
 use crate::{
-    cell::{Dialect, UNAVAILABLE, absent, invalid, name_of, shown, unavailable},
-    time::{EpochUnit, date, moment, wall_clock},
+    cell::{Dialect, UNAVAILABLE, absent, invalid, name_of, no_moment, out_of_range, shown, unavailable},
+    names,
+    time::{Moments, date},
 };
 
 /// Why rows are rejected: of each the first reason.
@@ -49,7 +50,7 @@ impl Faults {
 }
 
 pub(crate) struct Fitter {
-    pub(crate) epoch: EpochUnit,
+    pub(crate) moments: Moments,
     pub(crate) dialect: Dialect,
 }
 
@@ -63,12 +64,12 @@ impl Fitter {
     pub(crate) fn columns(
         &self,
         rows: usize,
-        column: impl Fn(&str) -> Option<ArrayRef>,
+        column: impl Fn(&str) -> Result<Option<ArrayRef>, String>,
         to: &Fields,
         faults: &mut Faults,
     ) -> Result<Vec<ArrayRef>, String> {
         let one = |field: &Arc<Field>| {
-            let written = column(field.name()).unwrap_or_else(|| new_null_array(field.data_type(), rows));
+            let written = column(field.name())?.unwrap_or_else(|| new_null_array(field.data_type(), rows));
             self.field(&written, field, field.name(), faults)
         };
         to.iter().map(one).collect()
@@ -90,7 +91,6 @@ impl Fitter {
             DataType::Dictionary(_, of) if **of == DataType::Utf8 => &cast(array, &DataType::Utf8).map_err(text)?,
             _ => array,
         };
-        let micros = |zoned: bool| if zoned { moment } else { wall_clock_or_moment };
         if *plain.data_type() == DataType::Utf8 {
             self.refuse_unavailable(plain, path, faults);
         }
@@ -140,9 +140,10 @@ impl Fitter {
             (DataType::Int32 | DataType::Int64, DataType::Timestamp(_, zone)) => {
                 let numbers = cast(plain, &DataType::Int64).map_err(text)?;
                 let numbers = numbers.as_primitive::<Int64Type>();
-                let kind = name_of(to.data_type());
-                let read =
-                    |number: i64| self.epoch.micros(number).ok_or_else(|| invalid(path, &kind, &number.to_string()));
+                let read = |number: i64| {
+                    let found = self.moments.of_integer(number);
+                    found.ok_or_else(|| out_of_range(path, to.data_type(), &number.to_string()))
+                };
                 let values = each::<TimestampMicrosecondType, _>(numbers.iter(), read, faults);
                 Arc::new(values.with_timezone_opt(zone.clone()))
             }
@@ -150,8 +151,10 @@ impl Fitter {
                 Arc::new(plain.as_primitive::<Int32Type>().reinterpret_cast::<Date32Type>())
             }
             (DataType::Utf8, DataType::Timestamp(_, zone)) => {
-                let (read, kind) = (micros(zone.is_some()), name_of(to.data_type()));
-                let values = parsed::<TimestampMicrosecondType>(plain, path, &kind, read, faults);
+                let read = |text: &str| {
+                    self.moments.of_text(text).map_err(|fault| no_moment(path, to.data_type(), text, fault))
+                };
+                let values = each::<TimestampMicrosecondType, _>(plain.as_string::<i32>().iter(), read, faults);
                 Arc::new(values.with_timezone_opt(zone.clone()))
             }
             (DataType::Utf8, DataType::Date32) => Arc::new(parsed::<Date32Type>(plain, path, "date", date, faults)),
@@ -178,9 +181,11 @@ impl Fitter {
     fn structure(&self, array: &StructArray, to: &Fields, path: &str, faults: &mut Faults) -> Outcome {
         let (mut inner, rows) = (Faults::default(), array.len());
         let one = |field: &Arc<Field>| {
-            let written = array.column_by_name(field.name()).cloned();
+            let path = format!("{path}.{}", field.name());
+            let at = names::place(names_of(array.fields()), to, field.name(), &path)?;
+            let written = at.map(|at| Arc::clone(array.column(at)));
             let written = written.unwrap_or_else(|| new_null_array(field.data_type(), rows));
-            self.field(&written, field, &format!("{path}.{}", field.name()), &mut inner)
+            self.field(&written, field, &path, &mut inner)
         };
         let columns = to.iter().map(one).collect::<Result<Vec<_>, _>>()?;
         faults.add_inner(inner, |row| array.is_valid(row).then_some(row));
@@ -209,14 +214,15 @@ impl Fitter {
     }
 }
 
+/// The names of written columns or fields, for `names::place`.
+pub(crate) fn names_of(fields: &Fields) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator + Clone {
+    fields.iter().map(|field| field.name().as_str())
+}
+
 /// The row that this item stands in; none where the row is NULL.
 fn row_of(ends: &[i32], nulls: Option<&NullBuffer>, at: usize) -> Option<usize> {
     let row = ends.partition_point(|end| *end as usize <= at).checked_sub(1)?;
     (row + 1 < ends.len() && nulls.is_none_or(|nulls| nulls.is_valid(row))).then_some(row)
-}
-
-fn wall_clock_or_moment(text: &str) -> Option<i64> {
-    wall_clock(text).or_else(|| moment(text))
 }
 
 fn each<T: ArrowPrimitiveType, V>(
@@ -310,10 +316,6 @@ fn uuids(array: &ArrayRef) -> ArrayRef {
         uuid::Uuid::from_slice(bytes).ok().map(|uuid| uuid.hyphenated().to_string())
     };
     Arc::new((0..array.len()).map(one).collect::<StringArray>())
-}
-
-fn out_of_range(path: &str, of: &DataType, value: &str) -> String {
-    format!("column \"{path}\": {} is out of range for type {}", shown(value), name_of(of))
 }
 
 fn does_not_fit(path: &str, of: &DataType, value: &str) -> String {

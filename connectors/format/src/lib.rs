@@ -16,8 +16,10 @@ mod described;
 mod fit;
 mod json;
 mod json_schema;
+mod names;
 mod plain;
 mod protobuf;
+mod raw;
 mod registered;
 mod scan;
 mod time;
@@ -35,7 +37,7 @@ pub fn decoder(spec: &DecodeSpec) -> Result<Box<dyn Decoder>> {
     match spec.format.as_str() {
         "json" => Ok(Box::new(json::JsonDecoder::new(spec)?)),
         "csv" => Ok(Box::new(csv::CsvDecoder::new(spec)?)),
-        "raw" => Ok(Box::new(csv::RawDecoder::new(spec)?)),
+        "raw" => Ok(Box::new(raw::RawDecoder::new(spec)?)),
         "json-schema" => Ok(Box::new(json_schema::JsonSchemaDecoder::new(spec)?)),
         "protobuf" => Ok(Box::new(protobuf::ProtobufDecoder::new(spec)?)),
         "avro" => Ok(Box::new(avro::AvroDecoder::new(spec)?)),

@@ -13,8 +13,9 @@ use arrow::datatypes::{DataType, Field, Fields};
 use crate::{
     cell::{self, Converter, Dialect, EXACT_DIGITS, UNAVAILABLE},
     columns::Column,
+    names,
     scan::{AHEAD, Number, Outcome, Scanner, Unusual, unescape},
-    time::{date, moment, plain_date, plain_moment, wall_clock},
+    time::{date, plain_date, plain_moment},
     tree::Json,
 };
 
@@ -36,9 +37,7 @@ enum Kind {
         precision: u32,
         scale: usize,
     },
-    Moment {
-        zoned: bool,
-    },
+    Moment,
     Date,
     Struct(Object),
     /// Its text as it is written, so that numbers keep their digits.
@@ -193,8 +192,8 @@ impl Object {
             (None, key) => {
                 let leads = match key {
                     Some(key) => {
-                        let node = self.nodes.iter().position(|node| node.field.name().as_bytes() == key);
-                        node.map_or(Leads::Astray, Leads::To)
+                        let names = self.nodes.iter().map(|node| node.field.name().as_str());
+                        names::declared(names, utf8(key)?).map_or(Leads::Astray, Leads::To)
                     }
                     None => Leads::Out,
                 };
@@ -227,7 +226,7 @@ fn kind(field: &Field, path: &str) -> Kind {
             Ok(scale) => Kind::Decimal { precision: u32::from(*precision), scale },
             Err(_) => Kind::Other,
         },
-        (DataType::Timestamp(_, zone), _) => Kind::Moment { zoned: zone.is_some() },
+        (DataType::Timestamp(..), _) => Kind::Moment,
         (DataType::Date32, _) => Kind::Date,
         (DataType::Struct(fields), _) => Kind::Struct(Object::new(fields, path)),
         _ => Kind::Other,
@@ -257,7 +256,7 @@ impl Pass<'_> {
                 Leads::To(at) => {
                     let node = &mut object.nodes[at];
                     if node.record == self.record {
-                        // The last of two wins, and `serde_json` knows which that is.
+                        // The last of two wins, or the one whose name is exact; the long way knows which that is.
                         return Err(Unusual);
                     }
                     node.record = self.record;
@@ -341,18 +340,22 @@ impl Pass<'_> {
                 column.push_decimal(cell::decimal(text, precision, scale).ok_or(Unusual)?);
             }
             Kind::Decimal { precision, scale } => column.push_decimal(decimal(scanner, *precision, *scale)?),
-            Kind::Moment { zoned } if first == b'"' => {
+            Kind::Moment if first == b'"' => {
+                // Escapes are in none of its forms.
                 let text = scanner.string()?.raw;
-                let value = plain_moment(text, *zoned).or_else(|| {
-                    // Escapes are in none of its forms either.
-                    let text = utf8(text).ok()?;
-                    if *zoned { moment(text) } else { wall_clock(text).or_else(|| moment(text)) }
-                });
+                let value = plain_moment(text).or_else(|| self.converter.moments.of_text(utf8(text).ok()?).ok());
                 column.push_int(value.ok_or(Unusual)?);
             }
-            Kind::Moment { .. } => {
-                let number = scanner.number()?.integer().ok_or(Unusual)?;
-                column.push_int(self.converter.epoch.micros(number).ok_or(Unusual)?);
+            Kind::Moment => {
+                let (number, moments) = (scanner.number()?, self.converter.moments);
+                let value = match (number.integer(), number.decimal()) {
+                    (Some(whole), _) => moments.of_integer(whole),
+                    (None, Some((digits, scale))) => {
+                        moments.of_decimal(digits, i32::try_from(scale).map_err(|_| Unusual)?)
+                    }
+                    (None, None) => None,
+                };
+                column.push_int(value.ok_or(Unusual)?);
             }
             Kind::Date if self.converter.dialect == Dialect::Debezium && first != b'"' => {
                 let days = scanner.number()?.integer().filter(|days| i32::try_from(*days).is_ok());

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Fields, SchemaRef};
 use async_trait::async_trait;
 use base64::Engine;
 use chrono::{DateTime, SecondsFormat};
@@ -24,8 +24,9 @@ use serde_json::{Map, Number, Value};
 use crate::{
     cell::{BASE64, Cell, Converter, Dialect},
     columns::Columns,
+    names,
     registered::{Groups, Registered},
-    time::EpochUnit,
+    time::Moments,
     tree::Json,
 };
 
@@ -49,7 +50,7 @@ impl ProtobufDecoder {
     pub(crate) fn new(spec: &DecodeSpec) -> Result<Self> {
         Ok(Self {
             schema: spec.schema.clone(),
-            converter: Converter { epoch: EpochUnit::of(&spec.options)?, dialect: Dialect::Plain },
+            converter: Converter { moments: Moments::of(&spec.options)?, dialect: Dialect::Plain },
             columns: Columns::new(&spec.schema, &spec.wanted)?,
             schemas: Registered::new(&spec.options, Kind::Protobuf)?,
         })
@@ -278,10 +279,21 @@ impl Decoder for ProtobufDecoder {
     }
 }
 
+/// The field whose name differs from this one in capital letters alone.
+fn folded(descriptor: &MessageDescriptor, declared: &Fields, name: &str) -> Result<Option<FieldDescriptor>, String> {
+    let all: Vec<FieldDescriptor> = descriptor.fields().collect();
+    let at = names::place(all.iter().map(FieldDescriptor::name), declared, name, name)?;
+    Ok(at.and_then(|at| all.into_iter().nth(at)))
+}
+
 fn cells(schema: &SchemaRef, converter: &Converter, message: &DynamicMessage) -> Result<Vec<Cell>, String> {
     let descriptor = message.descriptor();
     let one = |field: &std::sync::Arc<arrow::datatypes::Field>| {
-        let value = descriptor.get_field_by_name(field.name()).and_then(|of| of_field(message, &of)).map(Json::from);
+        let of = match descriptor.get_field_by_name(field.name()) {
+            Some(of) => Some(of),
+            None => folded(&descriptor, schema.fields(), field.name())?,
+        };
+        let value = of.and_then(|of| of_field(message, &of)).map(Json::from);
         converter.field(field, value, field.name())
     };
     schema.fields().iter().map(one).collect()

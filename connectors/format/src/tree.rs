@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use arrow::datatypes::Fields;
 use serde_json::Value;
 
-use crate::scan::{Outcome, Scanner, Unusual, unescape};
+use crate::{
+    names,
+    scan::{Outcome, Scanner, Unusual, unescape},
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json {
@@ -24,6 +28,21 @@ impl Object {
     pub(crate) fn remove(&mut self, name: &str) -> Option<Json> {
         let at = self.0.iter().rposition(|(key, _)| key == name)?;
         Some(std::mem::replace(&mut self.0[at].1, Json::Null))
+    }
+
+    /// Takes what is read for the field `name` of `declared`, as `names::place` has it.
+    ///
+    /// # Errors
+    /// The reason why it cannot be told which that is.
+    pub(crate) fn take(&mut self, declared: &Fields, name: &str, path: &str) -> Result<Option<Json>, String> {
+        let at = names::place(self.0.iter().map(|(key, _)| key.as_str()), declared, name, path)?;
+        Ok(at.map(|at| std::mem::replace(&mut self.0[at].1, Json::Null)))
+    }
+
+    /// What `take` takes; none also where it cannot be told.
+    pub(crate) fn read(&self, declared: &Fields, name: &str) -> Option<&Json> {
+        let at = names::place(self.0.iter().map(|(key, _)| key.as_str()), declared, name, name).ok()??;
+        Some(&self.0[at].1)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Json> {

@@ -30,8 +30,17 @@ const OWN: [&str; 12] = [
     "start_time",
 ];
 /// Options of every stream, read by others.
-const GENERIC: [&str; 8] =
-    ["format", "start", "idle_timeout", "future_max", "future_rows", "dead_letter_topic", "connector", "connection"];
+const GENERIC: [&str; 9] = [
+    "format",
+    "start",
+    "idle_timeout",
+    "future_max",
+    "future_rows",
+    "timestamp_unit",
+    "dead_letter_topic",
+    "connector",
+    "connection",
+];
 
 /// What the records are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,7 +254,13 @@ mod tests {
 
     #[test]
     fn options_of_every_stream_are_accepted() {
-        let options = [("connector", "generator"), ("format", "json"), ("start", "latest"), ("idle_timeout", "5s")];
+        let options = [
+            ("connector", "generator"),
+            ("format", "json"),
+            ("start", "latest"),
+            ("idle_timeout", "5s"),
+            ("timestamp_unit", "ms"),
+        ];
         assert_eq!(
             error_of(&[&options[..], &[("dataset", "ebap.events"), ("rate", "10"), ("rows", "1_000")]].concat()),
             ""

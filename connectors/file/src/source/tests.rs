@@ -7,7 +7,7 @@ use ebap_connector::{Options, Records, SplitState};
 use tempfile::TempDir;
 
 use super::*;
-use crate::LINE_BYTES_MAX;
+use crate::RECORD_BYTES_MAX;
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
@@ -166,7 +166,7 @@ async fn a_truncated_file_is_refused() {
 async fn an_overlong_line_is_refused_by_its_byte_and_the_longest_allowed_is_read() {
     let folder = folder();
     let mut content = b"one\n".to_vec();
-    content.resize(4 + LINE_BYTES_MAX, b'x');
+    content.resize(4 + RECORD_BYTES_MAX, b'x');
     content.push(b'\n');
     write(&folder, "in.jsonl", &content);
     let (mut reader, splits) = reader_at(&open(&folder, "in.jsonl", &[]), 0).await;
@@ -187,5 +187,128 @@ fn bad_options_are_refused_by_name() {
     ] {
         let error = try_open(Path::new("in.jsonl"), &[(name, value)]).err().expect("refused").to_string();
         assert!(error.contains(&format!("option \"{name}\"")) && error.contains(part), "{error}");
+    }
+}
+
+/// The header of each answer, and the rows.
+async fn csv_rows(source: &Arc<dyn Source>, from: i64, rows_max: usize) -> (Vec<String>, Vec<Records>) {
+    let (mut reader, splits) = reader_at(source, from).await;
+    let records = reader.poll(&splits, rows_max, Duration::ZERO).await.expect("no fault");
+    let header = |records: &Records| String::from_utf8_lossy(records.header.as_deref().unwrap_or(b"-")).into_owned();
+    (records.iter().map(header).collect(), records)
+}
+
+#[tokio::test]
+async fn a_header_comes_with_every_answer_and_is_no_record() {
+    let folder = folder();
+    write(&folder, "in.csv", "\u{feff}\r\nid,\"na\nme\"\r\n1,ann\r\n2,\"bob\r\n,b\"\r\n3,cy");
+    let source = open(&folder, "in.csv", &[("format", "csv"), ("csv.header", "true")]);
+    let mut seen = Vec::new();
+    let mut offset = Offset(0);
+    for _ in 0..3 {
+        let (headers, records) = csv_rows(&source, offset.0, 1).await;
+        assert_eq!(headers, ["id,\"na\nme\""], "also behind a restart in the middle");
+        seen.extend(records[0].offsets.iter().zip(lines(&records)).map(|(at, line)| (*at, line)));
+        offset = records[0].next_offset;
+    }
+    assert_eq!(seen, [(17, "1,ann".to_owned()), (24, "2,\"bob\r\n,b\"".to_owned()), (37, "3,cy".to_owned())]);
+    assert_eq!(offset, Offset(41));
+    assert!(csv_rows(&source, 41, 1).await.1.is_empty());
+}
+
+#[tokio::test]
+async fn every_file_has_a_header_of_its_own() {
+    let folder = folder();
+    write(&folder, "a.csv", "id,name\n1,ann\n");
+    write(&folder, "b.csv", "name,id\nbob,2\n");
+    write(&folder, "c.csv", "");
+    let source = open(&folder, "*.csv", &[("format", "csv"), ("csv.header", "true")]);
+    let (mut headers, records) = csv_rows(&source, 0, 10).await;
+    headers.sort();
+    assert_eq!(headers, ["id,name", "name,id"]);
+    let mut rows = lines(&records);
+    rows.sort();
+    assert_eq!(rows, ["1,ann", "bob,2"]);
+}
+
+#[tokio::test]
+async fn a_followed_csv_file_waits_for_the_header_and_for_whole_records() {
+    let folder = folder();
+    write(&folder, "in.csv", "id,na");
+    let source = open(&folder, "in.csv", &[("format", "csv"), ("csv.header", "true"), ("follow", "true")]);
+    let (mut reader, splits) = reader_at(&source, 0).await;
+    let end = async || source.bounds(&splits[0]).await.expect("the file is there").end.0;
+    assert!(poll(reader.as_mut(), &splits).await.is_empty());
+    assert_eq!(end().await, 0);
+    append(&folder, "in.csv", "me\n");
+    let records = poll(reader.as_mut(), &splits).await;
+    assert!(records[0].is_empty() && records[0].next_offset == Offset(8));
+    append(&folder, "in.csv", "1,\"ann\n");
+    assert!(poll(reader.as_mut(), &splits).await.is_empty());
+    assert_eq!(end().await, 8, "what is not whole is not there");
+    let state = reader.status().remove(0).state;
+    let expected = "the quote behind byte 8 is not closed yet";
+    assert!(matches!(&state, SplitState::Retrying(text) if text.contains(expected)), "{state:?}");
+    append(&folder, "in.csv", "\n2,\"\"");
+    assert!(poll(reader.as_mut(), &splits).await.is_empty());
+    append(&folder, "in.csv", "\"\n3,b\n4");
+    assert_eq!(lines(&poll(reader.as_mut(), &splits).await), ["1,\"ann\n\n2,\"\"\"", "3,b"]);
+    assert_eq!(reader.status()[0].state, SplitState::Running);
+    assert_eq!(end().await, 26);
+    // Behind the end, and with a reader that has never seen the beginning.
+    let (mut later, _) = reader_at(&source, 26).await;
+    append(&folder, "in.csv", ",c\n");
+    for reader in [reader.as_mut(), later.as_mut()] {
+        let records = poll(reader, &splits).await;
+        assert_eq!((lines(&records), records[0].header.as_deref()), (vec!["4,c".to_owned()], Some(&b"id,name"[..])));
+    }
+}
+
+#[tokio::test]
+async fn the_latest_record_of_csv_is_not_the_last_line() {
+    let folder = folder();
+    write(&folder, "in.csv", "1,a\n2,\"x\ny\n");
+    let options = [("format", "csv"), ("follow", "true"), ("start", "latest")];
+    let source = open(&folder, "in.csv", &options);
+    let splits = source.splits().await.expect("the file is there");
+    assert_eq!(source.start(&splits[0], false).await.ok(), Some(Offset(4)));
+    let source = open(&folder, "in.csv", &[("follow", "true"), ("start", "latest")]);
+    assert_eq!(source.start(&splits[0], false).await.ok(), Some(Offset(11)), "as lines it is");
+}
+
+#[tokio::test]
+async fn a_quote_that_is_never_closed_costs_its_own_line() {
+    let folder = folder();
+    write(&folder, "in.csv", "1,a\n2,\"b\n3,c\n");
+    let (mut reader, splits) = reader_at(&open(&folder, "in.csv", &[("format", "csv")]), 0).await;
+    let records = poll(reader.as_mut(), &splits).await;
+    assert_eq!(
+        (lines(&records), records[0].offsets.clone()),
+        (["1,a", "2,\"b", "3,c"].map(str::to_owned).to_vec(), vec![0, 4, 9])
+    );
+    assert_eq!(reader.status()[0].state, SplitState::Finished);
+}
+
+/// From every offset that was given, and with answers of every size: the same records.
+#[tokio::test]
+async fn an_offset_is_always_between_two_records() {
+    let folder = folder();
+    let content = "a,\"\n\"\n\n\"x\"\"\n,\",1\n2,\"open\n3,\"c\nd\" e\n\"\"\n5,f\n";
+    write(&folder, "in.csv", content);
+    for follow in ["false", "true"] {
+        let source = open(&folder, "in.csv", &[("format", "csv"), ("follow", follow)]);
+        let (_, whole) = csv_rows(&source, 0, 100).await;
+        let whole: Vec<(i64, String)> = whole[0].offsets.iter().copied().zip(lines(&whole)).collect();
+        assert!(whole.len() > 3, "{whole:?}");
+        for size in 1..whole.len() {
+            let (mut seen, mut offset) = (Vec::new(), Offset(0));
+            loop {
+                let (_, records) = csv_rows(&source, offset.0, size).await;
+                let Some(part) = records.first() else { break };
+                seen.extend(part.offsets.iter().copied().zip(lines(&records)));
+                offset = part.next_offset;
+            }
+            assert_eq!(seen, whole, "{size} at a time");
+        }
     }
 }

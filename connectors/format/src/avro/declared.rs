@@ -11,7 +11,10 @@ use ebap_connector::{Error, Rejected, Result, Wanted};
 use ebap_schema_registry::Schema;
 
 use super::reader::{AvroReader, Run};
-use crate::fit::{Faults, Fitter};
+use crate::{
+    fit::{Faults, Fitter, names_of},
+    names,
+};
 
 /// What records are made into.
 pub(crate) struct Declared {
@@ -55,13 +58,20 @@ impl Declared {
     /// # Errors
     /// The reason why records of this schema cannot have these columns.
     pub(super) fn reader(&self, schema: &Schema) -> Result<AvroReader, String> {
-        let reader = AvroReader::new(schema, |name| self.schema.index_of(name).is_ok())?;
+        let reader = AvroReader::new(schema, |name| names::declared(names_of(self.schema.fields()), name).is_some())?;
         let none = RecordBatch::new_empty(reader.schema());
         self.fit(&none, self.schema.fields(), &mut Faults::default()).map(|_| reader)
     }
 
     pub(crate) fn fit(&self, batch: &RecordBatch, to: &Fields, faults: &mut Faults) -> Result<Vec<ArrayRef>, String> {
-        self.fitter.columns(batch.num_rows(), |name| batch.column_by_name(name).cloned(), to, faults)
+        let column = |name: &str| self.column(batch.schema_ref().fields(), batch.columns(), name);
+        self.fitter.columns(batch.num_rows(), column, to, faults)
+    }
+
+    /// The written column that the declared one of this name is made from.
+    pub(crate) fn column(&self, fields: &Fields, columns: &[ArrayRef], name: &str) -> Result<Option<ArrayRef>, String> {
+        let at = names::place(names_of(fields), self.schema.fields(), name, name)?;
+        Ok(at.map(|at| Arc::clone(&columns[at])))
     }
 
     pub(super) fn part(&self, run: Run, rejected: &mut Vec<Rejected>) -> Result<Part> {

@@ -17,7 +17,7 @@ use crate::{
     cell::Dialect,
     fit::Fitter,
     registered::{Groups, Registered},
-    time::EpochUnit,
+    time::Moments,
 };
 pub(crate) use declared::{Declared, Part};
 pub(crate) use reader::AvroReader;
@@ -29,7 +29,7 @@ pub(crate) struct AvroDecoder {
 
 impl AvroDecoder {
     pub(crate) fn new(spec: &DecodeSpec) -> Result<Self> {
-        let fitter = Fitter { epoch: EpochUnit::of(&spec.options)?, dialect: Dialect::Plain };
+        let fitter = Fitter { moments: Moments::of(&spec.options)?, dialect: Dialect::Plain };
         let columns = Declared::new(&spec.schema, &spec.wanted, fitter);
         Ok(Self { columns, schemas: Registered::new(&spec.options, Kind::Avro)? })
     }

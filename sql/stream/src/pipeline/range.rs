@@ -99,6 +99,7 @@ impl RangeReader {
             let (key, value) = (records.keys.get(index), records.values.get(index));
             kept.push(records.offsets[index], records.timestamps_ms[index], key, value);
         }
+        kept.header.clone_from(&records.header);
         kept.next_offset = to;
         self.reader.assign(records.split, to).await?;
         Ok(Some(kept))
