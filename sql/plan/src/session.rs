@@ -45,6 +45,8 @@ pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Session
     // A query that is grouped by constants has no row where its input has none.
     let mut logical = Optimizer::new().rules;
     logical.retain(|rule| rule.name() != "eliminate_group_by_constant");
+    // Filters were moved onto one another.
+    logical.push(Arc::new(semantics::GuardMergedFilters));
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)

@@ -1,6 +1,7 @@
 //! From a statement to what the engine runs.
 
 mod alert;
+mod cache;
 mod evaluable;
 mod flow;
 mod function;
@@ -21,8 +22,9 @@ use datafusion::{
 use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
 use futures::FutureExt;
 
+use self::cache::{Keys, Planned};
 pub use self::function::built_in_function;
-pub(crate) use self::view::relation_names;
+pub(crate) use self::view::{folded, relation_names};
 use crate::{
     Error, Plans, Result, Run, SourcePlan, Statement, ViewPlan,
     apply::reparse,
@@ -39,29 +41,46 @@ use crate::{
 /// # Errors
 /// Where a stored statement can no longer be planned; names the object.
 pub fn plan_catalog(catalog: &Catalog) -> Result<Plans> {
-    let mut plans = Plans::default();
+    let (mut plans, mut keys) = (Plans::default(), Keys::default());
     for object in catalog.in_order() {
-        let (create, text) = reparse(object)?;
-        plan_into(catalog, object, &create, &text, &mut plans).map_err(|mut error| {
+        let planned = keys.planned(object, || {
+            let (create, text) = reparse(object)?;
+            planned(catalog, object, &create, &text, &plans)
+        });
+        plans.put(planned.map_err(|mut error: Error| {
             error.detail.get_or_insert(format!("In the stored definition of {} \"{}\".", object.kind, object.name));
             error
-        })?;
+        })?);
     }
+    keys.keep_these();
     Ok(plans)
 }
 
 /// Plans the new object alone, with what it depends on.
 pub(crate) fn plan_new(catalog: &Catalog, id: ObjectId, create: &Create, text: &str) -> Result<()> {
-    let mut plans = Plans::default();
     let Some(object) = catalog.get(id) else { return Ok(()) };
-    for needed in needed_by(catalog, object) {
-        let (create, text) = reparse(needed)?;
-        plan_into(catalog, needed, &create, &text, &mut plans)?;
-    }
+    let (plans, mut keys) = needed_plans(catalog, object)?;
     match &create.body {
         Body::Function(body) => function::check(catalog, object, body, text),
-        _ => plan_into(catalog, object, create, text, &mut plans),
+        Body::Secret(_)
+        | Body::Connection { .. }
+        | Body::Source(_)
+        | Body::View(_)
+        | Body::Sink(_)
+        | Body::Alert(_) => keys.planned(object, || planned(catalog, object, create, text, &plans)).map(drop),
     }
+}
+
+/// Plans of all that the object depends on.
+fn needed_plans(catalog: &Catalog, object: &Object) -> Result<(Plans, Keys)> {
+    let (mut plans, mut keys) = (Plans::default(), Keys::default());
+    for needed in needed_by(catalog, object) {
+        plans.put(keys.planned(needed, || {
+            let (create, text) = reparse(needed)?;
+            planned(catalog, needed, &create, &text, &plans)
+        })?);
+    }
+    Ok((plans, keys))
 }
 
 /// All it depends on, directly or not.
@@ -69,32 +88,40 @@ fn needed_by<'a>(catalog: &'a Catalog, object: &Object) -> Vec<&'a Object> {
     catalog.with_needs(object.depends_on.iter().filter_map(|id| catalog.get(*id)))
 }
 
-fn plan_into(catalog: &Catalog, object: &Object, create: &Create, text: &str, plans: &mut Plans) -> Result<()> {
-    match &create.body {
-        Body::Secret(_) | Body::Connection { .. } | Body::Function(_) => {}
+impl Plans {
+    fn put(&mut self, planned: Planned) {
+        match planned {
+            Planned::Nothing => {}
+            Planned::Source(source) => self.sources.push(source),
+            Planned::View(view) => self.views.push(view),
+            Planned::Sink(sink) => self.sinks.push(sink),
+            Planned::Alert(alert) => self.alerts.push(alert),
+        }
+    }
+}
+
+/// `plans`: of all that the object depends on.
+fn planned(catalog: &Catalog, object: &Object, create: &Create, text: &str, plans: &Plans) -> Result<Planned> {
+    Ok(match &create.body {
+        Body::Secret(_) | Body::Connection { .. } | Body::Function(_) => Planned::Nothing,
         Body::Source(body) => {
             let mut body = body.clone();
             body.expressions_mut().try_for_each(|expr| expand(catalog, expr, text))?;
-            plans.sources.push(Arc::new(source::plan(catalog, object, &body, text)?));
+            Planned::Source(Arc::new(source::plan(catalog, object, &body, text)?))
         }
         Body::View(body) => {
             let mut body = body.clone();
             expand(catalog, &mut body.query, text)?;
             crate::column_names::name_columns(&mut body.query.body);
-            let view = view::plan(object, &body, text, plans)?;
-            plans.views.push(Arc::new(view));
+            Planned::View(Arc::new(view::plan(object, &body, text, plans)?))
         }
-        Body::Sink(body) => {
-            let sink = sink::plan(catalog, object, body, plans)?;
-            plans.sinks.push(Arc::new(sink));
-        }
+        Body::Sink(body) => Planned::Sink(Arc::new(sink::plan(catalog, object, body, plans)?)),
         Body::Alert(body) => {
             let mut body = body.clone();
             expand(catalog, &mut body.condition, text)?;
-            plans.alerts.push(Arc::new(alert::plan(catalog, object, &body, text, plans)?));
+            Planned::Alert(Arc::new(alert::plan(catalog, object, &body, text, plans)?))
         }
-    }
-    Ok(())
+    })
 }
 
 /// Plans of a view that is not created, for `EXPLAIN`.
@@ -118,11 +145,8 @@ pub fn explain_view_plan(
     let id = scratch.create(ObjectKind::MaterializedView, "?explain?", String::new(), needs, 0)?;
     let mut plans = Plans::default();
     if let Some(object) = scratch.get(id) {
-        for needed in needed_by(&scratch, object) {
-            let (create, text) = reparse(needed)?;
-            plan_into(&scratch, needed, &create, &text, &mut plans)?;
-        }
-        plan_into(&scratch, object, create, text, &mut plans)?;
+        plans = needed_plans(&scratch, object)?.0;
+        plans.put(planned(&scratch, object, create, text, &plans)?);
     }
     let view = plans.views.pop().ok_or_else(|| Error::new("XX000", "no view was planned"))?;
     let source = plans.sources.into_iter().find(|source| view.sources.contains(&source.id));

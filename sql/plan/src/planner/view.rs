@@ -159,7 +159,7 @@ fn factor_name(factor: &TableFactor) -> Result<(String, Option<&[FunctionArg]>)>
     }
 }
 
-pub(super) fn folded(ident: &Ident) -> String {
+pub(crate) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::{
 
 use super::{
     deferred::{ALL, ANY, ARRAY, CAST, DISTINCT, INTERVAL, NOT_DISTINCT, NUMBER, ROW, SIMILAR, UNARY},
-    limits, named_args, series, targets, value_lists,
+    limits, named_args, ordering, series, targets, using, value_lists,
 };
 use crate::{
     Error, Result,
@@ -45,7 +45,7 @@ impl VisitorMut for Desugar {
         }
         ordered_as_selected(query);
         value_lists::rewrite(&mut query.body);
-        match limits::rewrite(query) {
+        match using::rewrite(query).and_then(|()| ordering::rewrite(query)).and_then(|()| limits::rewrite(query)) {
             Err(error) => ControlFlow::Break(error),
             Ok(()) => ControlFlow::Continue(()),
         }

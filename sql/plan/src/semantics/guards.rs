@@ -3,13 +3,19 @@
 //! DataFusion evaluates both sides of `AND` for all rows of a batch, unless one side decides for most. A `CASE` alone
 //! keeps rows from what would fail on them.
 
+use std::sync::Arc;
+
 use datafusion::{
     common::{
         ScalarValue,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     error::Result,
-    logical_expr::{BinaryExpr, Case, Expr, Operator, Volatility, utils::conjunction, utils::split_conjunction_owned},
+    logical_expr::{
+        BinaryExpr, Case, Expr, Filter, LogicalPlan, Operator, Volatility,
+        utils::{conjunction, split_conjunction, split_conjunction_owned},
+    },
+    optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
 
 use super::expressions::pair;
@@ -123,6 +129,59 @@ pub(super) fn condition(predicate: Expr) -> Result<Expr> {
         (_, risky) => risky,
     };
     Ok(conjunction(sure.into_iter().chain(guarded)).unwrap_or_else(|| boolean(true)))
+}
+
+/// The condition of filters that were made one, the inner ones first, or none where it is as good as it is: what may
+/// fail sees only rows that the filters below let through.
+fn merged(predicate: &Expr) -> Option<Expr> {
+    let parts = split_conjunction(predicate);
+    let (risky, sure): (Vec<&Expr>, Vec<&Expr>) =
+        parts.into_iter().partition(|part| may_fail(part) && !stands_alone(part));
+    let before = conjunction(sure.iter().filter(|part| !stands_alone(part)).map(|part| (*part).clone()));
+    let guarded = match (&before, risky.as_slice()) {
+        (_, []) | (None, [_]) => return None,
+        (Some(guard), [Expr::Case(case)]) => {
+            case.when_then_expr.first().is_some_and(|(when, _)| when.as_ref() == guard)
+        }
+        (Some(_), [_]) | (_, [_, _, ..]) => false,
+    };
+    if guarded {
+        return None;
+    }
+    conjunction(sure.into_iter().chain(risky).cloned()).map(condition)?.ok()
+}
+
+/// Puts the parts of a condition in turn where DataFusion has made one filter of several.
+#[derive(Debug)]
+pub(crate) struct GuardMergedFilters;
+
+impl OptimizerRule for GuardMergedFilters {
+    fn name(&self) -> &str {
+        "guard_merged_filters"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        Ok(match plan {
+            LogicalPlan::Filter(node) => match merged(&node.predicate) {
+                Some(predicate) => {
+                    Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, Arc::clone(&node.input))?))
+                }
+                None => Transformed::no(LogicalPlan::Filter(node)),
+            },
+            LogicalPlan::Join(mut node) => match node.filter.as_ref().and_then(merged) {
+                Some(filter) => {
+                    node.filter = Some(filter);
+                    Transformed::yes(LogicalPlan::Join(node))
+                }
+                None => Transformed::no(LogicalPlan::Join(node)),
+            },
+            other => Transformed::no(other),
+        })
+    }
 }
 
 /// A value: the right side of `AND` and `OR` is evaluated where the left does not decide.

@@ -25,6 +25,7 @@ mod limits;
 mod named_args;
 mod numbering;
 mod operators;
+mod ordering;
 mod overload;
 mod plan;
 mod scope;
@@ -33,6 +34,7 @@ mod set_operations;
 mod sets;
 mod subqueries;
 mod targets;
+mod using;
 mod value_lists;
 
 use std::sync::Arc;
@@ -43,6 +45,8 @@ use datafusion::{
     sql::{parser::Statement as DataFusionStatement, sqlparser::ast},
 };
 use ebap_values::ValueError;
+
+pub(crate) use self::guards::GuardMergedFilters;
 
 use crate::{
     Error, Result,

@@ -78,7 +78,7 @@ impl Resolver {
             LogicalPlan::Sort(mut node) => {
                 let scope = self.scope(&schema);
                 for sort in &mut node.expr {
-                    sort.expr = scope.resolved(sort.expr.clone()).map_err(external)?;
+                    sort.expr = guards::value(scope.resolved(sort.expr.clone()).map_err(external)?)?;
                 }
                 node.expr = sorted(&scope, node.expr).map_err(external)?;
                 Ok(LogicalPlan::Sort(node))
@@ -145,7 +145,7 @@ impl Resolver {
         let shown = self.shown_groups(&scope, &groups, &mut aggregates)?;
         for expr in node.aggr_expr {
             let name = names.save(&expr);
-            let expr = scope.resolved(expr).map_err(external)?;
+            let expr = guards::value(scope.resolved(expr).map_err(external)?)?;
             outputs.push(match is_aggregate(&expr) {
                 true => {
                     let expr = name.restore(expr);
@@ -155,6 +155,9 @@ impl Resolver {
                 }
                 false => name.restore(above(expr, &mut aggregates, is_aggregate)?),
             });
+        }
+        if self.shown == Shown::AsFound {
+            refuse_orders(&aggregates)?;
         }
         let plain = outputs.iter().all(|expr| matches!(expr, Expr::Column(_))) && shown.is_empty();
         let aggregate = LogicalPlan::Aggregate(Aggregate::try_new(node.input, groups, aggregates)?);
@@ -211,7 +214,7 @@ impl Resolver {
         let (mut windows, mut outputs, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for expr in node.window_expr {
             let name = names.save(&expr);
-            let expr = scope.resolved(expr).map_err(external)?;
+            let expr = guards::value(scope.resolved(expr).map_err(external)?)?;
             let expr = if self.shown == Shown::AsFound { with_keys(expr, &mut keys)? } else { expr };
             outputs.push(match is_window(&expr) {
                 true => {
@@ -357,7 +360,8 @@ fn grouped(scope: &Scope<'_>, expr: Expr, names: &NamePreserver) -> Result<Expr>
         return Ok(expr.map_children(|expr| grouped(scope, expr, names).map(Transformed::yes))?.data);
     }
     let name = names.save(&expr);
-    let expr = scope.resolved(expr).and_then(|expr| scope.output(expr)).and_then(|expr| scope.canonical(expr));
+    let expr = guards::value(scope.resolved(expr).map_err(external)?)?;
+    let expr = scope.output(expr).and_then(|expr| scope.canonical(expr));
     Ok(name.restore(expr.map_err(external)?))
 }
 
@@ -387,6 +391,23 @@ fn with_keys(expr: Expr, keys: &mut Vec<Expr>) -> Result<Expr> {
         other => Ok(Transformed::no(other)),
     })?;
     Ok(changed.data)
+}
+
+/// Lists of distinct values in one order and another list in another: DataFusion gives all of them the first order.
+fn refuse_orders(aggregates: &[Expr]) -> Result<()> {
+    let ordered = aggregates.iter().filter_map(|expr| match expr.clone().unalias() {
+        Expr::AggregateFunction(call) if !call.params.order_by.is_empty() => {
+            Some((call.params.distinct, call.params.order_by))
+        }
+        _ => None,
+    });
+    let ordered: Vec<_> = ordered.collect();
+    let differ = ordered.iter().any(|(_, order)| *order != ordered[0].1);
+    if differ && ordered.iter().any(|(distinct, _)| *distinct) {
+        let what = "a list of DISTINCT values beside a list in another order";
+        return Err(external(Error::unsupported(what, "Make each list in a query of its own.")));
+    }
+    Ok(())
 }
 
 fn is_aggregate(expr: &Expr) -> bool {

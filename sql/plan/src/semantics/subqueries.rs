@@ -77,17 +77,15 @@ impl Resolver {
                 }
                 Expr::Exists(mut call) => {
                     call.negated = !call.negated;
-                    Ok(Expr::Exists(call))
+                    exists(call)
                 }
                 other => self.counted(Expr::Not(Box::new(other)), scope),
             },
-            (Place::Conjunct | Place::Condition, Expr::Exists(call)) => Ok(Expr::Exists(call)),
+            (Place::Conjunct | Place::Condition, Expr::Exists(call)) => exists(call),
             (Place::Conjunct, Expr::InSubquery(call)) if !call.negated || self.is_joined(&call) => {
-                self.compared_in(call, scope).map(Expr::InSubquery)
+                self.compared_in(call, scope).map(joined_in)
             }
-            (Place::Condition, Expr::InSubquery(call)) if !call.negated => {
-                self.compared_in(call, scope).map(Expr::InSubquery)
-            }
+            (Place::Condition, Expr::InSubquery(call)) if !call.negated => self.compared_in(call, scope).map(joined_in),
             (_, expr) => self.counted(expr, scope),
         }
     }
@@ -103,9 +101,15 @@ impl Resolver {
     fn counted(&self, expr: Expr, scope: &Scope<'_>) -> Result<Expr> {
         let changed = expr.transform_up(|expr| {
             Ok(match expr {
+                Expr::Exists(Exists { subquery, negated }) if has_one_row(&subquery.subquery) => {
+                    Transformed::yes(boolean(Some(!negated)))
+                }
                 Expr::Exists(Exists { subquery, negated }) => {
                     let found = has_rows(with_plan(&subquery, number_of(&subquery.subquery, count_all())?));
                     Transformed::yes(if negated { Expr::Not(Box::new(found)) } else { found })
+                }
+                Expr::InSubquery(call) if has_one_row(&call.subquery.subquery) => {
+                    Transformed::yes(joined_in(self.compared_in(call, scope)?))
                 }
                 Expr::InSubquery(call) => {
                     let negated = call.negated;
@@ -143,6 +147,46 @@ impl Resolver {
         }
         Ok(InSubquery { expr: Box::new(left), subquery, negated })
     }
+}
+
+/// `EXISTS` as a condition, of which DataFusion makes a join: that has no row where an aggregate of no rows has one.
+fn exists(call: Exists) -> Result<Expr> {
+    let plan = &call.subquery.subquery;
+    if has_one_row(plan) {
+        return Ok(boolean(Some(!call.negated)));
+    }
+    let correlated = !call.subquery.outer_ref_columns.is_empty();
+    if correlated && counts_rows(plan) {
+        let what = "EXISTS of HAVING, OFFSET or LIMIT 0 over columns of the query around it";
+        return Err(external(Error::unsupported(what, "Compare a count of the rows.")));
+    }
+    Ok(Expr::Exists(call))
+}
+
+/// Whether rows of the plan come or go by how many there are.
+fn counts_rows(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(node) => node.group_expr.is_empty(),
+        LogicalPlan::Limit(node) => {
+            let is_zero = |number: &Expr| matches!(number, Expr::Literal(ScalarValue::Int64(Some(0)), _));
+            node.skip.as_deref().is_some_and(|skip| !is_zero(skip)) || node.fetch.as_deref().is_some_and(is_zero)
+        }
+        LogicalPlan::Projection(node) => counts_rows(&node.input),
+        LogicalPlan::Filter(node) => counts_rows(&node.input),
+        LogicalPlan::Sort(node) => counts_rows(&node.input),
+        LogicalPlan::SubqueryAlias(node) => counts_rows(&node.input),
+        LogicalPlan::Distinct(node) => counts_rows(node.input()),
+        _ => false,
+    }
+}
+
+/// `IN` as a condition. What has one row, whatever it is made of, is compared.
+fn joined_in(call: InSubquery) -> Expr {
+    if !has_one_row(&call.subquery.subquery) {
+        return Expr::InSubquery(call);
+    }
+    let op = if call.negated { Operator::NotEq } else { Operator::Eq };
+    pair(*call.expr, op, Expr::ScalarSubquery(call.subquery))
 }
 
 /// `x IN (SELECT y …)` as a value, which is NULL where a NULL may be the one that is looked for.
@@ -242,21 +286,16 @@ fn single(subquery: Subquery) -> Result<Subquery> {
     Ok(subquery.with_plan(Arc::new(plan)))
 }
 
-/// Whether the plan has one row at the most, by its form. DataFusion's count takes `SELECT 1` for no row.
+/// Whether the plan has one row, never more or less, by its form. Of one that may have none the value may be NULL, which
+/// DataFusion does not see.
 fn has_one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(node) => has_one_row(&node.input),
-        LogicalPlan::Filter(node) => has_one_row(&node.input),
-        LogicalPlan::Sort(node) => has_one_row(&node.input),
+        LogicalPlan::Sort(node) => node.fetch.is_none() && has_one_row(&node.input),
         LogicalPlan::SubqueryAlias(node) => has_one_row(&node.input),
-        LogicalPlan::Distinct(node) => has_one_row(node.input()),
         LogicalPlan::Aggregate(node) => node.group_expr.is_empty(),
-        LogicalPlan::EmptyRelation(_) => true,
-        LogicalPlan::Values(node) => node.values.len() <= 1,
-        LogicalPlan::Limit(node) => match node.fetch.as_deref() {
-            Some(Expr::Literal(ScalarValue::Int64(Some(rows)), _)) => *rows <= 1,
-            _ => has_one_row(&node.input),
-        },
+        LogicalPlan::EmptyRelation(node) => node.produce_one_row,
+        LogicalPlan::Values(node) => node.values.len() == 1,
         _ => false,
     }
 }

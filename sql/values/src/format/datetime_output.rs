@@ -88,12 +88,12 @@ struct Parts<'a> {
 
 fn print(parts: &Parts<'_>, pattern: &str) -> Result<String> {
     let mut text = String::new();
-    for node in parse(pattern) {
+    for node in parse(pattern).iter() {
         match node {
             Node::Space => text.push(' '),
-            Node::Separator(c) | Node::Character(c) => text.push(c),
+            Node::Separator(c) | Node::Character(c) => text.push(*c),
             Node::Field(field) => {
-                let value = parts.field(&field)?;
+                let value = parts.field(field)?;
                 text.push_str(&value.text);
                 if let Some(case) = field.ordinal.filter(|_| value.is_number) {
                     text.push_str(ordinal(&value.text, case == Case::Upper)?);

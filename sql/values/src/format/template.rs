@@ -1,5 +1,7 @@
 //! The template patterns of dates and times.
 
+use std::{cell::RefCell, rc::Rc};
+
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
@@ -215,7 +217,22 @@ pub(super) fn literal<'a>(text: &'a str, each: &mut dyn FnMut(char, bool)) -> &'
     characters.as_str()
 }
 
-pub(super) fn parse(pattern: &str) -> Vec<Node> {
+thread_local! {
+    /// Of the pattern that was used last: most calls of a query have one pattern.
+    static LAST: RefCell<(String, Rc<[Node]>)> = RefCell::new((String::new(), Rc::from([])));
+}
+
+/// The parts of the pattern.
+pub(super) fn parse(pattern: &str) -> Rc<[Node]> {
+    LAST.with_borrow_mut(|(known, nodes)| {
+        if known != pattern {
+            (*known, *nodes) = (pattern.to_owned(), Rc::from(parsed(pattern)));
+        }
+        Rc::clone(nodes)
+    })
+}
+
+fn parsed(pattern: &str) -> Vec<Node> {
     let mut nodes = Vec::new();
     let mut rest = pattern;
     while !rest.is_empty() {

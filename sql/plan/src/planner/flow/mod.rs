@@ -41,6 +41,7 @@ use crate::{
     error::from_datafusion,
     flow::{Aggregation, Expiry, Flow, GroupingSet as Set, Late, Node, RowOp, Session, Time, column_of, plain},
     parser::ViewBody,
+    semantics::GuardMergedFilters,
     wildcard::hide_virtual_columns,
 };
 use windows::Spec;
@@ -95,6 +96,7 @@ fn optimized(statement: ast::Statement, text: &str, plans: &Plans) -> Result<Log
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(OptimizeProjections::new()),
+        Arc::new(GuardMergedFilters),
     ];
     let names = plan.schema().clone();
     let plan =

@@ -1,0 +1,113 @@
+//! What names and numbers in `ORDER BY` mean.
+//!
+//! | written | means |
+//! |---|---|
+//! | `ORDER BY x` | the output column of this name, or else a column of the input |
+//! | `ORDER BY x + 0` | a column of the input, also where an output column has the name: refused there |
+//! | `ORDER BY 2` | the second output column, named or not |
+//!
+//! DataFusion looks for output columns in expressions first, and does not find one that is computed of aggregates and
+//! has no name.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value, Visit, Visitor,
+};
+
+use crate::{Error, Result, planner::folded};
+
+/// # Errors
+/// 0A000 for an expression over a name that is an output column's: DataFusion would take that one.
+pub(super) fn rewrite(query: &mut Query) -> Result<()> {
+    let Query { body, order_by: Some(OrderBy { kind: OrderByKind::Expressions(order), .. }), .. } = query else {
+        return Ok(());
+    };
+    let SetExpr::Select(select) = body.as_mut() else { return Ok(()) };
+    if matches!(select.distinct, Some(Distinct::On(_))) {
+        // There DataFusion looks for columns of the input alone.
+        return Ok(());
+    }
+    for by in order {
+        match &mut by.expr {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {}
+            Expr::Value(value) => {
+                if let Value::Number(place, _) = &value.value
+                    && let Some(place) = place.parse::<usize>().ok().and_then(|place| place.checked_sub(1))
+                {
+                    name_column(select, place);
+                }
+            }
+            expr => of_input(expr, select)?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives the column at this place a name, where it is an expression without one.
+fn name_column(select: &mut Select, place: usize) {
+    let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    if select.projection.iter().take(place + 1).any(is_wildcard) {
+        return;
+    }
+    let Some(item) = select.projection.get_mut(place) else { return };
+    match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {}
+        SelectItem::UnnamedExpr(expr) => {
+            let alias = Ident::with_quote('"', format!("column {}", place + 1));
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+        _ => {}
+    }
+}
+
+/// An expression that is an output column stands for it; else its names are those of the input.
+fn of_input(expr: &mut Expr, select: &Select) -> Result<()> {
+    let is_same = |item: &SelectItem| match item {
+        SelectItem::ExprWithAlias { expr: own, alias } if own == expr => Some(alias.clone()),
+        _ => None,
+    };
+    if let Some(alias) = select.projection.iter().find_map(is_same) {
+        *expr = Expr::Identifier(alias);
+        return Ok(());
+    }
+    let named = select.projection.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { expr: Expr::Identifier(own), alias } if folded(own) == folded(alias) => None,
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        _ => None,
+    });
+    let mut visitor = OfInput { named: named.collect(), depth: 0 };
+    match Visit::visit(expr, &mut visitor) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct OfInput {
+    named: Vec<String>,
+    /// Of queries within.
+    depth: usize,
+}
+
+impl Visitor for OfInput {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Error> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<Error> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        let Expr::Identifier(name) = expr else { return ControlFlow::Continue(()) };
+        if self.depth > 0 || !self.named.contains(&folded(name)) {
+            return ControlFlow::Continue(());
+        }
+        let what = format!("an expression of ORDER BY over the output column \"{}\"", folded(name));
+        ControlFlow::Break(Error::unsupported(what, "Name the output column otherwise, or order by it alone."))
+    }
+}
