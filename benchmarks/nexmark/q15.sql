@@ -4,7 +4,7 @@ WITH bid AS (
     SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.channel AS channel, bid.url AS url,
         "dateTime", bid.extra AS extra
     FROM nexmark WHERE event_type = 2)
-SELECT to_char("dateTime", '%Y-%m-%d') AS day,
+SELECT to_char("dateTime", 'YYYY-MM-DD') AS day,
     count(*) AS total_bids,
     count(*) FILTER (WHERE price < 10000) AS rank1_bids,
     count(*) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_bids,
@@ -18,4 +18,4 @@ SELECT to_char("dateTime", '%Y-%m-%d') AS day,
     count(DISTINCT auction) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_auctions,
     count(DISTINCT auction) FILTER (WHERE price >= 1000000) AS rank3_auctions
 FROM bid
-GROUP BY to_char("dateTime", '%Y-%m-%d')
+GROUP BY to_char("dateTime", 'YYYY-MM-DD')

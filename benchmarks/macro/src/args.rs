@@ -75,6 +75,8 @@ pub(crate) enum Job {
     Views10,
     /// A declaration of 30 columns against one of the three that a view needs.
     Wide,
+    /// 54 finished file streams and 284 views: what they cost at rest, and one more `CREATE`.
+    Idle,
     /// A steady rate for minutes: lag, latency, memory, checkpoints.
     Soak,
     /// `kill -9` with keys of state: until it serves, until it has caught up.

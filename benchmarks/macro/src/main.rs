@@ -14,6 +14,7 @@ mod events;
 mod expected;
 mod freshness;
 mod histogram;
+mod idle;
 mod latency;
 mod levels;
 mod machine;
@@ -75,6 +76,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
             Job::L1 => close_latency::run(&bench).await,
             Job::Views10 => views::run(&bench).await,
             Job::Wide => wide::run(&bench).await,
+            Job::Idle => idle::run(&bench).await,
             Job::Soak => soak::run(&bench).await,
             Job::Recovery => recovery::run(&bench).await,
             Job::Nexmark => nexmark::run(&bench).await,

@@ -28,6 +28,7 @@ use crate::{
 
 /// Between two looks into empty queues.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(10);
 /// Statistics and errors served in one go; they pile up while nobody polls.
 pub(crate) const SERVED_MAX: usize = 100;
 
@@ -200,7 +201,8 @@ impl SourceReader for KafkaReader {
             if !out.is_empty() || begun.elapsed() >= wait {
                 return Ok(out);
             }
-            sleep(LOOK_AGAIN).await;
+            // Whoever has waited for long can wait a little longer.
+            sleep((begun.elapsed() / 16).clamp(LOOK_AGAIN, LOOK_AGAIN_MAX)).await;
         }
     }
 

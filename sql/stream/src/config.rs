@@ -20,6 +20,8 @@ pub struct EngineConfig {
     pub step_rows_max: usize,
     /// How long a step waits for records when there are none.
     pub step_wait: Duration,
+    /// The same, where nothing has come for long and nothing waits for the loop.
+    pub idle_wait_max: Duration,
     /// How often new splits are looked for.
     pub discover_interval: Duration,
     /// How far one split may be read ahead of another in event time, so that reading old records
@@ -49,6 +51,7 @@ impl Default for EngineConfig {
             lanes: std::thread::available_parallelism().map_or(1, usize::from).min(LANES_MAX),
             step_rows_max: 32_768,
             step_wait: Duration::from_millis(10),
+            idle_wait_max: Duration::from_millis(500),
             discover_interval: Duration::from_secs(5),
             drift_max: Duration::from_secs(60),
             view_rows_max: 10_000_000,

@@ -22,11 +22,18 @@ pub(crate) struct Batch {
 
 /// What a view must show. A row is the text of its columns.
 pub(crate) struct Answer {
-    columns: Vec<String>,
+    columns: Vec<Column>,
     /// In order.
     rows: Vec<String>,
     /// Of a query with ties: columns of a whole row, and all rows that may be there.
-    allowed: Option<(Vec<String>, HashSet<String>)>,
+    allowed: Option<(Vec<Column>, HashSet<String>)>,
+}
+
+#[derive(Clone)]
+struct Column {
+    name: String,
+    /// In the answer of the batch.
+    of: DataType,
 }
 
 impl Batch {
@@ -50,19 +57,21 @@ impl Batch {
             let rows = self.rows(&all, &batch).await?;
             return Ok(Answer { columns: all, rows, allowed: None });
         };
-        let columns: Vec<String> = ties.decided.split(' ').map(str::to_owned).collect();
+        let decided = |column: &&Column| ties.decided.split(' ').any(|name| name == column.name);
+        let columns: Vec<Column> = all.iter().filter(decided).cloned().collect();
         let rows = self.rows(&columns, &batch).await?;
         let whole = self.columns(ties.rows).await?;
         let allowed = self.rows(&whole, ties.rows).await?.into_iter().collect();
         Ok(Answer { columns, rows, allowed: Some((whole, allowed)) })
     }
 
-    async fn columns(&self, query: &str) -> anyhow::Result<Vec<String>> {
+    async fn columns(&self, query: &str) -> anyhow::Result<Vec<Column>> {
         let plan = self.context.sql(query).await.with_context(|| query.to_owned())?;
-        Ok(plan.schema().fields().iter().map(|field| field.name().clone()).collect())
+        let column = |field: &Arc<Field>| Column { name: field.name().clone(), of: field.data_type().clone() };
+        Ok(plan.schema().fields().iter().map(column).collect())
     }
 
-    async fn rows(&self, columns: &[String], query: &str) -> anyhow::Result<Vec<String>> {
+    async fn rows(&self, columns: &[Column], query: &str) -> anyhow::Result<Vec<String>> {
         let sql = as_text(columns, &format!("({query}) AS answer"));
         let batches = self.context.sql(&sql).await.with_context(|| sql.clone())?.collect().await?;
         let mut rows = Vec::new();
@@ -104,9 +113,17 @@ impl Answer {
     }
 }
 
-/// One text for each row. Both sides make it in the same way, as EBAP's queries are DataFusion's.
-fn as_text(columns: &[String], from: &str) -> String {
-    let columns: String = columns.iter().map(|name| format!(", coalesce(CAST(\"{name}\" AS TEXT), 'NULL')")).collect();
+/// One text for each row, which both sides make alike: times as milliseconds, as their texts differ, and doubles, which
+/// are averages, as thousandths: EBAP's are exact.
+fn as_text(columns: &[Column], from: &str) -> String {
+    let text = |Column { name, of }: &Column| match of {
+        DataType::Timestamp(..) => {
+            format!(", coalesce(CAST(CAST(round(extract(epoch FROM \"{name}\") * 1000) AS BIGINT) AS TEXT), 'NULL')")
+        }
+        DataType::Float64 => format!(", coalesce(CAST(CAST(round(\"{name}\" * 1000) AS BIGINT) AS TEXT), 'NULL')"),
+        _ => format!(", coalesce(CAST(\"{name}\" AS TEXT), 'NULL')"),
+    };
+    let columns: String = columns.iter().map(text).collect();
     format!("SELECT concat_ws('|'{columns}) AS line FROM {from}")
 }
 
@@ -195,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_view_is_right_in_any_order_and_wrong_by_one_row() {
-        let answer = Answer { columns: texts(&["a"]), rows: texts(&["1", "2", "2"]), allowed: None };
+        let answer = Answer { columns: Vec::new(), rows: texts(&["1", "2", "2"]), allowed: None };
         assert_eq!(answer.wrong(texts(&["2", "1", "2"]), None), None);
         for rows in [&["1", "2"][..], &["1", "2", "3"], &["1", "1", "2"], &["1", "2", "2", "2"]] {
             assert!(answer.wrong(texts(rows), None).is_some(), "{rows:?}");
@@ -204,8 +221,8 @@ mod tests {
 
     #[test]
     fn of_rows_that_tie_any_is_right_and_no_other() {
-        let allowed = Some((texts(&["a", "b"]), texts(&["1|x", "1|y"]).into_iter().collect()));
-        let answer = Answer { columns: texts(&["a"]), rows: texts(&["1"]), allowed };
+        let allowed = Some((Vec::new(), texts(&["1|x", "1|y"]).into_iter().collect()));
+        let answer = Answer { columns: Vec::new(), rows: texts(&["1"]), allowed };
         assert_eq!(answer.wrong(texts(&["1"]), Some(texts(&["1|y"]))), None);
         assert!(answer.wrong(texts(&["1"]), Some(texts(&["1|z"]))).is_some());
     }

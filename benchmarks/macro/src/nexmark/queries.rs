@@ -78,6 +78,8 @@ impl Query {
     pub(crate) fn batch(&self) -> String {
         let own = || {
             let (_, query) = self.view.split_once("\nWITH ").unwrap_or_default();
+            // DataFusion's patterns of time are those of C.
+            let query = query.replace("YYYY-MM-DD", "%Y-%m-%d").replace("HH24:MI", "%H:%M");
             format!("WITH {query}")
         };
         self.batch.map_or_else(own, str::to_owned)

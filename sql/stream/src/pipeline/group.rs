@@ -56,7 +56,7 @@ impl Source for GroupSource {
             readers.push(member.source.reader().await?);
         }
         let (first, at) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Box::new(GroupReader { members: Arc::clone(&self.0), readers, first, at }))
+        Ok(Box::new(GroupReader { members: Arc::clone(&self.0), readers, first, at, gathered: Vec::new() }))
     }
 
     fn unbounded(&self) -> bool {
@@ -66,6 +66,8 @@ impl Source for GroupSource {
 
 /// How long one source is waited for before the next is asked.
 const TURN: Duration = Duration::from_millis(5);
+/// The same, where none has had anything for a while.
+const TURN_MAX: Duration = Duration::from_millis(10);
 
 struct GroupReader {
     members: Arc<Vec<Member>>,
@@ -73,6 +75,8 @@ struct GroupReader {
     /// Of splits of tables the end that comes before the streams.
     first: BTreeMap<SplitId, Offset>,
     at: BTreeMap<SplitId, Offset>,
+    /// What was read in a turn that is not over: the turn may be given up while the next source is asked.
+    gathered: Vec<Records>,
 }
 
 #[async_trait]
@@ -83,6 +87,7 @@ impl SourceReader for GroupReader {
             let bounds = self.members[at].source.bounds(&own).await?;
             self.first.insert(split.clone(), bounds.end);
         }
+        self.gathered.retain(|records| records.split != split);
         self.at.insert(split, offset);
         self.readers[at].assign(own, offset).await
     }
@@ -99,23 +104,23 @@ impl SourceReader for GroupReader {
         let asked = of.iter().filter(|splits| !splits.is_empty()).count().max(1);
         let rows = (rows_max / asked).max(1);
         let of: Vec<(usize, Vec<SplitId>)> = of.into_iter().enumerate().filter(|(_, own)| !own.is_empty()).collect();
-        let (mut all, mut waited, mut slice) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+        let (mut waited, mut slice) = (Duration::ZERO, Duration::ZERO);
         loop {
             for (at, own) in &of {
                 // Whoever has something makes the others not wait.
-                let slice = if all.is_empty() { slice } else { Duration::ZERO };
+                let slice = if self.gathered.is_empty() { slice } else { Duration::ZERO };
                 for mut records in self.readers[*at].poll(own, rows, slice).await? {
                     records.split = named(*at, &records.split);
                     self.at.insert(records.split.clone(), records.next_offset);
-                    all.push(records);
+                    self.gathered.push(records);
                 }
                 waited += slice;
             }
-            if !all.is_empty() || waited >= wait {
-                return Ok(all);
+            if !self.gathered.is_empty() || waited >= wait {
+                return Ok(std::mem::take(&mut self.gathered));
             }
             // One that has nothing must not hold up another that soon has.
-            slice = TURN.min(wait - waited);
+            slice = (slice * 2).clamp(TURN, TURN_MAX).min(wait - waited);
         }
     }
 

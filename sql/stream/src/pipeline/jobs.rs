@@ -70,6 +70,15 @@ impl ViewSlot {
         }
     }
 
+    /// Whether it or a sink of it is about to do something for which the loop has to look.
+    pub(super) fn is_under_way(&self) -> bool {
+        match &self.state {
+            ViewState::CatchingUp | ViewState::Retrying { .. } => true,
+            ViewState::Running(_) => self.sinks.iter().any(|sink| !sink.head.settled()),
+            ViewState::Paused(_) | ViewState::Failed { .. } => false,
+        }
+    }
+
     /// Whether its rows change when nothing but time passes.
     pub(super) fn follows_clock(&self) -> bool {
         matches!(&self.state, ViewState::Running(job) if job.follows_clock())

@@ -227,6 +227,10 @@ struct Pipeline {
     epoch: Epoch,
     manifest: Option<Manifest>,
     writing: Option<Writing>,
+    /// Steps in a row that had nothing to do.
+    idle_steps: u32,
+    /// Came while the loop waited for records.
+    early: Option<Command>,
     /// Something the newest manifest does not say.
     dirty: bool,
     checkpoint_at_us: i64,
@@ -319,6 +323,16 @@ fn fail_views(runtime: &SourceRuntime, jobs: &JobSet, error: &Error) {
     }
 }
 
+/// What comes first: what is waited for, or a command.
+async fn or_command<T>(inbox: &mut mpsc::Receiver<Command>, waited: impl Future<Output = T>) -> Result<T, Command> {
+    tokio::select! {
+        // In order, so that a simulation plays the same again.
+        biased;
+        Some(command) = inbox.recv() => Err(command),
+        done = waited => Ok(done),
+    }
+}
+
 /// Answers commands while the pipeline is down, until it is to start again or to end.
 async fn wait_between(
     runtime: &SourceRuntime,
@@ -371,7 +385,8 @@ async fn wait_between(
 impl Pipeline {
     async fn run(&mut self, inbox: &mut mpsc::Receiver<Command>, jobs: &mut JobSet) -> Result<Ended> {
         loop {
-            while let Ok(command) = inbox.try_recv() {
+            while let Some(command) = self.early.take().or_else(|| inbox.try_recv().ok()) {
+                self.idle_steps = 0;
                 if let Some(ended) = self.command(command, jobs).await? {
                     return Ok(ended);
                 }
@@ -383,8 +398,10 @@ impl Pipeline {
             }
             if self.paused {
                 // No step: time must not make splits idle that nobody reads.
-                self.runtime.clock.sleep(self.runtime.config.step_wait).await;
-            } else if let Some(records) = self.next_records().await? {
+                let pause = self.runtime.clock.sleep(self.runtime.config.step_wait);
+                self.early = or_command(inbox, pause).await.err();
+            } else if let Some(records) = self.next_records(inbox).await? {
+                self.idle_steps = if records.is_empty() { self.idle_steps.saturating_add(1) } else { 0 };
                 self.step(records).await?;
             }
             self.tend_views().await?;

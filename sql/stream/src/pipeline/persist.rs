@@ -77,6 +77,8 @@ impl Pipeline {
             epoch: after,
             manifest: None,
             writing: None,
+            idle_steps: 0,
+            early: None,
             dirty: true,
             checkpoint_at_us: now_us,
             discover_at_us: now_us,

@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use ebap_connector::{Records, SplitId, time::Backoff};
+use tokio::sync::mpsc;
 
-use super::Pipeline;
+use super::{Command, Pipeline, ViewSlot, or_command};
 use crate::Result;
 
 pub(super) struct Waiting {
@@ -28,16 +29,40 @@ impl Waiting {
     }
 }
 
+/// Steps without work after which the loop begins to wait longer.
+const IDLE_STEPS: u32 = 20;
+/// Where something is decided by the clock.
+const CLOCK_WAIT: Duration = Duration::from_millis(100);
+
 impl Pipeline {
+    /// How long the next step waits for records: longer and longer where nothing comes, so that a thousand idle jobs
+    /// cost next to nothing. Records and commands end it at once.
+    fn wait(&self) -> Duration {
+        let config = &self.runtime.config;
+        let waited_for = self.dirty
+            || self.writing.is_some()
+            || self.forced.is_some()
+            || !self.flushes.is_empty()
+            || self.views.values().any(ViewSlot::is_under_way)
+            || self.sinks.values().any(|sink| !sink.head.settled());
+        if waited_for || self.idle_steps < IDLE_STEPS {
+            return config.step_wait;
+        }
+        let by_clock = self.views.values().any(|view| view.follows_clock() || !view.alerts.is_empty());
+        let most = if by_clock { CLOCK_WAIT.min(config.idle_wait_max) } else { config.idle_wait_max };
+        config.step_wait.saturating_mul(self.idle_steps - IDLE_STEPS + 1).min(most).max(config.step_wait)
+    }
+
     /// What the next step takes; none where nothing can be decoded now.
-    pub(super) async fn next_records(&mut self) -> Result<Option<Vec<Records>>> {
-        let (rows, wait) = (self.runtime.config.step_rows_max, self.runtime.config.step_wait);
+    pub(super) async fn next_records(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Result<Option<Vec<Records>>> {
+        let (rows, wait) = (self.runtime.config.step_rows_max, self.wait());
         let (records, mut backoff) = match self.waiting.take() {
             Some(waiting) => {
                 let left_us = waiting.until_us - self.runtime.clock.now_us();
                 if left_us > 0 {
                     self.waiting = Some(waiting);
-                    self.runtime.clock.sleep(wait.min(Duration::from_micros(left_us.unsigned_abs()))).await;
+                    let pause = self.runtime.clock.sleep(wait.min(Duration::from_micros(left_us.unsigned_abs())));
+                    self.early = or_command(inbox, pause).await.err();
                     return Ok(None);
                 }
                 (waiting.records, Some(waiting.backoff))
@@ -45,10 +70,16 @@ impl Pipeline {
             None => {
                 let wanted = self.wanted();
                 if wanted.is_empty() {
-                    self.runtime.clock.sleep(wait).await;
+                    self.early = or_command(inbox, self.runtime.clock.sleep(wait)).await.err();
                     return Ok(Some(Vec::new()));
                 }
-                (self.reader.poll(&wanted, rows, wait).await?, None)
+                match or_command(inbox, self.reader.poll(&wanted, rows, wait)).await {
+                    Ok(records) => (records?, None),
+                    Err(command) => {
+                        self.early = Some(command);
+                        return Ok(None);
+                    }
+                }
             }
         };
         let Err(error) = self.lanes.fetch(&records).await else {

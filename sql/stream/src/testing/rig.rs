@@ -27,6 +27,7 @@ impl Rig {
             lanes: 3,
             step_rows_max: 64,
             step_wait: Duration::from_millis(1),
+            idle_wait_max: Duration::from_millis(1),
             discover_interval: Duration::from_millis(20),
             ..EngineConfig::default()
         };
