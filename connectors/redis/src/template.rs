@@ -1,17 +1,25 @@
 //! The options `key` and `member`: text with `{column}` placeholders. Finds mistakes when the sink is created, never later.
 //!
-//! Values are put in as they are: a `:` inside a value is not escaped, and NULL reads `null`. Whoever lets users choose
-//! the values of two neighbouring columns should put the one of fixed form (a time, a number) first.
+//! No two rows share a key. In a text, the character behind its placeholder and `%` are written `%3A`, as in an address; the
+//! last placeholder needs that not. NULL reads `null`, and the text `null` reads `%null`. Placeholders with nothing
+//! between them, or with a letter or `%`, are the exception.
 
 use std::fmt::Write;
 
-use arrow::{array::RecordBatch, datatypes::Schema};
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::{DataType, Schema},
+};
 use ebap_connector::{Error, Result, text};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Column(usize),
+    Column {
+        at: usize,
+        /// The character behind it.
+        ends: Option<char>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -20,16 +28,19 @@ pub(crate) struct Template(Vec<Part>);
 impl Template {
     /// `{{` and `}}` stand for the braces themselves.
     pub(crate) fn parse(option: &str, template: &str, schema: &Schema) -> Result<Self> {
-        let parts = split(option, template)?
-            .into_iter()
-            .map(|part| match part {
-                Piece::Text(text) => Ok(Part::Text(text)),
-                Piece::Column(name) => schema
-                    .index_of(&name)
-                    .map(Part::Column)
-                    .map_err(|_| Error::option(option, format!("column \"{name}\" does not exist in the view"))),
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let pieces = split(option, template)?;
+        let ends = |at: usize| match pieces.get(at + 1) {
+            Some(Piece::Text(text)) => text.chars().next(),
+            Some(Piece::Column(_)) | None => None,
+        };
+        let parts = pieces.iter().enumerate().map(|(place, piece)| match piece {
+            Piece::Text(text) => Ok(Part::Text(text.clone())),
+            Piece::Column(name) => match schema.index_of(name) {
+                Ok(at) => Ok(Part::Column { at, ends: ends(place) }),
+                Err(_) => Err(Error::option(option, format!("column \"{name}\" does not exist in the view"))),
+            },
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
         if parts.is_empty() {
             return Err(Error::option(option, "is empty"));
         }
@@ -37,7 +48,7 @@ impl Template {
     }
 
     pub(crate) fn names(&self, column: usize) -> bool {
-        self.0.contains(&Part::Column(column))
+        self.0.iter().any(|part| matches!(part, Part::Column { at, .. } if *at == column))
     }
 
     pub(crate) fn render(&self, batch: &RecordBatch, row: usize) -> Result<String> {
@@ -45,10 +56,12 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Text(text) => key.push_str(text),
-                Part::Column(column) => {
-                    let array = batch.column(*column);
+                Part::Column { at, ends } => {
+                    let array = batch.column(*at);
                     if array.is_null(row) {
                         key.push_str("null");
+                    } else if *array.data_type() == DataType::Utf8 {
+                        write_text(&mut key, array.as_string::<i32>().value(row), *ends);
                     } else if let Some(interval) = text::interval(array, row) {
                         write!(key, "{}", interval.compact()).expect("writing to a string cannot fail");
                     } else {
@@ -58,6 +71,25 @@ impl Template {
             }
         }
         Ok(key)
+    }
+}
+
+/// A text that no other text, nor NULL, is written as.
+fn write_text(key: &mut String, text: &str, ends: Option<char>) {
+    if text.trim_start_matches('%') == "null" {
+        key.push('%');
+    }
+    let Some(ends) = ends else { return key.push_str(text) };
+    for char in text.chars() {
+        match char == ends || char == '%' {
+            true => {
+                let mut bytes = [0; 4];
+                for byte in char.encode_utf8(&mut bytes).bytes() {
+                    write!(key, "%{byte:02X}").expect("writing to a string cannot fail");
+                }
+            }
+            false => key.push(char),
+        }
     }
 }
 
@@ -137,7 +169,42 @@ mod tests {
         let batch = RecordBatch::try_new(Arc::new(schema()), columns).expect("columns fit");
         let template = Template::parse("key", "{{a}}:{size}:{region}:{n}", &schema()).expect("template");
         let keys: Vec<_> = (0..5).map(|row| template.render(&batch, row).expect("key")).collect();
-        assert_eq!(keys, ["{a}:1m:eu:1", "{a}:5m:null:2", "{a}:1h:a:b:3", "{a}:1h30m::4", "{a}:1d:x:-5"]);
+        assert_eq!(keys, ["{a}:1m:eu:1", "{a}:5m:null:2", "{a}:1h:a%3Ab:3", "{a}:1h30m::4", "{a}:1d:x:-5"]);
+    }
+
+    #[test]
+    fn no_two_rows_have_one_key() {
+        let texts = [
+            None,
+            Some("null"),
+            Some("%null"),
+            Some(""),
+            Some("x"),
+            Some("x:y"),
+            Some("x%3Ay"),
+            Some("%"),
+            Some("é:%25"),
+        ];
+        let schema =
+            Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Utf8, true)]));
+        let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+        for first in texts {
+            for second in texts {
+                firsts.push(first);
+                seconds.push(second);
+            }
+        }
+        let rows = firsts.len();
+        let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(firsts)), Arc::new(StringArray::from(seconds))];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns);
+        let batch = batch.expect("two columns");
+        for text in ["{a}:{b}", "k:{a}::{b}", "{b}é{a}", "{a}/{b}"] {
+            let template = Template::parse("key", text, &schema).expect("a template");
+            let mut keys: Vec<_> = (0..rows).map(|row| template.render(&batch, row).expect("a key")).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            assert_eq!(keys.len(), rows, "{text}: {keys:?}");
+        }
     }
 
     #[test]
