@@ -78,7 +78,9 @@ pub(crate) struct View {
 pub(crate) fn compare_views(pair: &mut Pair<'_>, views: &[View], seed: &str, findings: &mut Findings) {
     let created: Vec<Answer> = views
         .iter()
-        .map(|view| pair.ebap(&format!("CREATE MATERIALIZED VIEW {} AS {}", view.name, view.live)))
+        .map(|view| {
+            pair.ebap(&format!("CREATE MATERIALIZED VIEW {} WITH (on_error = 'stop') AS {}", view.name, view.live))
+        })
         .collect();
     let flushed = pair.ebap("FLUSH");
     for (view, created) in views.iter().zip(created) {
@@ -120,7 +122,7 @@ pub(crate) fn compare_views(pair: &mut Pair<'_>, views: &[View], seed: &str, fin
         findings.add(Finding {
             kind,
             shape,
-            statement: format!("CREATE MATERIALIZED VIEW {} AS {}", view.name, view.live),
+            statement: format!("CREATE MATERIALIZED VIEW {} WITH (on_error = 'stop') AS {}", view.name, view.live),
             whole: view.right.clone(),
             seed: seed.to_owned(),
             right: right.to_string(),

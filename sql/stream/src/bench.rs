@@ -88,6 +88,7 @@ impl ViewBench {
         let split = SplitBatch {
             source: source.id,
             split: SplitId::new("0"),
+            partition: 0,
             batch: record_batch(&schema, columns, count)?,
             consumed: count as u64,
             deleted: None,

@@ -8,10 +8,9 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
-        TimestampMicrosecondArray,
+        ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     },
-    datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit},
 };
 use datafusion::physical_expr::{
     PhysicalExpr,
@@ -21,7 +20,11 @@ use ebap_sql::OnError;
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, flow::Delta, prepare::StepBatch};
+use crate::{
+    Error, Result,
+    flow::Delta,
+    prepare::{SplitBatch, StepBatch},
+};
 
 /// Rows kept of one view, the newest.
 const KEPT_MAX: usize = 200;
@@ -42,7 +45,7 @@ pub(crate) struct FailedRow {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
-    pub(crate) partition: Option<i32>,
+    pub(crate) partition: i32,
     pub(crate) offset: i64,
 }
 
@@ -94,7 +97,7 @@ pub(crate) fn rows(failed: &FailedRows) -> Result<RecordBatch> {
     let of = |row: &FailedRow| row.place.as_ref().map(|place| place.offset);
     let times = TimestampMicrosecondArray::from_iter_values(all().map(|row| row.failed_at_us));
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(all().map(|row| row.place.as_ref()?.partition).collect::<Int32Array>()),
+        Arc::new(all().map(|row| Some(row.place.as_ref()?.partition)).collect::<Int32Array>()),
         Arc::new(all().map(of).collect::<Int64Array>()),
         Arc::new(StringArray::from_iter_values(all().map(|row| &row.row))),
         Arc::new(all().map(|row| row.sqlstate.as_deref()).collect::<StringArray>()),
@@ -211,25 +214,22 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn of(step: &StepBatch, split: u32, row: u32) -> Option<Self> {
-        let place = Place::of(&step.splits.get(split as usize)?.batch, row as usize)?;
+        let place = Place::of(step.splits.get(split as usize)?, row as usize)?;
         Some(Self { split, row, place })
     }
 }
 
 impl Place {
-    /// Of a row of a stream.
-    fn of(batch: &RecordBatch, row: usize) -> Option<Self> {
-        let offsets = batch.column_by_name("_offset")?.as_primitive_opt::<Int64Type>()?;
-        let partitions = batch.column_by_name("_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
-        let partition = partitions.filter(|all| all.is_valid(row)).map(|all| all.value(row));
-        (row < offsets.len()).then(|| Self { partition, offset: offsets.value(row) })
+    fn of(split: &SplitBatch, row: usize) -> Option<Self> {
+        let offsets = split.batch.column_by_name("_offset")?.as_primitive_opt::<Int64Type>()?;
+        (row < offsets.len()).then(|| Self { partition: split.partition, offset: offsets.value(row) })
     }
 }
 
 impl FailedRow {
     /// A row of a stream.
-    pub(crate) fn of(batch: &RecordBatch, row: usize, error: &Error, now_us: i64) -> Self {
-        Self { place: Place::of(batch, row), ..Self::without_place(batch, row, error, now_us) }
+    pub(crate) fn of(split: &SplitBatch, row: usize, error: &Error, now_us: i64) -> Self {
+        Self { place: Place::of(split, row), ..Self::without_place(&split.batch, row, error, now_us) }
     }
 
     fn without_place(batch: &RecordBatch, row: usize, error: &Error, now_us: i64) -> Self {

@@ -29,6 +29,7 @@ use crate::{
 pub(crate) struct SplitBatch {
     pub(crate) source: ObjectId,
     pub(crate) split: SplitId,
+    pub(crate) partition: i32,
     pub(crate) batch: RecordBatch,
     /// Which rows take the row of their key away; none where no row does. Of those only the columns of the key, and the
     /// event time, mean anything.
@@ -323,6 +324,7 @@ impl RowPreparer {
         Ok(SplitBatch {
             source: self.plan.id,
             split: records.split.clone(),
+            partition: records.partition,
             batch: record_batch(&self.full_schema, columns, count)?,
             deleted,
             consumed: records.len() as u64,

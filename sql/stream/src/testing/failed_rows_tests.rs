@@ -113,6 +113,10 @@ fn sorted(table: &str) -> Vec<String> {
 
 async fn compare(rig: &Rig, when: &str) {
     for (name, _, batch) in VIEWS {
+        if name == "looked_up" && when.starts_with("after") {
+            // Rows keep what they met, and the table has changed.
+            continue;
+        }
         let batch = batch.replace("FROM good", "FROM (SELECT * FROM readings WHERE x <> 0)");
         let batch = batch.replace("JOIN good", "JOIN (SELECT * FROM readings WHERE x <> 0)");
         let columns = match name {
@@ -194,7 +198,10 @@ async fn what_was_left_out_is_counted_and_can_be_read() {
         assert_eq!(sorted(&errors), ["|10|", "|16|", "|4|"], "{name}");
     }
     let first = rig.query("SELECT _partition, \"row\", sqlstate, reason FROM \"rows$errors\" WHERE _offset = 4").await;
-    assert!(first.contains(r#"{"id":"4","x":"0","#) && first.contains("| 22012    | division by zero |"), "{first}");
+    assert!(
+        first.contains(r#"| 0          | {"id":"4","#) && first.contains(r#""x":"0"} | 22012    | division by zero |"#),
+        "{first}"
+    );
     let cast = rig.query("SELECT sqlstate, reason FROM \"casts$errors\" WHERE _offset = 4").await;
     assert!(cast.contains("| 22P02    | invalid input syntax for type integer: \"odd\" |"), "{cast}");
     let message = rig.query("SELECT message FROM jobs WHERE name = 'rows'").await;

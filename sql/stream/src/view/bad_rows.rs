@@ -60,7 +60,7 @@ impl BadRows {
         for split in &mut good.splits {
             let mut bad = Vec::new();
             self.find(split, (0, split.batch.num_rows()), &mut bad)?;
-            self.found.extend(bad.iter().map(|(row, error)| FailedRow::of(&split.batch, *row, error, now_us)));
+            self.found.extend(bad.iter().map(|(row, error)| FailedRow::of(split, *row, error, now_us)));
             let bad: Vec<usize> = bad.into_iter().map(|(row, _)| row).collect();
             if !bad.is_empty() {
                 *split = leave_out(split, &bad)?;
