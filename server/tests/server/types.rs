@@ -107,3 +107,40 @@ async fn parameters_are_binary_or_text() {
     let sql = "SELECT count(*) FROM generate_series(1, 10) AS s(value) WHERE value > $1 AND value <= $2";
     gives(&server, sql, &[&3_i32, &Text("7")], 4_i64).await;
 }
+
+#[tokio::test]
+async fn a_parameter_keeps_its_value_beside_every_type() {
+    let server = Server::start();
+    let client = server.connect().await;
+    let (small, int, big) = ("(1::smallint), (2), (3)", "(1), (2), (3)", "(1::bigint), (2), (3)");
+    let (scaled, double) = ("(1.50::numeric(10,2)), (2)", "(1.5::double precision), (2)");
+    for (rows, condition, of, value, expected) in [
+        (int, "x = $1", Type::NUMERIC, "1.5", ""),
+        (int, "x = $1", Type::FLOAT8, "1.5", ""),
+        (int, "x < $1", Type::NUMERIC, "2.9", "1,2"),
+        (int, "x < $1", Type::FLOAT8, "2.9", "1,2"),
+        (small, "x > $1", Type::NUMERIC, "1.5", "2,3"),
+        (small, "x < $1", Type::INT8, "9223372036854775807", "1,2,3"),
+        (big, "x >= $1", Type::FLOAT8, "2.5", "3"),
+        (big, "x IN ($1, 3)", Type::NUMERIC, "1.5", "3"),
+        (int, "x BETWEEN $1 AND 3", Type::NUMERIC, "1.5", "2,3"),
+        (int, "x IS DISTINCT FROM $1", Type::NUMERIC, "1.5", "1,2,3"),
+        (int, "x * $1 = 3.3", Type::NUMERIC, "1.1", "3"),
+        (int, "CASE WHEN x > $1 THEN true END", Type::FLOAT8, "2.5", "3"),
+        (scaled, "x < $1", Type::NUMERIC, "1.504", "1.50"),
+        (scaled, "x > $1", Type::INT4, "1", "1.50,2"),
+        (double, "x > $1", Type::NUMERIC, "1.49", "1.5,2"),
+        (double, "x = $1", Type::INT4, "2", "2"),
+        ("('a'), ('b')", "x = ANY ($1)", Type::TEXT_ARRAY, "{b,c}", "b"),
+        (int, "x = ANY ($1)", Type::NUMERIC_ARRAY, "{1.5,2.0}", "2"),
+        (int, "x <> ALL ($1)", Type::INT8_ARRAY, "{1,9223372036854775807}", "2,3"),
+        ("(DATE '2026-01-01'), ('2026-01-02')", "x > $1", Type::TIMESTAMP, "2026-01-01 12:00", "2026-01-02"),
+        ("(TIMESTAMP '2026-01-01 12:00')", "x > $1", Type::DATE, "2026-01-01", "2026-01-01 12:00:00"),
+    ] {
+        let sql = format!("SELECT string_agg(x::text, ',' ORDER BY x) FROM (VALUES {rows}) AS t(x) WHERE {condition}");
+        let statement = client.prepare_typed(&sql, &[of]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let row =
+            client.query_one(&statement, &[&Text(value)]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        assert_eq!(row.get::<_, Option<String>>(0).unwrap_or_default(), expected, "{sql} with {value}");
+    }
+}
