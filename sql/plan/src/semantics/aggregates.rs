@@ -175,6 +175,14 @@ pub(super) fn resolved_window(scope: &Scope<'_>, call: WindowFunction) -> Result
         Ok(Expr::WindowFunction(Box::new(WindowFunction { fun, params })))
     };
     let WindowFunctionDefinition::AggregateUDF(udaf) = &fun else {
+        if let (WindowFunctionDefinition::WindowUDF(function), [_, Expr::Literal(value, _), ..]) =
+            (&fun, &params.args[..])
+            && matches!(function.name(), "lag" | "lead")
+            && value.is_null()
+        {
+            let what = format!("{} by an offset of NULL", function.name());
+            return Err(Error::unsupported(what, "It is NULL in every row: write NULL."));
+        }
         if let (WindowFunctionDefinition::WindowUDF(function), [Expr::Literal(value, _)]) = (&fun, &params.args[..])
             && function.name() == "ntile"
             && matches!(value, ScalarValue::Int32(Some(..=0)) | ScalarValue::Int64(Some(..=0)))

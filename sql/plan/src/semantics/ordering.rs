@@ -38,26 +38,36 @@ pub(super) fn rewrite(query: &mut Query) -> Result<()> {
                     name_column(select, place);
                 }
             }
-            expr => of_input(expr, select)?,
+            expr => {
+                let is_same = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(own) if own == expr);
+                if let (Some(_), Some(place)) = (&select.distinct, select.projection.iter().position(is_same))
+                    && let Some(alias) = name_column(select, place)
+                {
+                    *expr = Expr::Identifier(alias);
+                } else {
+                    of_input(expr, select)?;
+                }
+            }
         }
     }
     Ok(())
 }
 
 /// Gives the column at this place a name, where it is an expression without one.
-fn name_column(select: &mut Select, place: usize) {
+fn name_column(select: &mut Select, place: usize) -> Option<Ident> {
     let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     if select.projection.iter().take(place + 1).any(is_wildcard) {
-        return;
+        return None;
     }
-    let Some(item) = select.projection.get_mut(place) else { return };
+    let item = select.projection.get_mut(place)?;
     match item {
-        SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {}
+        SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => None,
         SelectItem::UnnamedExpr(expr) => {
             let alias = Ident::with_quote('"', format!("column {}", place + 1));
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: alias.clone() };
+            Some(alias)
         }
-        _ => {}
+        _ => None,
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
     scope::Scope,
     set_operations::is_set_operation,
     sets,
-    subqueries::Place,
+    subqueries::{Place, outer_columns},
 };
 use crate::Error;
 
@@ -57,7 +57,10 @@ impl Resolver {
             _ => false,
         };
         let below = sets || open && matches!(&plan, LogicalPlan::Distinct(_));
-        let plan = plan.map_children(|child| self.plan(child, below).map(Transformed::yes))?.data;
+        let plan = match plan {
+            LogicalPlan::Join(join) if is_lateral(&join.right) => self.lateral(join, below)?,
+            other => other.map_children(|child| self.plan(child, below).map(Transformed::yes))?.data,
+        };
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {
             schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
@@ -86,6 +89,14 @@ impl Resolver {
             LogicalPlan::Unnest(_) => sets::marked_elements(self.other(plan, &schema)?),
             other => self.other(other, &schema),
         }
+    }
+
+    /// A right side over columns of the left one, which have their types by then.
+    fn lateral(&self, mut join: Join, open: bool) -> Result<LogicalPlan> {
+        join.left = Arc::new(self.plan(Arc::unwrap_or_clone(join.left), open)?);
+        let right = outer_columns(Arc::unwrap_or_clone(join.right), join.left.schema())?;
+        join.right = Arc::new(self.plan(right, open)?);
+        LogicalPlan::Join(join).recompute_schema()
     }
 
     fn other(&self, plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
@@ -408,6 +419,15 @@ fn refuse_orders(aggregates: &[Expr]) -> Result<()> {
         return Err(external(Error::unsupported(what, "Make each list in a query of its own.")));
     }
     Ok(())
+}
+
+/// Whether the plan names columns of the relations before it.
+fn is_lateral(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Subquery(subquery) => !subquery.outer_ref_columns.is_empty(),
+        LogicalPlan::SubqueryAlias(alias) => is_lateral(&alias.input),
+        _ => false,
+    }
 }
 
 fn is_aggregate(expr: &Expr) -> bool {

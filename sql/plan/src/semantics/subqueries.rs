@@ -301,7 +301,7 @@ fn has_one_row(plan: &LogicalPlan) -> bool {
 }
 
 /// Columns of the query around, with the types that they have there by now.
-fn outer_columns(plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
+pub(super) fn outer_columns(plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
     let changed = plan.transform_down_with_subqueries(|plan| {
         plan.map_expressions(|expr| expr.transform_up(|expr| Ok(Transformed::yes(outer_column(expr, schema)))))
     })?;
