@@ -73,11 +73,16 @@ impl Pipeline {
                     self.early = or_command(inbox, self.runtime.clock.sleep(wait)).await.err();
                     return Ok(Some(Vec::new()));
                 }
-                match or_command(inbox, self.reader.poll(&wanted, rows, wait)).await {
-                    Ok(records) => (records?, None),
-                    Err(command) => {
-                        self.early = Some(command);
-                        return Ok(None);
+                let read = self.reader.poll(&wanted, rows, wait);
+                if wait <= self.runtime.config.step_wait {
+                    (read.await?, None)
+                } else {
+                    match or_command(inbox, read).await {
+                        Ok(records) => (records?, None),
+                        Err(command) => {
+                            self.early = Some(command);
+                            return Ok(None);
+                        }
                     }
                 }
             }
