@@ -156,7 +156,8 @@ fn cases() -> Vec<Case> {
             batch: "SELECT a.id, a.amount, b.w FROM events a
                     JOIN (SELECT max(amount) AS top, date_bin(INTERVAL '10 seconds', timestamp) + INTERVAL '10 seconds' AS w FROM events
                           WHERE {PANE} GROUP BY 2) b
-                    ON a.amount = b.top AND a.timestamp BETWEEN b.w - INTERVAL '10 seconds' AND b.w WHERE a.id % 37 <> 0",
+                    ON a.amount = b.top AND a.timestamp BETWEEN b.w - INTERVAL '10 seconds' AND b.w
+                    WHERE a.id % 37 <> 0 AND NOT a._late",
         },
         Case {
             view: "SELECT user_id, count(*) AS n, max(amount) AS m FROM events GROUP BY user_id
