@@ -144,10 +144,13 @@ impl PartialAggregate {
             Err(error) => error,
         };
         // Half of the step is in it.
-        self.emit(self.inputs.iter().map(|_| Vec::new()).collect())?;
+        self.begin_anew()?;
         let exprs = that_can_fail(self.exprs());
-        let try_part =
-            |part: &RecordBatch| -> Result<()> { exprs.iter().try_for_each(|expr| Ok(expr.evaluate(part).map(drop)?)) };
+        let pane = self.pane.as_ref();
+        let try_part = |part: &RecordBatch| -> Result<()> {
+            panes_of(pane, part)?;
+            exprs.iter().try_for_each(|expr| Ok(expr.evaluate(part).map(drop)?))
+        };
         let (mut good, mut bad) = (Vec::with_capacity(batches.len()), Vec::with_capacity(batches.len()));
         for batch in batches {
             let of = match try_part(batch) {
@@ -163,6 +166,19 @@ impl PartialAggregate {
         good.retain(|batch| batch.num_rows() > 0);
         let partial = if good.is_empty() { None } else { Some(self.run(&good)?) };
         Ok((partial, bad))
+    }
+
+    /// Without the rows that it was given since it last gave partial rows.
+    fn begin_anew(&mut self) -> Result<()> {
+        let keys = usize::from(self.windowed()) + self.keys.len();
+        if self.groups.is_some() {
+            let fields: Vec<_> = self.schema.fields().iter().take(keys).cloned().collect();
+            self.groups = Some(new_group_values(Arc::new(Schema::new(fields)), &GroupOrdering::None)?);
+        }
+        for input in self.inputs.iter_mut().filter(|input| input.accumulator.is_some()) {
+            input.accumulator = Some(accumulator(&input.aggregate)?);
+        }
+        Ok(())
     }
 
     /// What is computed of each row.
@@ -204,13 +220,7 @@ impl PartialAggregate {
             return Ok(1);
         };
         let mut columns = Vec::with_capacity(self.keys.len() + 1);
-        if let Some((time, pane_us)) = &self.pane {
-            let times = time.evaluate(batch)?.into_array(batch.num_rows())?;
-            let times = arrow::compute::cast(&times, &pane_type())?;
-            let times = times.as_primitive::<TimestampMicrosecondType>();
-            let panes: TimestampMicrosecondArray = times.try_unary(|time| floor(time, *pane_us))?;
-            columns.push(Arc::new(panes.with_timezone("+00:00")) as ArrayRef);
-        }
+        columns.extend(panes_of(self.pane.as_ref(), batch)?);
         columns.extend(evaluate(&self.keys, batch)?);
         groups.intern(&columns, &mut self.row_groups)?;
         Ok(groups.len())
@@ -312,6 +322,16 @@ fn state_of(aggregate: &str, column: &ArrayRef, of: &DataType) -> Result<ArrayRe
         (_, DataType::List(_), DataType::List(_)) => cast(column, of),
         _ => Err(outdated()),
     }
+}
+
+/// The pane of each row, where there is a window.
+fn panes_of(pane: Option<&(Arc<dyn PhysicalExpr>, i64)>, batch: &RecordBatch) -> Result<Option<ArrayRef>> {
+    let Some((time, pane_us)) = pane else { return Ok(None) };
+    let times = time.evaluate(batch)?.into_array(batch.num_rows())?;
+    let times = arrow::compute::cast(&times, &pane_type())?;
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    let panes: TimestampMicrosecondArray = times.try_unary(|time| floor(time, *pane_us))?;
+    Ok(Some(Arc::new(panes.with_timezone("+00:00"))))
 }
 
 fn pane_type() -> DataType {
