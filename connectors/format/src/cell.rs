@@ -10,6 +10,7 @@ use base64::{
 };
 
 use crate::{
+    number::Written,
     time::{Moments, NoMoment, date},
     tree::{Json, Object},
 };
@@ -107,7 +108,9 @@ impl Converter {
                 };
                 match found {
                     Some(found) => Ok(Cell::Decimal(found)),
-                    None => Err(format!("column \"{path}\": {text} does not fit numeric({precision}, {scale})")),
+                    None => {
+                        Err(format!("column \"{path}\": {} does not fit numeric({precision}, {scale})", shown(text)))
+                    }
                 }
             }
             (of @ DataType::Timestamp(..), value) => self.timestamp(of, value, path),
@@ -226,19 +229,10 @@ pub(crate) fn unavailable(path: &str) -> String {
     format!("column \"{path}\" was not sent, as it is large and has not changed: set REPLICA IDENTITY FULL")
 }
 
-/// Beyond it no number fits a type but zero.
-const EXPONENT_MAX: u64 = 100;
-
 /// None where it is no number, or has more digits than the type.
 pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
-    use arrow::{compute::kernels::cast_utils::parse_decimal, datatypes::Decimal128Type};
-    // Arrow multiplies by as many tens as the exponent says, and overflows.
-    let exponent = text.split_once(['e', 'E']).map_or(Ok(0), |(_, exponent)| exponent.parse::<i64>()).ok()?;
-    if exponent.unsigned_abs() > EXPONENT_MAX {
-        return None;
-    }
-    let found = parse_decimal::<Decimal128Type>(text, precision, scale).ok()?;
-    (fraction_digits(text) <= i64::from(scale).max(0)).then_some(found)
+    let found = Written::parse(text)?.exactly(scale.into())?;
+    (found.unsigned_abs() < 10_u128.checked_pow(precision.into())?).then_some(found)
 }
 
 fn text_cell(field: &Field, text: String, path: &str) -> Outcome {
@@ -296,20 +290,6 @@ fn number_of_double(text: &str, precision: u8, scale: i8) -> Option<i128> {
         let value: f64 = text.parse().ok().filter(|_| of_double && text.contains('.'))?;
         decimal(&format!("{value:.*e}", EXACT_DIGITS as usize - 1), precision, scale)
     })
-}
-
-/// Digits behind the point that the number needs: 3 of `15e-3`.
-fn fraction_digits(text: &str) -> i64 {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let (shown, whole) = (fraction.trim_end_matches('0'), whole.trim_start_matches(['-', '+', '0']));
-    let digits = match shown.is_empty() {
-        // `1500e-3` needs one.
-        true if whole.is_empty() => return 0,
-        true => whole.trim_end_matches('0').len() as i64 - whole.len() as i64,
-        false => shown.len() as i64,
-    };
-    digits - exponent.parse::<i64>().unwrap_or(0)
 }
 
 /// Values of rejected records are cut in reasons: the record itself is kept whole beside it.

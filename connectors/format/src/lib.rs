@@ -17,6 +17,7 @@ mod fit;
 mod json;
 mod json_schema;
 mod names;
+mod number;
 mod plain;
 mod protobuf;
 mod raw;

@@ -14,6 +14,7 @@ use crate::{
     cell::{self, Converter, Dialect, EXACT_DIGITS, UNAVAILABLE},
     columns::Column,
     names,
+    number::Written,
     scan::{AHEAD, Number, Outcome, Scanner, Unusual, unescape},
     time::{date, plain_date, plain_moment},
     tree::Json,
@@ -343,15 +344,17 @@ impl Pass<'_> {
             Kind::Moment if first == b'"' => {
                 // Escapes are in none of its forms.
                 let text = scanner.string()?.raw;
-                let value = plain_moment(text).or_else(|| self.converter.moments.of_text(utf8(text).ok()?).ok());
-                column.push_int(value.ok_or(Unusual)?);
+                column.push_int(match plain_moment(text) {
+                    Some(micros) => micros,
+                    None => rare_moment(self.converter, text)?,
+                });
             }
             Kind::Moment => {
                 let (number, moments) = (scanner.number()?, self.converter.moments);
                 let value = match (number.integer(), number.decimal()) {
                     (Some(whole), _) => moments.of_integer(whole),
                     (None, Some((digits, scale))) => {
-                        moments.of_decimal(digits, i32::try_from(scale).map_err(|_| Unusual)?)
+                        moments.of_decimal(Written::new(digits, i32::try_from(scale).map_err(|_| Unusual)?))
                     }
                     (None, None) => None,
                 };
@@ -386,6 +389,11 @@ impl Pass<'_> {
         }
         Ok(())
     }
+}
+
+#[cold]
+fn rare_moment(converter: &Converter, text: &[u8]) -> Outcome<i64> {
+    converter.moments.of_text(utf8(text)?).map_err(|_| Unusual)
 }
 
 fn double(number: &Number<'_>) -> Outcome<f64> {

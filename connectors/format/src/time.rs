@@ -3,6 +3,8 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use ebap_connector::{Error, Options, Result};
 
+use crate::number::Written;
+
 const DAY_MICROS: i64 = 86_400_000_000;
 /// 4714-11-24 BC, where PostgreSQL's calendar begins, and what it has for infinity. Microseconds since 1970.
 const FIRST_MICROS: i64 = -2_440_588 * DAY_MICROS;
@@ -119,17 +121,17 @@ impl Moments {
         in_range(self.unit.micros(number)?)
     }
 
-    /// Of a number of these digits, so many of them behind the point. None is out of range.
-    pub(crate) fn of_decimal(self, digits: i128, scale: i32) -> Option<i64> {
-        let whole = i64::try_from(shifted(digits, scale.checked_neg()?)?).ok()?;
-        let power = self.unit.of_number(whole).power();
-        in_range(i64::try_from(shifted(digits, power.checked_sub(scale)?)?).ok()?)
+    /// Of a number with a fraction. None is out of range.
+    pub(crate) fn of_decimal(self, number: Written) -> Option<i64> {
+        let whole = i64::try_from(number.floor(0)?).ok()?;
+        let micros = number.floor(self.unit.of_number(whole).power())?;
+        in_range(i64::try_from(micros).ok()?)
     }
 
-    /// Of a number as JSON writes it. Its digits count, not the double that is nearest to it.
+    /// Of a number as it is written. Its digits count, not the double that is nearest to it.
     pub(crate) fn of_number(self, text: &str) -> Result<i64, NoMoment> {
-        let (digits, scale) = decimal(text.as_bytes()).ok_or(NoMoment::Syntax)?;
-        self.of_decimal(digits, scale).ok_or(NoMoment::Range)
+        let number = Written::parse(text).ok_or(NoMoment::Syntax)?;
+        self.of_decimal(number).ok_or(NoMoment::Range)
     }
 
     /// Of text: ISO 8601 with `T` or a space between date and time, with `Z`, an offset, or in UTC; or a date alone,
@@ -151,70 +153,6 @@ impl Moments {
 
 fn in_range(micros: i64) -> Option<i64> {
     (FIRST_MICROS..INFINITY).contains(&micros).then_some(micros)
-}
-
-/// The number times this power of ten, without its fraction. None is beyond any range.
-fn shifted(number: i128, power: i32) -> Option<i128> {
-    let factor = 10_i128.checked_pow(power.unsigned_abs());
-    match (power >= 0, factor) {
-        _ if number == 0 => Some(0),
-        (true, factor) => number.checked_mul(factor?),
-        (false, Some(factor)) => Some(number.div_euclid(factor)),
-        (false, None) => Some(if number < 0 { -1 } else { 0 }),
-    }
-}
-
-/// Significant digits that a moment can have and more.
-const DIGITS_MAX: u32 = 36;
-/// Beyond it every number is zero or out of range.
-const EXPONENT_MAX: i32 = 1_000_000;
-
-/// The digits of a number and how many of them stand behind the point. None where it is no number:
-/// `-?digits(.digits)?([eE][+-]?digits)?`.
-fn decimal(text: &[u8]) -> Option<(i128, i32)> {
-    let (negative, rest) = match text.strip_prefix(b"-") {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (mantissa, exponent) = match rest.iter().position(|byte| matches!(byte, b'e' | b'E')) {
-        Some(at) => (&rest[..at], exponent(&rest[at + 1..])?),
-        None => (rest, 0),
-    };
-    let (whole, fraction) = match mantissa.iter().position(|byte| *byte == b'.') {
-        Some(at) => (&mantissa[..at], Some(&mantissa[at + 1..])),
-        None => (mantissa, None),
-    };
-    let no_digits = |part: &[u8]| part.is_empty() || !part.iter().all(u8::is_ascii_digit);
-    if no_digits(whole) || fraction.is_some_and(no_digits) {
-        return None;
-    }
-    let (mut digits, mut count, mut scale) = (0_i128, 0, -exponent);
-    let all = whole.iter().map(|digit| (digit, false));
-    for (digit, of_fraction) in all.chain(fraction.unwrap_or_default().iter().map(|digit| (digit, true))) {
-        if count < DIGITS_MAX {
-            digits = digits * 10 + i128::from(digit - b'0');
-            count += u32::from(digits > 0);
-            scale = scale.saturating_add(i32::from(of_fraction));
-        } else if !of_fraction {
-            // It only makes a number longer that is out of range already.
-            scale = scale.saturating_sub(1);
-        }
-    }
-    Some((if negative { -digits } else { digits }, scale))
-}
-
-fn exponent(text: &[u8]) -> Option<i32> {
-    let (negative, digits) = match text.split_first()? {
-        (b'-', digits) => (true, digits),
-        (b'+', digits) => (false, digits),
-        _ => (false, text),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let add = |value: i32, digit: &u8| (value * 10 + i32::from(digit - b'0')).min(EXPONENT_MAX);
-    let value = digits.iter().fold(0, add);
-    Some(if negative { -value } else { value })
 }
 
 /// What the short way does not know: years of other than four digits, months and hours of one, leap seconds, white
@@ -245,43 +183,76 @@ pub(crate) fn date(text: &str) -> Option<i32> {
 
 /// `2026-01-01T00:00:00.123Z`, also with a space, an offset or neither, and `2026-01-01`; `None` for any other form.
 /// Years of four digits are in range.
+#[inline]
 pub(crate) fn plain_moment(text: &[u8]) -> Option<i64> {
-    let Some((clock, rest)) = text.split_first_chunk() else {
-        return Some(plain_date(text)? * DAY_MICROS);
-    };
+    let Some((clock, rest)) = text.split_first_chunk() else { return midnight(text) };
     let [y0, y1, y2, y3, _, m0, m1, _, d0, d1, _, hour0, hour1, _, minute0, minute1, _, second0, second1] =
-        digits(clock, b"0000-00-00T00:00:00").or_else(|| digits(clock, b"0000-00-00 00:00:00"))?;
+        match digits(clock, b"0000-00-00T00:00:00") {
+            Some(digits) => digits,
+            None => digits_behind_space(clock)?,
+        };
     let days = days(number([y0, y1, y2, y3]), number([m0, m1]), number([d0, d1]))?;
     let (hour, minute, second) = (number([hour0, hour1]), number([minute0, minute1]), number([second0, second1]));
     // The 61st second of a leap second is the library's to judge.
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let (micros, zone) = fraction(rest)?;
-    let offset = match zone {
-        [] | [b'Z' | b'z'] => 0,
-        zone => offset_minutes(zone)?,
+    // Most times are in UTC, so that offsets are looked for last.
+    let micros = match rest.strip_suffix(b"Z").unwrap_or(rest) {
+        [] => 0,
+        [b'.', fraction @ ..] => match micros_of_fraction(fraction) {
+            Some(micros) => micros,
+            None => micros_with_offset(rest)?,
+        },
+        _ => micros_with_offset(rest)?,
     };
-    Some(((days * 24 + hour) * 60 + minute - offset) * 60_000_000 + second * 1_000_000 + micros)
+    Some(((days * 24 + hour) * 60 + minute) * 60_000_000 + second * 1_000_000 + micros)
 }
 
-/// Microseconds of one to nine digits behind a point, where there is one, and what is behind them.
-fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
-    let Some(rest) = rest.strip_prefix(b".") else { return Some((0, rest)) };
-    let (mut all, mut length) = (0, 0);
-    while let Some(digit) = rest.get(length).filter(|byte| byte.is_ascii_digit()) {
-        if length == 9 {
-            return None;
-        }
-        all = all * 10 + i64::from(digit - b'0');
-        length += 1;
+/// Of a date alone.
+#[cold]
+fn midnight(date: &[u8]) -> Option<i64> {
+    Some(plain_date(date)? * DAY_MICROS)
+}
+
+/// Of a date and a clock with a space between them.
+#[cold]
+fn digits_behind_space(clock: &[u8; 19]) -> Option<[u8; 19]> {
+    digits(clock, b"0000-00-00 00:00:00")
+}
+
+/// Of one to nine digits and nothing else.
+#[inline]
+fn micros_of_fraction(digits: &[u8]) -> Option<i64> {
+    if !(1..=9).contains(&digits.len()) {
+        return None;
     }
-    let micros = match length {
-        0 => return None,
-        length @ 1..=6 => all * 10_i64.pow(6 - length as u32),
+    let (mut all, mut wrong) = (0, false);
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        wrong |= digit > 9;
+        all = all * 10 + i64::from(digit);
+    }
+    if wrong {
+        return None;
+    }
+    Some(match digits.len() {
+        length @ 0..=6 => all * 10_i64.pow(6 - length as u32),
         length => all / 10_i64.pow(length as u32 - 6),
+    })
+}
+
+/// Of a fraction, where there is one, and an offset. What the offset is ahead is taken off.
+#[cold]
+fn micros_with_offset(rest: &[u8]) -> Option<i64> {
+    let at = rest.iter().position(|byte| matches!(byte, b'+' | b'-' | b'z'))?;
+    let (fraction, zone) = rest.split_at(at);
+    let micros = match fraction.strip_prefix(b".") {
+        Some(digits) => micros_of_fraction(digits)?,
+        None if fraction.is_empty() => 0,
+        None => return None,
     };
-    Some((micros, &rest[length..]))
+    Some(micros - if zone == b"z" { 0 } else { offset_minutes(zone)? * 60_000_000 })
 }
 
 /// Of `+02`, `+0200` or `+02:00`.

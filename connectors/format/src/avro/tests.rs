@@ -387,3 +387,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_without_capitals_take_what_differs_in_capitals_alone() {
+    let schema = |names: [&str; 2]| {
+        format!(
+            r#"{{"type":"record","name":"E","fields":[{{"name":"{}","type":"string"}},{{"name":"{}","type":"string"}}]}}"#,
+            names[0], names[1]
+        )
+    };
+    let all = [schema(["userId", "Tier"]), schema(["userid", "tier"]), schema(["userId", "userID"])];
+    let fields = vec![Field::new("userid", DataType::Utf8, true), Field::new("Tier", DataType::Utf8, true)];
+    let schemas: Vec<(u32, &str)> = (1..).zip(all.iter().map(String::as_str)).collect();
+    let mut decoder = decoder(fields, Wanted::All, &schemas);
+    let values = [1, 2, 3].map(|id| Bytes::of(id).text("a").text("b"));
+    let decoded = decode(&mut decoder, &values);
+    let rows: Vec<[Option<&str>; 2]> = (0..2)
+        .map(|row| [0, 1].map(|column| decoded.batch.column(column).as_string::<i32>().iter().nth(row).flatten()))
+        .collect();
+    assert_eq!(rows, [[Some("a"), Some("b")], [Some("a"), None]]);
+    let reason = "schema 3: column \"userid\" may be \"userId\" or \"userID\" of the record; declare it in quotes, as it is there";
+    assert_eq!(reasons(&decoded), [(2, reason)]);
+}

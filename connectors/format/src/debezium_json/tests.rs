@@ -1,6 +1,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
+    array::AsArray,
     datatypes::{DataType, Field, Schema, TimeUnit},
     util::pretty::pretty_format_batches,
 };
@@ -248,4 +249,28 @@ fn a_stream_has_no_changes() {
     let (key, options, wanted) = (Vec::new(), Options::default(), Wanted::All);
     let spec = DecodeSpec { format: "debezium-json".to_owned(), schema, key, options, wanted };
     assert!(crate::decoder(&spec).is_err());
+}
+
+/// Unquoted in SQL, with capitals in the database: rows, deletes and the check of the key find the same column.
+#[test]
+fn a_key_that_differs_in_capitals_alone_is_the_key() {
+    let fields = || vec![Field::new("userid", DataType::Int64, false), Field::new("Tier", DataType::Utf8, true)];
+    let lines = [
+        put(r#"{"userId":1,"Tier":"gold"}"#),
+        line(r#"{"userId":1}"#, r#"{"op":"d","before":{"userId":1,"Tier":"gold"},"after":null}"#),
+        line(r#"{"userId":2}"#, r#"{"op":"d","before":null,"after":null}"#),
+        (Some(r#"{"userId":3}"#.to_owned()), None),
+        line("{}", r#"{"op":"u","before":{"userId":4},"after":{"userId":5}}"#),
+        line("{}", r#"{"op":"c","after":{"userId":6,"userID":7}}"#),
+        line("{}", r#"{"op":"d","before":{"userId":6,"userID":7}}"#),
+    ];
+    let decoded = decode(fields(), &lines);
+    assert_eq!((decoded.rows.as_slice(), decoded.deletes.len()), (&[0, 1, 2, 3][..], 3));
+    let keys = decoded.batch.column(0).as_primitive::<arrow::datatypes::Int64Type>();
+    assert_eq!(keys.values().as_ref(), [1, 1, 2, 3]);
+    let ambiguous =
+        "column \"userid\" may be \"userId\" or \"userID\" of the record; declare it in quotes, as it is there";
+    let reasons = reasons(&decoded);
+    assert_eq!(reasons[..2], [change::another_key("userid").as_str(), ambiguous]);
+    assert_eq!(reasons[2], format!("a delete: {ambiguous}"));
 }
