@@ -2,7 +2,7 @@
 
 use ebap_tests::wire::{Answer, Rows, readable};
 
-/// How an answer differs from PostgreSQL's, the worst first.
+/// A kind of difference from PostgreSQL's answer, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     /// The server ended, or did not answer in time.
@@ -42,7 +42,7 @@ impl Kind {
     }
 }
 
-/// What is asked of two answers.
+/// The demands on two answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strictness {
     /// The same bytes.
@@ -54,7 +54,7 @@ pub(crate) enum Strictness {
 const FLOATS: [u32; 2] = [700, 701];
 const NUMERIC: u32 = 1700;
 
-/// How the second answer differs from the first, which is PostgreSQL's.
+/// Compares the second answer with the first, which is PostgreSQL's.
 pub(crate) fn difference(right: &Answer, ours: &Answer, strictness: Strictness) -> Option<Kind> {
     match (right, ours) {
         (_, Answer::Lost(_)) => Some(Kind::Ended),

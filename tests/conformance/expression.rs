@@ -7,7 +7,7 @@ use ebap_values::PgType;
 /// An operator, a function or a form of SQL for arguments of these types.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
-    /// How it is written; each `{}` is an argument.
+    /// Its SQL text; each `{}` is an argument.
     pub(crate) template: String,
     pub(crate) args: Vec<PgType>,
     pub(crate) returns: PgType,

@@ -1,4 +1,4 @@
-//! What was found: counted by kind and shape, with an example each, and compared with what is known.
+//! Counts the findings by kind and shape, keeps an example of each, and compares them with the known ones.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const SHOWN: usize = 60;
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     pub(crate) kind: Kind,
-    /// What differs, with types in place of values; findings of one kind and shape are one.
+    /// The statement with types in place of values; findings of one kind and shape are one.
     pub(crate) shape: String,
     /// The smallest statement that differs.
     pub(crate) statement: String,

@@ -1,4 +1,4 @@
-//! What a hostile client sends: the limits of every type through every operation, as literals and as parameters. Each
+//! Sends what a hostile client sends: the limits of every type through every operation, as literals and as parameters. Each
 //! answer is PostgreSQL's or a right refusal, and the server stays.
 
 use super::{

@@ -1,4 +1,4 @@
-//! What SQL means, compared with a real PostgreSQL: random statements from a seed, on both servers.
+//! Compares EBAP's SQL with a real PostgreSQL's: random statements from a seed, on both servers.
 //!
 //! `EBAP_CONFORMANCE_STATEMENTS=N` makes N statements of each mode, `EBAP_CONFORMANCE_SEED=S` others than usual.
 //! `EBAP_CONFORMANCE_STATEMENT='SELECT …'` runs that one alone and prints both answers.

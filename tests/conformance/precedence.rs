@@ -1,4 +1,4 @@
-//! How expressions without brackets are read.
+//! Compares how both servers read expressions without brackets.
 
 use ebap_tests::process::tests_dir;
 

@@ -1,4 +1,4 @@
-//! Whole queries, in batch and as materialized views.
+//! Makes whole queries, in batch and as materialized views.
 
 use ebap_tests::random::Random;
 use ebap_values::PgType;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::data;
 
-/// What EBAP may take in all, in KiB: a statement that wants more fails alone.
+/// The memory limit of EBAP, in KiB: a statement that wants more fails alone.
 const ADDRESSES_KB: u64 = 2_097_152;
 const MEMORY_LIMIT: &str = "512MiB";
 /// No statement here takes longer; a server that does is said to hang.

@@ -22,7 +22,7 @@ pub(crate) const TYPES: [PgType; 16] = [
     PgType::Jsonb,
 ];
 
-/// What arrays are made of.
+/// The element types of arrays.
 pub(crate) const ELEMENTS: [PgType; 7] =
     [PgType::Int4, PgType::Text, PgType::Numeric, PgType::Float8, PgType::Bool, PgType::Timestamptz, PgType::Uuid];
 

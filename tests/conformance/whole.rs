@@ -1,4 +1,4 @@
-//! Whole queries and materialized views on both servers.
+//! Runs whole queries and materialized views on both servers.
 
 use ebap_tests::wire::Answer;
 

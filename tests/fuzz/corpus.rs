@@ -1,4 +1,4 @@
-//! What once went wrong, as files of hexadecimal digits.
+//! Inputs that once failed, as files of hexadecimal digits.
 
 use std::path::PathBuf;
 

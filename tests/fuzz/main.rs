@@ -1,8 +1,8 @@
 //! Bytes that nobody should send, at a running server: it answers within a bound, and never ends or panics.
 //!
 //! Each fuzzer runs for `EBAP_FUZZ_SECONDS` from `EBAP_FUZZ_SEED`; unless set for a minute, and so many inputs at most.
-//! What once went wrong lies in `corpus/` and is sent first; what goes wrong now is printed in hexadecimal digits and
-//! written there.
+//! Inputs that once failed lie in `corpus/` and are sent first. An input that fails now is printed in hexadecimal
+//! digits and written there.
 
 mod corpus;
 mod protocol;
@@ -19,7 +19,7 @@ use ebap_tests::{
     wire::{Address, Answer, Session},
 };
 
-/// What the server may take in all, in KiB.
+/// The memory limit of the server, in KiB.
 const ADDRESSES_KB: u64 = 2_097_152;
 const MEMORY_LIMIT: &str = "512MiB";
 /// A server that says nothing for so long is said to hang.
@@ -40,7 +40,7 @@ pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) seed: u64,
     ends: std::time::Instant,
-    /// How long it may go on was said, so that the number of inputs has no bound.
+    /// A time limit was given, so that the number of inputs has none.
     long: bool,
 }
 

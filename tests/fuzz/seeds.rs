@@ -29,7 +29,7 @@ fn collect(folder: &Path, extension: &str, found: &mut Vec<String>) -> anyhow::R
     Ok(())
 }
 
-/// What stands behind `statement …` and `query …`.
+/// The SQL behind `statement …` and `query …`.
 fn of_script(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut open: Option<Vec<&str>> = None;

@@ -10,7 +10,7 @@ pub const COLUMNS: &str = "b BOOLEAN, i2 SMALLINT, i4 INT, i8 BIGINT, f4 REAL, f
 /// Those that a line of separated values can hold.
 pub const FLAT_COLUMNS: &str = "b BOOLEAN, i2 SMALLINT, i4 INT, i8 BIGINT, f4 REAL, f8 DOUBLE, n NUMERIC(30, 4), t TEXT, \
                                 u UUID, d DATE, ts TIMESTAMP, tz TIMESTAMPTZ NOT NULL";
-/// What the schemas below have in common.
+/// The columns that the schemas below share.
 pub const BINARY_COLUMNS: &str =
     "b BOOLEAN, i4 INT, i8 BIGINT, f4 REAL, f8 DOUBLE, t TEXT, tz TIMESTAMPTZ NOT NULL, l BIGINT[]";
 

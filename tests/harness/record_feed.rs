@@ -18,7 +18,7 @@ pub const OF_FILES: [&str; 4] = ["json", "csv", "raw", "debezium-json"];
 /// Formats whose schemas are in a registry, over Kafka.
 pub const OF_REGISTRY: [&str; 3] = ["avro", "protobuf", "json-schema"];
 
-/// What of the records did not end the server, and how they were counted.
+/// The counts of records that the server took and rejected.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counted {
     pub consumed: u64,

@@ -29,7 +29,7 @@ pub struct Address {
     pub database: String,
 }
 
-/// What a statement was answered with.
+/// The answer to a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Rows(Rows),

@@ -11,7 +11,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 
 use crate::{Error, Options, Result};
 
-/// How the CSV of a stream is written: its options `csv.*`.
+/// The options `csv.*` of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvOptions {
     /// Stands between two fields.

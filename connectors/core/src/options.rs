@@ -6,6 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// Options of every stream, whatever its connector.
+const OF_EVERY_STREAM: [&str; 9] = [
+    "connection",
+    "connector",
+    "dead_letter_topic",
+    "format",
+    "future_max",
+    "future_rows",
+    "idle_timeout",
+    "start",
+    "timestamp_unit",
+];
+
 /// Options by lower-case name. Values are text as the user wrote them (`'30 seconds'`, `earliest`, `5`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options(pub BTreeMap<String, String>);
@@ -55,6 +68,14 @@ impl Options {
     /// Options whose name starts with the prefix, the prefix taken off.
     pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
+    /// Refuses every name that neither belongs to every stream, nor is in `own`, nor starts with one of `prefixes`.
+    ///
+    /// # Errors
+    /// `Option`, which names the nearest option that is known.
+    pub fn only_of_stream(&self, own: &[&str], prefixes: &[&str]) -> Result<()> {
+        self.only(&[own, &OF_EVERY_STREAM].concat(), prefixes)
     }
 
     /// Refuses every name that is neither in `known` nor starts with one of `prefixes`.

@@ -22,7 +22,7 @@ pub(crate) struct Files {
     /// In the order they were found, by name where found together: the index of a file stays the
     /// same while the process lives.
     found: Mutex<Vec<SplitId>>,
-    /// Of each file the furthest offset that is known to be behind a record.
+    /// The furthest known offset behind a record, by file.
     ends: Mutex<HashMap<SplitId, Offset>>,
 }
 

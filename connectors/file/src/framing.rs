@@ -1,4 +1,4 @@
-//! What a record of a file is: a line, or of CSV the lines up to the one that leaves no quote open.
+//! Cuts a file into records. A record is a line; a record of CSV goes on until no quote is open.
 //!
 //! # Invariants
 //! - Where a record ends follows from the bytes behind its first one alone, and from no other record. So every reader
@@ -23,7 +23,7 @@ pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 /// UTF-8's byte order mark, which some tools put before the first character of a file.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How files are cut into records.
+/// The rule that cuts files into records.
 #[derive(Clone, Debug)]
 pub(crate) enum Framing {
     /// By lines. `raw`: a byte order mark is part of the first one.
@@ -66,7 +66,7 @@ impl Framing {
     }
 }
 
-/// What comes next in a file.
+/// The next record of a file, or the lack of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A record. It is empty where its line is.

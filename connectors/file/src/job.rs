@@ -33,14 +33,14 @@ pub(crate) struct Job<'a> {
     pub(crate) follow: bool,
 }
 
-/// What a read came to.
+/// The result of one read.
 pub(crate) struct Answer {
     pub(crate) records: Records,
     /// Behind the last record that can be read now, as far as this read has seen.
     pub(crate) end: Offset,
     /// Nothing that can be read now is left.
     pub(crate) at_end: bool,
-    /// What is left has a quote that is not closed, so that it may be the beginning of a record.
+    /// The rest of the file has an open quote, so it may be the beginning of a record.
     pub(crate) open: bool,
     /// Bytes of the file.
     pub(crate) bytes: i64,

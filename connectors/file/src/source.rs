@@ -8,20 +8,8 @@ use tokio::task::spawn_blocking;
 
 use crate::{files::Files, framing::Framing, job, reader::FileReader};
 
-/// `path` and `follow` are ours; the others belong to every stream.
-const KNOWN: [&str; 11] = [
-    "path",
-    "follow",
-    "format",
-    "start",
-    "idle_timeout",
-    "future_max",
-    "future_rows",
-    "timestamp_unit",
-    "dead_letter_topic",
-    "connector",
-    "connection",
-];
+/// Options that streams of other connectors do not have.
+const OWN: [&str; 2] = ["path", "follow"];
 /// Options of the formats that a record can have.
 const OF_FORMATS: [&str; 2] = ["csv.", "json."];
 
@@ -37,7 +25,7 @@ const OF_FORMATS: [&str; 2] = ["csv.", "json."];
 /// `Option` for an unknown option or a bad value.
 pub fn source(context: &SourceContext) -> Result<Arc<dyn Source>> {
     let options = &context.options;
-    options.only(&KNOWN, &OF_FORMATS)?;
+    options.only_of_stream(&OWN, &OF_FORMATS)?;
     let latest = match options.get("start") {
         None | Some("earliest") => false,
         Some("latest") => true,

@@ -51,7 +51,7 @@ pub(crate) fn another_key(column: &str) -> String {
     format!("an update changes \"{column}\", which the database does not take for the key: declare its primary key")
 }
 
-/// How it writes moments.
+/// The form in which the change records write moments.
 ///
 /// # Errors
 /// `Option` for a bad value, and where the columns are not those of a table.

@@ -25,14 +25,14 @@ pub(crate) struct CsvDecoder {
     csv: CsvOptions,
     converter: Converter,
     columns: Columns,
-    /// Of each column.
+    /// One for each column.
     kinds: Vec<Kind>,
     layout: Layout,
     /// Fields of the record that is being read.
     fields: Vec<CsvField>,
 }
 
-/// How the text of a value is read.
+/// The rule that reads the text of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// As it is.
@@ -56,7 +56,7 @@ impl Kind {
 
 /// Which field of a record each column is.
 struct Layout {
-    /// What it follows from; none where columns go by position.
+    /// The header it was made from; none where columns go by position.
     header: Option<Arc<[u8]>>,
     /// The place of each column, and how many fields a record has. Or why the header has no columns to read.
     places: Result<(Vec<Option<usize>>, usize), String>,

@@ -19,7 +19,7 @@ impl Written {
         Self { digits, scale, cut: false }
     }
 
-    /// Of `[+-]? digits? (. digits?)? ([eE] [+-]? digits)?` with a digit before the exponent; none of any other text.
+    /// Reads `[+-]? digits? (. digits?)? ([eE] [+-]? digits)?` with a digit before the exponent. Other text gives none.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (negative, rest) = signed(text.as_bytes());
         let (mantissa, exponent) = match rest.iter().position(|byte| matches!(byte, b'e' | b'E')) {

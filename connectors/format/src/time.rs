@@ -23,7 +23,7 @@ pub(crate) enum EpochUnit {
     AutoFine,
 }
 
-/// How the records of a stream write moments. All of them become microseconds since 1970; what is finer is cut.
+/// The form in which a stream's records write moments. All become microseconds since 1970; finer digits are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moments {
     unit: EpochUnit,
@@ -116,25 +116,25 @@ impl Moments {
         }
     }
 
-    /// Of a number without a fraction. None is out of range.
+    /// Reads a number without a fraction. None is out of range.
     pub(crate) fn of_integer(self, number: i64) -> Option<i64> {
         in_range(self.unit.micros(number)?)
     }
 
-    /// Of a number with a fraction. None is out of range.
+    /// Reads a number with a fraction. None is out of range.
     pub(crate) fn of_decimal(self, number: Written) -> Option<i64> {
         let whole = i64::try_from(number.floor(0)?).ok()?;
         let micros = number.floor(self.unit.of_number(whole).power())?;
         in_range(i64::try_from(micros).ok()?)
     }
 
-    /// Of a number as it is written. Its digits count, not the double that is nearest to it.
+    /// Reads a number as it is written. Its digits count, not the double that is nearest to it.
     pub(crate) fn of_number(self, text: &str) -> Result<i64, NoMoment> {
         let number = Written::parse(text).ok_or(NoMoment::Syntax)?;
         self.of_decimal(number).ok_or(NoMoment::Range)
     }
 
-    /// Of text: ISO 8601 with `T` or a space between date and time, with `Z`, an offset, or in UTC; or a date alone,
+    /// Reads text: ISO 8601 with `T` or a space between date and time, with `Z`, an offset, or in UTC; or a date alone,
     /// which is its midnight.
     pub(crate) fn of_text(self, text: &str) -> Result<i64, NoMoment> {
         if let Some(micros) = plain_moment(text.as_bytes()) {
@@ -155,7 +155,7 @@ fn in_range(micros: i64) -> Option<i64> {
     (FIRST_MICROS..INFINITY).contains(&micros).then_some(micros)
 }
 
-/// What the short way does not know: years of other than four digits, months and hours of one, leap seconds, white
+/// Reads what the short way does not know: years of other than four digits, months and hours of one, leap seconds, white
 /// space before an offset, fractions of more than nine digits.
 #[cold]
 fn rare_moment(text: &str) -> Option<i64> {
@@ -209,19 +209,19 @@ pub(crate) fn plain_moment(text: &[u8]) -> Option<i64> {
     Some(((days * 24 + hour) * 60 + minute) * 60_000_000 + second * 1_000_000 + micros)
 }
 
-/// Of a date alone.
+/// Reads a date alone.
 #[cold]
 fn midnight(date: &[u8]) -> Option<i64> {
     Some(plain_date(date)? * DAY_MICROS)
 }
 
-/// Of a date and a clock with a space between them.
+/// Reads a date and a clock with a space between them.
 #[cold]
 fn digits_behind_space(clock: &[u8; 19]) -> Option<[u8; 19]> {
     digits(clock, b"0000-00-00 00:00:00")
 }
 
-/// Of one to nine digits and nothing else.
+/// Reads one to nine digits and nothing else.
 #[inline]
 fn micros_of_fraction(digits: &[u8]) -> Option<i64> {
     if !(1..=9).contains(&digits.len()) {
@@ -242,7 +242,7 @@ fn micros_of_fraction(digits: &[u8]) -> Option<i64> {
     })
 }
 
-/// Of a fraction, where there is one, and an offset. What the offset is ahead is taken off.
+/// Reads an optional fraction and an offset, and subtracts the offset.
 #[cold]
 fn micros_with_offset(rest: &[u8]) -> Option<i64> {
     let at = rest.iter().position(|byte| matches!(byte, b'+' | b'-' | b'z'))?;
@@ -255,7 +255,7 @@ fn micros_with_offset(rest: &[u8]) -> Option<i64> {
     Some(micros - if zone == b"z" { 0 } else { offset_minutes(zone)? * 60_000_000 })
 }
 
-/// Of `+02`, `+0200` or `+02:00`.
+/// Reads `+02`, `+0200` or `+02:00`.
 fn offset_minutes(zone: &[u8]) -> Option<i64> {
     let (sign, rest) = match zone.split_first()? {
         (b'+', rest) => (1, rest),

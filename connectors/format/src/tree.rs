@@ -39,7 +39,7 @@ impl Object {
         Ok(at.map(|at| std::mem::replace(&mut self.0[at].1, Json::Null)))
     }
 
-    /// What `take` takes; none also where it cannot be told.
+    /// The value that `take` would take; none also where it cannot be told.
     pub(crate) fn read(&self, declared: &Fields, name: &str) -> Option<&Json> {
         let at = names::place(self.0.iter().map(|(key, _)| key.as_str()), declared, name, name).ok()??;
         Some(&self.0[at].1)

@@ -29,18 +29,6 @@ const OWN: [&str; 12] = [
     "splits",
     "start_time",
 ];
-/// Options of every stream, read by others.
-const GENERIC: [&str; 9] = [
-    "format",
-    "start",
-    "idle_timeout",
-    "future_max",
-    "future_rows",
-    "timestamp_unit",
-    "dead_letter_topic",
-    "connector",
-    "connection",
-];
 
 /// What the records are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +95,7 @@ impl GeneratorOptions {
 
     pub(crate) fn from_context(context: &SourceContext) -> Result<Self> {
         let options = &context.options;
-        let known: Vec<&str> = OWN.into_iter().chain(GENERIC).collect();
-        options.only(&known, &[])?;
+        options.only_of_stream(&OWN, &[])?;
         if let Some(format) = options.get("format").filter(|format| *format != "json") {
             return Err(Error::option(
                 "format",

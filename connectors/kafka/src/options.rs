@@ -22,23 +22,15 @@ pub(crate) struct KafkaOptions {
     group: String,
 }
 
-const KNOWN: [&str; 17] = [
+/// Options that streams of other connectors do not have.
+const OWN: [&str; 8] = [
     "bootstrap_servers",
-    "connection",
-    "connector",
-    "dead_letter_topic",
-    "format",
-    "future_max",
-    "future_rows",
     "group_id",
-    "idle_timeout",
     "schema_registry",
     "security.protocol",
-    "start",
     "start_offsets",
     "start_timestamp",
     "subject",
-    "timestamp_unit",
     "topic",
 ];
 pub(crate) const PASSED_THROUGH: [&str; 3] = ["kafka.", "sasl.", "ssl."];
@@ -76,7 +68,7 @@ impl KafkaOptions {
         let options = &context.options;
         let mut prefixes = PASSED_THROUGH.to_vec();
         prefixes.extend(["csv.", "json.", "schema_registry."]);
-        options.only(&KNOWN, &prefixes)?;
+        options.only_of_stream(&OWN, &prefixes)?;
         let group = options.get("group_id").map_or_else(|| format!("ebap-{}", context.name), str::to_owned);
         Ok(Self {
             bootstrap: options.required("bootstrap_servers")?.to_owned(),

@@ -58,7 +58,7 @@ impl SourcePlan {
     }
 }
 
-/// How far ahead of the clock an event time may be, and what becomes of rows that are further ahead.
+/// Bounds how far event times may be ahead of the clock (`future_max`), and says what becomes of rows beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FutureLimit {
     /// In microseconds; none where every event time raises the watermark.

@@ -1,4 +1,4 @@
-//! What the event time of a row means for the stream: whether the row is late, and whether the time is too far ahead of
+//! Decides by the event time of a row whether the row is late, and whether the time is too far ahead of
 //! the clock to raise the watermark.
 //!
 //! A device with a wrong clock must not make the rows of all others late. So an event time is compared with the time at

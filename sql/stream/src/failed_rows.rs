@@ -17,7 +17,7 @@ use datafusion::physical_expr::{
     expressions::{Column, Literal},
 };
 use ebap_sql::OnError;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 
 /// Rows kept of one view, the newest.
 const KEPT_MAX: usize = 200;
-/// Characters of a row that are kept.
+/// Characters that are kept of a row, of each of its values and of a reason: a value may be as large as a record.
 const TEXT_MAX: usize = 1_000;
 
 /// A row that was left out.
@@ -52,7 +52,7 @@ pub(crate) struct Place {
 /// Those of one view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailedRows {
-    /// How often a row was left out.
+    /// Counts every row that was left out, also those that are kept no more.
     pub(crate) count: u64,
     pub(crate) newest: VecDeque<FailedRow>,
 }
@@ -60,6 +60,16 @@ pub(crate) struct FailedRows {
 impl FailedRows {
     pub(crate) fn put(&mut self, row: FailedRow) {
         self.count += 1;
+        self.keep(row);
+    }
+
+    /// Puts the rows of a later step behind these.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.count += later.count;
+        later.newest.into_iter().for_each(|row| self.keep(row));
+    }
+
+    fn keep(&mut self, row: FailedRow) {
         // A group fails with every row that it is given: the newest says it.
         if row.place.is_none() {
             self.newest.retain(|other| other.place.is_some() || other.reason != row.reason);
@@ -107,7 +117,7 @@ pub(crate) fn rows(failed: &FailedRows) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
 
-/// What a step of a view does with rows that fail.
+/// Decides by `on_error` what a step of a view does with rows that fail, and collects them.
 pub(crate) struct Failing {
     on_error: OnError,
     now_us: i64,
@@ -116,15 +126,9 @@ pub(crate) struct Failing {
 
 #[derive(Debug, Default)]
 struct Found {
-    rows: Vec<FailedRow>,
-    /// Of rows of the source: split of the step, and row in it.
-    sources: HashSet<(u32, u32)>,
-}
-
-/// What came of a step.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    rows: Vec<FailedRow>,
+    failed: FailedRows,
+    /// Rows of the source, by split of the step: a row is left out once, whatever fails for it.
+    sources: HashMap<u32, HashSet<u32>>,
 }
 
 impl Failing {
@@ -154,16 +158,16 @@ impl Failing {
 
     /// Notes rows of this batch that were left out. `source`: of each row its place in the step, where it has one.
     pub(crate) fn note(&self, batch: &RecordBatch, bad: &[(usize, Error)], source: &dyn Fn(usize) -> Option<Source>) {
-        let mut found = self.found.borrow_mut();
-        for (row, error) in bad {
-            let source = source(*row);
-            if let Some(source) = &source
-                && !found.sources.insert((source.split, source.row))
-            {
-                continue;
-            }
+        let found = &mut *self.found.borrow_mut();
+        let sources = bad.iter().map(|(row, error)| (*row, error, source(*row)));
+        let mut is_new = |source: &Source| found.sources.entry(source.split).or_default().insert(source.row);
+        let new: Vec<_> = sources.filter(|(_, _, source)| source.as_ref().is_none_or(&mut is_new)).collect();
+        // A row as text is slow to make, and all rows of a step may fail.
+        let unkept = new.len().saturating_sub(KEPT_MAX);
+        found.failed.count += unkept as u64;
+        for (row, error, source) in new.into_iter().skip(unkept) {
             let place = source.map(|source| source.place);
-            found.rows.push(FailedRow { place, ..FailedRow::without_place(batch, *row, error, self.now_us) });
+            found.failed.put(FailedRow { place, ..FailedRow::without_place(batch, row, error, self.now_us) });
         }
     }
 
@@ -197,11 +201,12 @@ impl Failing {
 
     /// Rows of this split of the step that were left out so far.
     pub(crate) fn of_split(&self, split: usize) -> u64 {
-        self.found.borrow().sources.iter().filter(|(of, _)| *of as usize == split).count() as u64
+        let found = self.found.borrow();
+        u32::try_from(split).ok().and_then(|split| found.sources.get(&split)).map_or(0, HashSet::len) as u64
     }
 
-    pub(crate) fn into_outcome(self) -> Outcome {
-        Outcome { rows: self.found.into_inner().rows }
+    pub(crate) fn into_failed(self) -> FailedRows {
+        self.found.into_inner().failed
     }
 }
 
@@ -234,16 +239,7 @@ impl FailedRow {
 
     fn without_place(batch: &RecordBatch, row: usize, error: &Error, now_us: i64) -> Self {
         let (sqlstate, reason) = error.sqlstate_and_message();
-        Self { place: None, row: text_of(batch, row), sqlstate, reason, failed_at_us: now_us }
-    }
-}
-
-impl Outcome {
-    /// Puts them among those of the view; true where there were any.
-    pub(crate) fn into_rows(self, failed: &mut FailedRows) -> bool {
-        let any = !self.rows.is_empty();
-        self.rows.into_iter().for_each(|row| failed.put(row));
-        any
+        Self { place: None, row: text_of(batch, row), sqlstate, reason: shortened(reason), failed_at_us: now_us }
     }
 }
 
@@ -290,9 +286,12 @@ fn text_of(batch: &RecordBatch, row: usize) -> String {
             continue;
         }
         let Ok(Some(text)) = crate::text::text_of(column, row) else { continue };
-        values.insert(field.name().clone(), serde_json::Value::String(text));
+        values.insert(field.name().clone(), serde_json::Value::String(shortened(text)));
     }
-    let text = serde_json::Value::Object(values).to_string();
+    shortened(serde_json::Value::Object(values).to_string())
+}
+
+fn shortened(text: String) -> String {
     match text.char_indices().nth(TEXT_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -185,7 +185,7 @@ impl RowPreparer {
         Ok((split, letters))
     }
 
-    /// Of a stream that has an event time.
+    /// Only a stream with an event time has it.
     fn event_times(&self, batch: &RecordBatch) -> Option<ScalarBuffer<i64>> {
         let column = batch.column(self.plan.watermark?.column);
         Some(column.as_primitive::<TimestampMicrosecondType>().values().clone())

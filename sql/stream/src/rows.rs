@@ -32,7 +32,7 @@ enum Op {
     Project { exprs: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef },
 }
 
-/// What came of a batch.
+/// The rows computed from a batch.
 pub(crate) struct Computed {
     pub(crate) batch: RecordBatch,
     /// For each row the index of its row in the batch given (`None`: all of them, in order).

@@ -161,7 +161,7 @@ fn fractions_of_numbers_are_exact_to_the_microsecond() {
     }
 }
 
-/// What Python's `time.time()` and JavaScript's `Date.now() / 1000` print.
+/// Python's `time.time()` and JavaScript's `Date.now() / 1000` print such numbers.
 #[test]
 fn every_microsecond_of_a_double_comes_back() {
     for micros in (NEW_YEAR..NEW_YEAR + 1_000_000).step_by(997) {

@@ -17,7 +17,7 @@ use crate::{AlertPlan, SinkPlan, SourcePlan, ViewPlan};
 /// Plans kept of objects that the newest catalog does not have: of another catalog, or of a statement that failed.
 const OTHERS_MAX: usize = 100;
 
-/// What planning one object gives.
+/// The plan of one object.
 #[derive(Clone, Debug)]
 pub(super) enum Planned {
     /// A secret, a connection or a function.
@@ -32,7 +32,7 @@ pub(super) enum Planned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     object: Object,
-    /// Of what it depends on, directly or not: each by its own hash.
+    /// The hash of each object that it depends on, directly or not.
     needs: Vec<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What names and numbers in `ORDER BY` mean.
+//! Gives names and numbers in `ORDER BY` PostgreSQL's meaning.
 //!
 //! | written | means |
 //! |---|---|
@@ -95,7 +95,7 @@ fn of_input(expr: &mut Expr, select: &Select) -> Result<()> {
 
 struct OfInput {
     named: Vec<String>,
-    /// Of queries within.
+    /// Counts the sub-queries around the current expression.
     depth: usize,
 }
 

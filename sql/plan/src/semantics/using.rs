@@ -44,11 +44,25 @@ fn merges(join: &Join) -> bool {
     matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
 }
 
+/// Whether brackets in `FROM` hold such a join.
+fn merges_within(from: &TableWithJoins) -> bool {
+    let factors = std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation));
+    factors.into_iter().any(|factor| match factor {
+        TableFactor::NestedJoin { table_with_joins, .. } => {
+            table_with_joins.joins.iter().any(merges) || merges_within(table_with_joins)
+        }
+        _ => false,
+    })
+}
+
 fn of_select(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
+    let refused = |what: &str| Error::unsupported(what, "Use ON, and coalesce(a.x, b.x) for the merged column.");
+    if select.from.iter().any(merges_within) {
+        return Err(refused("RIGHT or FULL JOIN with USING in brackets"));
+    }
     if !select.from.iter().flat_map(|from| &from.joins).any(merges) {
         return Ok(());
     }
-    let refused = |what: &str| Error::unsupported(what, "Use ON, and coalesce(a.x, b.x) for the merged column.");
     if select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_))) {
         return Err(refused("* over RIGHT or FULL JOIN with USING"));
     }
@@ -153,7 +167,7 @@ fn of_relation(relation: &Ident, column: &Ident) -> Expr {
     Expr::CompoundIdentifier(vec![relation.clone(), column.clone()])
 }
 
-/// How its columns are named.
+/// The name that qualifies its columns.
 fn name_of(relation: &TableFactor) -> Option<Ident> {
     let last = |name: &ObjectName| name.0.last().and_then(|part| part.as_ident()).cloned();
     match relation {

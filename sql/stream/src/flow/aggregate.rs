@@ -98,7 +98,7 @@ impl AggregateOp {
         })
     }
 
-    /// What is computed of each row.
+    /// Expressions that are computed for each row.
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
         self.exprs.iter().chain(self.groups.exprs())
     }

@@ -111,7 +111,7 @@ impl Arrangement {
         })
     }
 
-    /// What the key of each row is computed by.
+    /// Expressions that give the key of each row.
     pub(crate) fn exprs(&self) -> &[Arc<dyn PhysicalExpr>] {
         &self.exprs
     }

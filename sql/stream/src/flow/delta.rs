@@ -21,13 +21,13 @@ pub(crate) struct Delta {
     pub(crate) batch: RecordBatch,
     /// None: each comes once.
     pub(crate) weights: Option<Vec<i64>>,
-    /// Of which rows of the source they are made, where each is made of one.
+    /// The row of the source that each row is made of, where it is made of one alone.
     sources: Option<Sources>,
 }
 
 #[derive(Clone, Debug)]
 struct Sources {
-    /// Of the step.
+    /// Its place in the step.
     split: u32,
     /// None: each row is that of its own number.
     rows: Option<UInt32Array>,
@@ -84,7 +84,7 @@ impl Delta {
         Self { batch, ..self }
     }
 
-    /// What was computed of these rows, or of all of them.
+    /// The batch computed of these rows, or of all of them, with their weights and sources.
     pub(crate) fn computed(&self, rows: Option<&UInt32Array>, batch: RecordBatch) -> Self {
         let Some(rows) = rows else { return self.clone().with(batch) };
         let weights = self.weights.as_ref();

@@ -143,7 +143,7 @@ impl Groups {
         }
     }
 
-    /// What the aggregates compute of each row.
+    /// Arguments and filters of the aggregates, which are computed for each row.
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
         self.columns.iter().flat_map(Column::exprs)
     }

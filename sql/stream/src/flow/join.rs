@@ -111,7 +111,7 @@ impl JoinOp {
         })
     }
 
-    /// What the key of each row is computed by, left and right.
+    /// Expressions that give the key of each row, left and right.
     pub(crate) fn exprs(&self) -> [&[Arc<dyn PhysicalExpr>]; 2] {
         [self.left.exprs(), self.right.exprs()]
     }

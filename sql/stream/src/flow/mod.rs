@@ -112,7 +112,7 @@ pub(crate) struct Operator {
     op: Op,
     schema: SchemaRef,
     inputs: Vec<Operator>,
-    /// Of each input what is computed of single rows, where it can fail.
+    /// Expressions that are computed for single rows and can fail, by input.
     tried: [Vec<Arc<dyn PhysicalExpr>>; 2],
     /// Operators with a state give nothing: what is above them is not of single rows.
     rows_alone: bool,

@@ -41,7 +41,7 @@ impl RecentOp {
         Ok(Self { time, span_us, inclusive, codec, rows, held: 0, bytes: 0, changed })
     }
 
-    /// What is computed of each row.
+    /// Expressions that are computed for each row.
     pub(crate) fn expr(&self) -> &Arc<dyn PhysicalExpr> {
         &self.time
     }

@@ -114,7 +114,7 @@ impl TopNOp {
         })
     }
 
-    /// What is computed of each row.
+    /// Expressions that are computed for each row.
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
         self.partition.iter().chain(&self.order)
     }

@@ -75,7 +75,7 @@ struct GroupReader {
     /// Of splits of tables the end that comes before the streams.
     first: BTreeMap<SplitId, Offset>,
     at: BTreeMap<SplitId, Offset>,
-    /// What was read in a turn that is not over: the turn may be given up while the next source is asked.
+    /// Records of a turn that is not over. The turn may be given up while the next source is asked.
     gathered: Vec<Records>,
 }
 

@@ -25,19 +25,31 @@ use crate::{
 impl ViewSlot {
     /// The job ends. What was last made durable of it stays, for whoever resumes it.
     pub(super) fn fail(&mut self, error: &Error) {
-        let reason = error.reason();
         tracing::error!(job = self.name(), error = error.chain(), "the job has stopped");
+        self.stop(error);
+    }
+
+    /// Stops the job. True where it is to begin again without the rows that it cannot be computed for.
+    pub(super) fn fail_at_rows(&mut self, error: &Error) -> bool {
+        let skips = self.plan.as_ref().is_some_and(|plan| plan.on_error == OnError::Skip);
+        // Once: what fails without the rows that fail alone is not about rows.
+        let again = skips && matches!(error, Error::DataFusion(_)) && !self.leaving_out;
+        if again {
+            tracing::warn!(job = self.name(), error = error.chain(), "the job begins again without the rows that fail");
+            self.stop(error);
+        } else {
+            self.fail(error);
+        }
+        again
+    }
+
+    fn stop(&mut self, error: &Error) {
+        let reason = error.reason();
         let counted = match &self.state {
             ViewState::Running(job) | ViewState::Paused(Some((job, _))) => job.accounting.clone(),
             _ => self.files.accounting.clone(),
         };
         self.set_state(ViewState::Failed { reason, counted });
-    }
-
-    /// Whether it goes on without the rows that it fails for.
-    pub(super) fn leaves_out_rows(&self, error: &Error) -> bool {
-        let skips = self.plan.as_ref().is_some_and(|plan| plan.on_error == OnError::Skip);
-        skips && matches!(error, Error::DataFusion(_))
     }
 
     /// What it does from now on; whoever reads the view is told where that is nothing.
@@ -360,10 +372,9 @@ impl Pipeline {
                             view.set_state(ViewState::Retrying { until_us, message: error.chain() });
                         }
                         (_, Retry::Never) => {
-                            // Once: what fails without the rows that fail alone is not about rows.
-                            let again = view.leaves_out_rows(&error) && !view.leaving_out;
-                            view.fail(&error);
-                            if again && let Err(error) = self.start_behind_bad_rows(id.0).await {
+                            if view.fail_at_rows(&error)
+                                && let Err(error) = self.start_behind_bad_rows(id.0).await
+                            {
                                 tracing::warn!(error = error.chain(), "the job cannot leave rows out");
                             }
                         }

@@ -323,7 +323,7 @@ fn fail_views(runtime: &SourceRuntime, jobs: &JobSet, error: &Error) {
     }
 }
 
-/// What comes first: what is waited for, or a command.
+/// Waits for the future or for a command, whichever comes first.
 async fn or_command<T>(inbox: &mut mpsc::Receiver<Command>, waited: impl Future<Output = T>) -> Result<T, Command> {
     tokio::select! {
         // In order, so that a simulation plays the same again.

@@ -9,10 +9,8 @@ use crate::status::{JobInfo, SinkInfo, SplitInfo};
 
 /// How often the tables of schema `ebap` are brought up to date.
 const STATUS_INTERVAL_US: i64 = 100_000;
-/// The same, where nothing happens.
+/// The same for a job that is idle.
 const IDLE_INTERVAL_US: i64 = 1_000_000;
-/// Steps without work after which nothing happens.
-const IDLE_STEPS: u32 = 20;
 
 impl Pipeline {
     /// Brings the tables of schema `ebap` up to date.
@@ -24,7 +22,7 @@ impl Pipeline {
     }
 
     pub(super) fn report_now(&mut self) {
-        let interval_us = if self.idle_steps > IDLE_STEPS { IDLE_INTERVAL_US } else { STATUS_INTERVAL_US };
+        let interval_us = if self.is_idle() { IDLE_INTERVAL_US } else { STATUS_INTERVAL_US };
         self.status_at_us = self.runtime.clock.now_us() + interval_us;
         let known: BTreeMap<SplitId, _> =
             self.reader.status().into_iter().map(|status| (status.split.clone(), status)).collect();

@@ -113,8 +113,9 @@ impl Pipeline {
                     view.tell(&changes, &step.position, now_us);
                 }
                 Err(error) => {
-                    again.extend(view.leaves_out_rows(&error).then_some(*id));
-                    view.fail(&error);
+                    if view.fail_at_rows(&error) {
+                        again.push(*id);
+                    }
                 }
             }
         }

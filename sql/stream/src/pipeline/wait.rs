@@ -29,14 +29,14 @@ impl Waiting {
     }
 }
 
-/// Steps without work after which the loop begins to wait longer.
+/// Steps without work after which a job is idle: it waits longer, and brings `ebap.jobs` up to date more rarely.
 const IDLE_STEPS: u32 = 20;
 /// Where something is decided by the clock.
 const CLOCK_WAIT: Duration = Duration::from_millis(100);
 
 impl Pipeline {
-    /// How long the next step waits for records: longer and longer where nothing comes, so that a thousand idle jobs
-    /// cost next to nothing. Records and commands end it at once.
+    /// The time that the next step waits for records. It grows while nothing comes, so that a thousand idle jobs cost
+    /// next to nothing. Records and commands end it at once.
     fn wait(&self) -> Duration {
         let config = &self.runtime.config;
         let waited_for = self.dirty
@@ -45,12 +45,16 @@ impl Pipeline {
             || !self.flushes.is_empty()
             || self.views.values().any(ViewSlot::is_under_way)
             || self.sinks.values().any(|sink| !sink.head.settled());
-        if waited_for || self.idle_steps < IDLE_STEPS {
+        if waited_for || !self.is_idle() {
             return config.step_wait;
         }
         let by_clock = self.views.values().any(|view| view.follows_clock() || !view.alerts.is_empty());
         let most = if by_clock { CLOCK_WAIT.min(config.idle_wait_max) } else { config.idle_wait_max };
         config.step_wait.saturating_mul(self.idle_steps - IDLE_STEPS + 1).min(most).max(config.step_wait)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle_steps >= IDLE_STEPS
     }
 
     /// What the next step takes; none where nothing can be decoded now.

@@ -253,3 +253,20 @@ async fn many_rows_that_fail_are_all_counted_and_the_newest_are_kept() {
     let errors = rig.query("SELECT count(*) AS n, max(_offset) AS newest FROM \"v$errors\"").await;
     assert_eq!(sorted(&errors), ["|200|2999|"]);
 }
+
+/// A record may have 16 MiB; what is kept of it stands in memory, in each checkpoint and in `ebap.jobs`.
+#[tokio::test]
+async fn of_a_long_value_the_beginning_is_kept() {
+    let mut rig = Rig::new();
+    rig.declare(SOURCES);
+    rig.declare("CREATE MATERIALIZED VIEW v AS SELECT word::INT AS n FROM readings");
+    let long = "ä".repeat(100_000);
+    rig.outside.produce("0", (3..6).map(|id| reading(id).replace("\"word\":\"odd\"", &format!("\"word\":\"{long}\""))));
+    rig.start().await;
+    rig.flush().await;
+    let kept =
+        rig.query("SELECT length(\"row\") AS r, length(reason) AS l, left(reason, 41) AS t FROM \"v$errors\"").await;
+    assert_eq!(sorted(&kept), ["|1001|1001|invalidinputsyntaxfortypeinteger:\"ä|"]);
+    let told = rig.query("SELECT length(message) < 2000 AS short FROM jobs WHERE name = 'v'").await;
+    assert_eq!(sorted(&told), ["|true|"]);
+}

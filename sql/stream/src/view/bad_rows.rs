@@ -13,7 +13,7 @@ use arrow::{
 use super::ViewJob;
 use crate::{
     Error, Result,
-    failed_rows::FailedRow,
+    failed_rows::{FailedRow, FailedRows},
     guard::guarded,
     prepare::{SplitBatch, StepBatch},
 };
@@ -29,12 +29,12 @@ pub(crate) struct BadRows {
     scratch: Scratch,
     count: usize,
     first: Option<String>,
-    found: Vec<FailedRow>,
+    found: FailedRows,
 }
 
 impl BadRows {
     pub(crate) fn new(scratch: Scratch) -> Self {
-        Self { scratch, count: 0, first: None, found: Vec::new() }
+        Self { scratch, count: 0, first: None, found: FailedRows::default() }
     }
 
     /// For `ebap.jobs`, where any were left out.
@@ -43,8 +43,8 @@ impl BadRows {
         Some(format!("{} rows were left out when it was resumed; the first: {first}", self.count))
     }
 
-    /// What was left out since the last call.
-    pub(crate) fn take_found(&mut self) -> Vec<FailedRow> {
+    /// Takes the rows that were left out since the last call.
+    pub(crate) fn take_found(&mut self) -> FailedRows {
         std::mem::take(&mut self.found)
     }
 
@@ -60,7 +60,7 @@ impl BadRows {
         for split in &mut good.splits {
             let mut bad = Vec::new();
             self.find(split, (0, split.batch.num_rows()), &mut bad)?;
-            self.found.extend(bad.iter().map(|(row, error)| FailedRow::of(split, *row, error, now_us)));
+            bad.iter().for_each(|(row, error)| self.found.put(FailedRow::of(split, *row, error, now_us)));
             let bad: Vec<usize> = bad.into_iter().map(|(row, _)| row).collect();
             if !bad.is_empty() {
                 *split = leave_out(split, &bad)?;

@@ -178,7 +178,7 @@ impl ViewJob {
         let event = Event::Time { watermark: self.watermark, now_us, failing: &failing };
         let deltas = flow.root.run(&event).map_err(|error| of_job(error, &self.name))?;
         let mut out = self.give(&deltas, wanted)?;
-        self.keep_failed(failing.into_outcome());
+        self.keep_failed(failing.into_failed());
         if let (Some(retention), Kind::Flow(flow)) = (self.retention_us.filter(|_| passed), &mut self.kind)
             && let Some(gone) = flow.output.expire(self.watermark.saturating_sub(retention), &self.store)?
         {

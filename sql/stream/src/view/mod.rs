@@ -31,7 +31,7 @@ use ebap_sql::{AggregatePlan, Emit, OnError, SourcePlan, ViewPlan, ViewQuery};
 use crate::{
     EngineConfig, Error, Result,
     accounting::{Accounting, Counts},
-    failed_rows::{FailedRows, Failing, Outcome, Source},
+    failed_rows::{FailedRows, Failing, Source},
     figures::{Figures, Operator},
     memory::MemoryShare,
     prepare::{SplitBatch, StepBatch},
@@ -125,7 +125,7 @@ pub(crate) struct ViewJob {
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
-/// What a split gives the view.
+/// The rows of one split that belong to the view.
 struct Admitted {
     batch: RecordBatch,
     times: Vec<i64>,
@@ -234,9 +234,7 @@ impl ViewJob {
                 let good = bad.without(step, self.now_us())?;
                 let found = bad.take_found();
                 self.bad_rows = Some(bad);
-                if found.into_iter().map(|row| self.failed.put(row)).count() > 0 {
-                    self.tell_failed();
-                }
+                self.keep_failed(found);
                 self.take_step(&good, wanted)?
             }
         };
@@ -262,26 +260,23 @@ impl ViewJob {
             Kind::Flow(_) => self.process_flow(step, wanted, &failing),
             Kind::Groups { .. } | Kind::Rows | Kind::Keyed { .. } => self.process_rows(step, wanted, &failing),
         }?;
-        self.keep_failed(failing.into_outcome());
+        self.keep_failed(failing.into_failed());
         Ok(changes)
     }
 
     /// Keeps what was left out, for whoever reads it.
-    fn keep_failed(&mut self, outcome: Outcome) {
-        if outcome.into_rows(&mut self.failed) {
-            self.tell_failed();
+    fn keep_failed(&mut self, failed: FailedRows) {
+        if failed.count > 0 {
+            self.failed.append(failed);
+            self.failed_changed = true;
+            self.store.set_failed(self.failed.clone());
         }
-    }
-
-    fn tell_failed(&mut self) {
-        self.failed_changed = true;
-        self.store.set_failed(self.failed.clone());
     }
 
     fn process_rows(&mut self, step: &StepBatch, wanted: bool, failing: &Failing) -> Result<Vec<ChangeBatch>> {
         let begun = instant();
         let (mut batches, mut times, mut deleted, mut rows) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        // Of each split where its records went; of each batch its split, and which rows of that it has.
+        // `counts` has one entry for each split, `sources` for each batch: its split, and its rows of that split.
         let (mut counts, mut sources): (Vec<Counts>, Vec<_>) = (Vec::new(), Vec::new());
         for split in &step.splits {
             let at = counts.len();
@@ -499,7 +494,7 @@ impl ViewJob {
                 let closed = state.closed(watermark);
                 let failing = Failing::new(self.on_error, self.now_us());
                 out.extend(self.publish(&closed, wanted, &failing)?);
-                self.keep_failed(failing.into_outcome());
+                self.keep_failed(failing.into_failed());
             }
             if let Kind::Groups { state, .. } = &mut self.kind {
                 state.drop_closed(watermark);

@@ -181,7 +181,7 @@ impl PartialAggregate {
         Ok(())
     }
 
-    /// What is computed of each row.
+    /// Expressions that are computed for each row.
     fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
         let time = self.pane.iter().map(|(time, _)| time);
         let inputs = self.inputs.iter().flat_map(|input| input.args.iter().chain(&input.filter));

@@ -218,7 +218,7 @@ pub(super) fn literal<'a>(text: &'a str, each: &mut dyn FnMut(char, bool)) -> &'
 }
 
 thread_local! {
-    /// Of the pattern that was used last: most calls of a query have one pattern.
+    /// The template of the last pattern: most calls of a query have one pattern.
     static LAST: RefCell<(String, Rc<[Node]>)> = RefCell::new((String::new(), Rc::from([])));
 }
 

@@ -91,7 +91,7 @@ impl Column {
         Ok(Self { aggregate, args, filter, of, kept })
     }
 
-    /// What is computed of each row.
+    /// Expressions that are computed for each row.
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
         self.args.iter().chain(&self.filter)
     }

@@ -12,7 +12,7 @@ const PRODUCED_S: i64 = 14;
 pub(super) const DELAY_US: i64 = SECOND_US;
 
 const HOUR_US: i64 = 3_600 * SECOND_US;
-/// How wrong clocks are.
+/// The distance of wrong clocks from the right one.
 const WRONG_US: [i64; 5] = [HOUR_US, 24 * HOUR_US, 31 * 24 * HOUR_US, 365 * 24 * HOUR_US, 365_250 * 24 * HOUR_US];
 
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ fn play(seed: u64) -> Run {
     Run::play(script, mode, seed / 4, &mut random)
 }
 
-/// How many rows with a wrong clock there are, if nothing is wrong with the others.
+/// Counts the rows with a wrong clock, if nothing is wrong with the others.
 fn check(run: &Run) -> Result<usize, String> {
     let rows =
         || run.world.script.events.iter().flat_map(|split| &split.records).filter_map(|record| record.row.as_ref());
