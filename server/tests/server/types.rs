@@ -108,6 +108,31 @@ async fn parameters_are_binary_or_text() {
     gives(&server, sql, &[&3_i32, &Text("7")], 4_i64).await;
 }
 
+/// A parameter has the type without its length: the cast is what cuts, pads and rounds.
+#[tokio::test]
+async fn a_cast_gives_a_parameter_the_length_of_the_type() {
+    let server = Server::start();
+    let client = server.connect().await;
+    for (cast, value, expected) in [
+        ("varchar(2)", "abc", "ab"),
+        ("char(5)", "abc", "abc  "),
+        ("varchar(5)", "äöü", "äöü"),
+        ("numeric(5,1)", "1.25", "1.3"),
+        ("time(1)", "12:34:56.789", "12:34:56.8"),
+        ("timestamp(0)", "2026-01-01 00:00:00.7", "2026-01-01 00:00:01"),
+    ] {
+        let sql = format!("SELECT concat('<', format('%s', $1::{cast}), '>')");
+        let statement = client.prepare(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let row = client.query_one(&statement, &[&Text(value)]).await;
+        let shown: String = row.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0);
+        assert_eq!(shown, format!("<{expected}>"), "{sql} with {value}");
+    }
+    let sql = "SELECT $1::numeric(3,1)";
+    let statement = client.prepare(sql).await.expect("a statement");
+    let error = client.query_one(&statement, &[&Text("123.4")]).await.expect_err("too large");
+    assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("22003"));
+}
+
 #[tokio::test]
 async fn a_parameter_keeps_its_value_beside_every_type() {
     let server = Server::start();

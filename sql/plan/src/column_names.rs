@@ -3,11 +3,16 @@
 //! The columns of a view and of a sub-query are named so. Of a query only what the client is told is: inside of its
 //! plan each column needs a name of its own, and PostgreSQL's (`sum`, `sum`) may be there twice.
 
-use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, DataType, Expr, Ident, ObjectName, SelectItem, SetExpr, Subscript, Value, Visit, Visitor,
+    self, AccessExpr, DataType, Expr, Ident, ObjectName, SelectItem, SetExpr, Subscript, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 const UNNAMED: &str = "?column?";
@@ -16,21 +21,48 @@ const UNNAMED: &str = "?column?";
 pub fn distinct_columns(mut statement: ast::Statement) -> ast::Statement {
     let ast::Statement::Query(query) = &mut statement else { return statement };
     let SetExpr::Select(select) = query.body.as_mut() else { return statement };
-    let mut seen = HashSet::new();
+    let (mut seen, mut bare_names) = (HashSet::new(), HashMap::<String, bool>::new());
     for (at, item) in select.projection.iter_mut().enumerate() {
-        let (name, expr) = match &*item {
-            SelectItem::UnnamedExpr(expr) => (expr.to_string().to_lowercase(), expr),
-            SelectItem::ExprWithAlias { expr, alias } => (folded(alias), expr),
+        let (name, bare, expr) = match &*item {
+            SelectItem::UnnamedExpr(expr) => {
+                let bare = without_qualifiers(expr).to_string().to_lowercase();
+                (expr.to_string().to_lowercase(), bare, expr)
+            }
+            SelectItem::ExprWithAlias { expr, alias } => (folded(alias), folded(alias), expr),
             _ => continue,
         };
         // DataFusion names all sub-queries alike.
         let unnamed = matches!(item, SelectItem::UnnamedExpr(_)) && has_subquery(expr);
-        if !seen.insert(name.clone()) || unnamed {
+        // `x` beside `t.x` may be the same column.
+        let is_bare = bare == name;
+        let may_be_same = bare_names.get(&bare).is_some_and(|other| is_bare || *other);
+        *bare_names.entry(bare).or_default() |= is_bare;
+        if !seen.insert(name.clone()) || unnamed || may_be_same {
             let alias = Ident::with_quote('"', format!("{name}${at}"));
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
     }
     statement
+}
+
+/// Each column by its own name alone.
+fn without_qualifiers(expr: &Expr) -> Expr {
+    struct Bare;
+    impl VisitorMut for Bare {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::CompoundIdentifier(parts) = expr
+                && let Some(last) = parts.pop()
+            {
+                *expr = Expr::Identifier(last);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut bare = expr.clone();
+    let _ = VisitMut::visit(&mut bare, &mut Bare);
+    bare
 }
 
 pub(crate) fn has_subquery(expr: &Expr) -> bool {
@@ -129,7 +161,7 @@ fn of_item(item: &SelectItem) -> Option<String> {
     }
 }
 
-fn folded(ident: &Ident) -> String {
+pub(crate) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

@@ -263,7 +263,7 @@ fn what_cannot_be_planned_is_refused_with_a_code_and_a_place() {
             "WITH RECURSIVE t AS (SELECT id FROM s UNION ALL SELECT id FROM t) SELECT id FROM t",
             "0A000",
             "-",
-            "WITH RECURSIVE in a materialized view is not supported",
+            "WITH RECURSIVE is not supported",
         ),
         (
             "SELECT id FROM s ORDER BY id",

@@ -19,7 +19,7 @@ mod tests;
 pub use assemble::{to_date, to_timestamp};
 pub use datetime_output::{to_char_interval, to_char_timestamp};
 pub use number_input::to_number;
-pub use number_output::{to_char_float, to_char_int, to_char_numeric};
+pub use number_output::{to_char_float, to_char_int, to_char_numeric, to_char_real};
 
 use crate::{Result, ValueError};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int32Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, Int32Array, StringArray, UInt32Array};
 use arrow::compute::take;
 use ebap_values::{Result, ValueError};
 
@@ -31,6 +31,13 @@ pub(crate) fn measure_dimension(call: &Call<'_>, f: impl Fn(usize) -> Option<usi
         f(range.len()).and_then(|n| i32::try_from(n).ok())
     };
     Ok(Arc::new((0..call.rows).map(number).collect::<Int32Array>()))
+}
+
+/// The first and the last place, as `[1:3]`; NULL where there is none.
+pub(crate) fn bounds(call: &Call<'_>) -> Result<ArrayRef> {
+    let lists = Lists::new(operand(call, 0)?)?;
+    let text = |row| lists.range(row).filter(|range| !range.is_empty()).map(|range| format!("[1:{}]", range.len()));
+    Ok(Arc::new((0..call.rows).map(text).collect::<StringArray>()))
 }
 
 /// The element at a place; NULL where there is none.

@@ -1,7 +1,8 @@
 //! to_char, to_date, to_timestamp and to_number.
 
 use ebap_values::format::{
-    to_char_float, to_char_int, to_char_interval, to_char_numeric, to_char_timestamp, to_date, to_number, to_timestamp,
+    to_char_float, to_char_int, to_char_interval, to_char_numeric, to_char_real, to_char_timestamp, to_date, to_number,
+    to_timestamp,
 };
 use ebap_values::time::{Zone, timestamp_is_finite, timestamptz_to_timestamp, to_timestamp_f64};
 use ebap_values::{Numeric, Result};
@@ -19,7 +20,7 @@ pub(super) fn zone(session: &Session<'_>) -> Result<Zone> {
 pub(super) fn register(book: &mut Book) {
     book.add::<(Int4, Text), Text>("to_char", |(v, pattern)| to_char_int(v.into(), pattern));
     book.add::<(Int8, Text), Text>("to_char", |(v, pattern)| to_char_int(v, pattern));
-    book.add::<(Float4, Text), Text>("to_char", |(v, pattern)| to_char_float(v.into(), pattern));
+    book.add::<(Float4, Text), Text>("to_char", |(v, pattern)| to_char_real(v, pattern));
     book.add::<(Float8, Text), Text>("to_char", |(v, pattern)| to_char_float(v, pattern));
     book.add::<(Num, Text), Text>("to_char", |(v, pattern)| to_char_numeric(&v.to_string(), pattern));
     book.add::<(Span, Text), Opt<Text>>("to_char", |(v, pattern)| to_char_interval(&v, pattern));

@@ -14,7 +14,7 @@ mod types;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
-    ast::{self, Expr, Query, TableFactor, Visit, Visitor},
+    ast::{self, Expr, Ident, Query, Reset, ResetStatement, TableFactor, Visit, Visitor},
     parser::Parser,
     tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError},
 };
@@ -372,6 +372,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if cursor.at(&["EXPLAIN"]) {
         return explain(cursor);
+    }
+    if cursor.at(&["RESET", "TIME", "ZONE"]) {
+        cursor.skip(3);
+        cursor.end()?;
+        let reset = Reset::ConfigurationParameter(vec![Ident::new("timezone")].into());
+        return Ok(Statement::Query(Box::new(ResetStatement { reset }.into())));
     }
     query(cursor)
 }

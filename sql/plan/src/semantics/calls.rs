@@ -276,6 +276,9 @@ fn unary(scope: &Scope<'_>, op: &str, expr: Expr) -> Result<Expr> {
     };
     let expr = scope.to(expr, &of)?;
     match (op, &of) {
+        ("+", PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 | PgType::Numeric) => {
+            return Ok(expr);
+        }
         ("-", PgType::Float4 | PgType::Float8) => return Ok(Expr::Negative(Box::new(expr))),
         ("@", _) => return library(scope, "abs", vec![expr]),
         ("|/", _) => return library(scope, "sqrt", vec![expr]),
@@ -486,6 +489,18 @@ fn overload<'a>(function: &'a Function, given: &[PgType]) -> std::result::Result
     Ok((overloads[at], candidates[at].clone()))
 }
 
+/// Functions whose arrays and elements are texts where all of them are quoted literals: those of PostgreSQL's
+/// `anycompatiblearray`.
+const OF_TEXTS: [&str; 7] = [
+    "array_append",
+    "array_cat",
+    "array_position",
+    "array_positions",
+    "array_prepend",
+    "array_remove",
+    "array_replace",
+];
+
 /// The type of elements that the arrays among the arguments and the elements beside them have in common.
 fn element_of(overload: &Overload, given: &[PgType]) -> Option<PgType> {
     let types: Vec<PgType> = overload
@@ -531,7 +546,7 @@ pub(super) fn library(scope: &Scope<'_>, name: &str, args: Vec<Expr>) -> Result<
         NoChoice::Ambiguous => Error::new("42725", format!("function {} is not unique", signature()))
             .hint("Could not choose a best candidate function. You might need to add explicit type casts."),
     })?;
-    let element = element_of(overload, &given);
+    let element = element_of(overload, &given).or_else(|| OF_TEXTS.contains(&name).then_some(PgType::Text));
     let is_element = |at: usize| matches!(overload.args.get(at), Some(Arg::AnyElement));
     let args = args.into_iter().zip(&places).enumerate().map(|(at, (arg, place))| match (place, &element) {
         (Place::Of(of), _) => scope.to(arg, of),

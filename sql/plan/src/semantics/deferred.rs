@@ -66,7 +66,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         [CAST, NUMBER, INTERVAL, SIMILAR, ARRAY, DISTINCT, NOT_DISTINCT, VALUE, crate::parser::BETWEEN_SYMMETRIC]
             .map(str::to_owned),
     );
-    names.extend(["-", "~", "@", "|/", "||/"].map(|op| format!("{UNARY}{op}")));
+    names.extend(["+", "-", "~", "@", "|/", "||/"].map(|op| format!("{UNARY}{op}")));
     names.extend(comparisons.iter().map(|op| format!("{ROW}{op}")));
     for op in comparisons.iter().chain(&matches) {
         names.extend([format!("{ANY}{op}"), format!("{ALL}{op}")]);

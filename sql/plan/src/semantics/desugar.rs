@@ -6,16 +6,17 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::{
     ast::{
         self, AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Distinct, Expr, FunctionArg,
-        FunctionArgExpr, FunctionArguments, Interval, OrderBy, OrderByKind, Query, SelectItem, SetExpr, Subscript,
-        TableFactor, TrimWhereField, TypedString, UnaryOperator, Value, VisitMut, VisitorMut, WindowFrame,
+        FunctionArgExpr, FunctionArguments, Interval, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
+        Subscript, TableFactor, TrimWhereField, TypedString, UnaryOperator, Value, VisitMut, VisitorMut, WindowFrame,
         WindowFrameBound, WindowType,
     },
     parser::Parser,
 };
 
 use super::{
+    clock,
     deferred::{ALL, ANY, ARRAY, CAST, DISTINCT, INTERVAL, NOT_DISTINCT, NUMBER, ROW, SIMILAR, UNARY},
-    limits, named_args, ordering, series, targets, using, value_lists,
+    limits, named_args, ordering, row_subqueries, series, targets, using, value_lists, with_names,
 };
 use crate::{
     Error, Result,
@@ -26,8 +27,9 @@ use crate::{
 /// Rewrites the statement in place.
 ///
 /// # Errors
-/// None of its own today; a rewriting that cannot stand has one here.
+/// 0A000 for what DataFusion would answer otherwise, and those of each rewriting.
 pub(super) fn desugar(statement: &mut ast::Statement) -> Result<()> {
+    with_names::rewrite(statement)?;
     match VisitMut::visit(statement, &mut Desugar) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -51,12 +53,22 @@ impl VisitorMut for Desugar {
         }
     }
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        for condition in [&mut select.selection, &mut select.having].into_iter().flatten() {
+            boolean(condition);
+        }
+        select.selection.as_mut().map_or(ControlFlow::Continue(()), row_subqueries::in_condition)
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         if let Expr::Function(function) = expr
             && let Some(WindowType::WindowSpec(spec)) = &mut function.over
             && let Some(frame) = &mut spec.window_frame
         {
             restore_bounds(frame);
+        }
+        if let Err(error) = row_subqueries::refused(expr) {
+            return ControlFlow::Break(error);
         }
         let of_call = match expr {
             Expr::Function(function) => named_args::placed(function).and_then(|()| series::in_expression(function)),
@@ -67,7 +79,7 @@ impl VisitorMut for Desugar {
             Ok(Some(found)) => *expr = found,
             Ok(None) => {}
         }
-        if let Some(found) = rewritten(expr) {
+        if let Some(found) = clock::rewritten(expr).or_else(|| rewritten(expr)) {
             *expr = found;
         }
         ControlFlow::Continue(())
@@ -121,7 +133,7 @@ fn ordered_as_selected(query: &mut Query) {
     }
 }
 
-fn text(value: impl Into<String>) -> Expr {
+pub(super) fn text(value: impl Into<String>) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.into()).into())
 }
 
@@ -152,6 +164,11 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::UnaryOp { op, expr } => unary(*op, expr),
         Expr::BinaryOp { left, op: op @ BinaryOperator::PGCustomBinaryOperator(_), right } => {
             Some(Expr::BinaryOp { op: named_operator(op)?, left: Box::new(taken(left)), right: Box::new(taken(right)) })
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+            boolean(left);
+            boolean(right);
+            None
         }
         Expr::BinaryOp { left, op, right } => of_rows(left, op, right),
         Expr::InList { expr, list, negated: not } => in_rows(expr, list, *not),
@@ -223,6 +240,15 @@ fn of_patterns(expr: &mut Expr, pattern: &mut Expr, op: &str, any: bool) -> Opti
 
 fn matched(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+/// A quoted literal where a condition stands is one.
+fn boolean(expr: &mut Expr) {
+    if let Expr::Value(value) = plain(expr)
+        && let Some(value) = value.value.clone().into_string()
+    {
+        *expr = call(CAST, vec![text(value), text("boolean")]);
+    }
 }
 
 /// `OPERATOR(pg_catalog.+)` is `+`.
@@ -313,7 +339,10 @@ fn of_interval(interval: &mut Interval) -> Option<Expr> {
 
 fn unary(op: UnaryOperator, expr: &mut Expr) -> Option<Expr> {
     match op {
-        UnaryOperator::Plus => Some(taken(expr)),
+        UnaryOperator::Plus => Some(match plain(expr) {
+            Expr::Value(value) if matches!(value.value, Value::Number(..)) => taken(expr),
+            _ => call(&format!("{UNARY}+"), vec![taken(expr)]),
+        }),
         UnaryOperator::Minus => match plain(expr) {
             // An integer stays a literal, as LIMIT and frames want it.
             Expr::Value(value) if matches!(value.value, Value::Number(..)) => None,
@@ -338,7 +367,7 @@ fn plain(expr: &Expr) -> &Expr {
 }
 
 /// The values of `(a, b)` and `ROW(a, b)`.
-fn row(expr: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn row(expr: &Expr) -> Option<Vec<Expr>> {
     match plain(expr) {
         Expr::Tuple(values) => Some(values.clone()),
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {

@@ -149,7 +149,25 @@ impl Scope<'_> {
         };
         let mut all = self.comparable(all, &of)?.into_iter();
         let Some(expr) = all.next() else { return Err(Error::new("XX000", "IN has a left side")) };
-        Ok(Expr::InList(InList { expr: Box::new(expr), list: all.collect(), negated }))
+        // DataFusion takes a value for a constant that it can compute of no rows, as it can a CASE.
+        let (plain, computed): (Vec<Expr>, Vec<Expr>) = all.partition(is_plain);
+        if computed.is_empty() || expr.is_volatile() {
+            let list = plain.into_iter().chain(computed).collect();
+            return Ok(Expr::InList(InList { expr: Box::new(expr), list, negated }));
+        }
+        let mut found = match plain.is_empty() {
+            true => None,
+            false => Some(Expr::InList(InList { expr: Box::new(copied(&expr)?), list: plain, negated: false })),
+        };
+        for item in computed {
+            let equal = pair(copied(&expr)?, Operator::Eq, item);
+            found = Some(match found {
+                Some(before) => or(before, equal),
+                None => equal,
+            });
+        }
+        let found = found.ok_or_else(|| Error::new("XX000", "IN has a right side"))?;
+        Ok(if negated { Expr::Not(Box::new(found)) } else { found })
     }
 
     fn like(&self, like: Like) -> Result<Like> {
@@ -235,6 +253,16 @@ impl Scope<'_> {
             }
             expr => Ok(expr),
         }
+    }
+}
+
+/// A literal or a column, also where it is cast or made a key.
+fn is_plain(item: &Expr) -> bool {
+    match item {
+        Expr::Literal(..) | Expr::Column(_) | Expr::Placeholder(_) | Expr::OuterReferenceColumn(..) => true,
+        Expr::Cast(cast) => is_plain(&cast.expr),
+        Expr::ScalarFunction(call) => call.args.len() == 1 && call.args.iter().all(is_plain),
+        _ => false,
     }
 }
 

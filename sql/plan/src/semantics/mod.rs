@@ -17,6 +17,7 @@
 
 mod aggregates;
 mod calls;
+mod clock;
 mod deferred;
 mod desugar;
 mod expressions;
@@ -28,6 +29,7 @@ mod operators;
 mod ordering;
 mod overload;
 mod plan;
+mod row_subqueries;
 mod scope;
 mod series;
 mod set_operations;
@@ -36,6 +38,7 @@ mod subqueries;
 mod targets;
 mod using;
 mod value_lists;
+mod with_names;
 
 use std::sync::Arc;
 

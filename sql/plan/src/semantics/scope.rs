@@ -100,10 +100,13 @@ impl Scope<'_> {
     pub(super) fn cast(&self, expr: Expr, to: &Target, context: CastContext) -> Result<Expr> {
         match expr {
             Expr::Placeholder(Placeholder { id, field: None }) => {
-                let field = Arc::new(to.arrow_field("", true));
-                Ok(Expr::Placeholder(Placeholder { id, field: Some(field) }))
+                // A parameter has a type without a length: `$1::varchar(2)` cuts it afterwards.
+                let plain = Target { of: to.of.clone(), typmod: None };
+                let field = Arc::new(plain.arrow_field("", true));
+                let parameter = Expr::Placeholder(Placeholder { id, field: Some(field) });
+                if to.typmod.is_some() { self.converted(parameter, to, context) } else { Ok(parameter) }
             }
-            Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => null(to),
+            Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => null(to, context),
             Expr::Literal(ScalarValue::Utf8(Some(text)), None) => self.quoted(text, to, context),
             expr => self.converted(expr, to, context),
         }
@@ -288,7 +291,12 @@ fn is_plain_literal(expr: &Expr) -> bool {
     }
 }
 
-fn null(to: &Target) -> Result<Expr> {
+fn null(to: &Target, context: CastContext) -> Result<Expr> {
+    if to.of == PgType::Text && context == CastContext::Explicit {
+        // Else `NULL::text` would be taken for a literal without a type again.
+        let literal = Expr::Literal(ScalarValue::Utf8(None), None);
+        return Ok(Expr::Cast(Cast::new(Box::new(literal), DataType::Utf8)));
+    }
     let value = ScalarValue::try_from(&to.arrow_type()).map_err(|error| from_datafusion(error, ""))?;
     Ok(literal(value, &to.of))
 }

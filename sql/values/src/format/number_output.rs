@@ -6,7 +6,9 @@ use super::number_write::{Number, write, write_fixed};
 use crate::{Result, ValueError};
 
 /// Decimal digits that a double holds for certain.
-const FLOAT_DIGITS: usize = 15;
+const DOUBLE_DIGITS: usize = 15;
+/// Decimal digits that a single float holds for certain.
+const REAL_DIGITS: usize = 6;
 /// A pattern with V asks for this many digits at most.
 const MAX_SHIFT: usize = 1_000;
 
@@ -41,6 +43,15 @@ pub fn to_char_numeric(digits: &str, pattern: &str) -> Result<String> {
 
 /// to_char of a double. Errors as `to_char_numeric`.
 pub fn to_char_float(value: f64, pattern: &str) -> Result<String> {
+    float_with_digits(value, DOUBLE_DIGITS, pattern)
+}
+
+/// to_char of a single float. Errors as `to_char_numeric`.
+pub fn to_char_real(value: f32, pattern: &str) -> Result<String> {
+    float_with_digits(value.into(), REAL_DIGITS, pattern)
+}
+
+fn float_with_digits(value: f64, digits: usize, pattern: &str) -> Result<String> {
     let Some(mut shape) = shape_of(pattern)? else { return Ok(String::new()) };
     if shape.roman {
         // NaN becomes zero, and what is too great saturates: none of them has a Roman form.
@@ -60,8 +71,8 @@ pub fn to_char_float(value: f64, pattern: &str) -> Result<String> {
         Some(name) => name.trim_start_matches('-').len(),
         None => format!("{:.0}", shifted.abs()).len(),
     };
-    // More digits than a double holds would be noise.
-    shape.post = if whole_digits >= FLOAT_DIGITS { 0 } else { shape.post.min(FLOAT_DIGITS - whole_digits) };
+    // More digits than the float holds would be noise.
+    shape.post = shape.post.min(digits.saturating_sub(whole_digits));
     match name {
         Some(name) => write_fixed(&shape, name),
         None => write_fixed(&shape, &format!("{shifted:.*}", shape.post)),
