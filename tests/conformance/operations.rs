@@ -25,6 +25,9 @@ const FORMS: [&str; 9] = [
     "generate series",
 ];
 
+/// Functions that PostgreSQL does not have.
+const OURS: [&str; 4] = ["geo_lat", "geo_lng", "geo_distance", "geo_nearest"];
+
 /// Operators between two values.
 pub(crate) const BINARY: [&str; 30] = [
     "+", "-", "*", "/", "%", "^", "&", "|", "#", "<<", ">>", "||", "^@", "=", "<>", "<", "<=", ">", ">=", "~", "~*",
@@ -46,7 +49,9 @@ pub(crate) fn all() -> Vec<Arc<Operation>> {
 /// One for each overload of each function, and for each type where an overload takes any.
 pub(crate) fn of_registry() -> Vec<Operation> {
     let mut found = Vec::new();
-    for function in functions().iter().filter(|function| !FORMS.contains(&function.name)) {
+    for function in
+        functions().iter().filter(|function| !FORMS.contains(&function.name) && !OURS.contains(&function.name))
+    {
         for overload in &function.overloads {
             found.extend(of_overload(function.name, overload));
         }

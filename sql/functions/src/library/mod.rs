@@ -11,6 +11,7 @@ mod encoding;
 pub(crate) mod float;
 mod format;
 mod formatting;
+mod geo;
 mod integer;
 mod json;
 mod json_make;
@@ -60,6 +61,7 @@ pub(crate) fn register(book: &mut Book) {
         series::register,
         degrees::register,
         array_fill::register,
+        geo::register,
     ];
     for register in subjects {
         register(book);
