@@ -173,6 +173,8 @@ pub struct TopN {
     pub numbering: Option<Numbering>,
     /// Of the columns of the input, where it is a column of the partition.
     pub expiry: Option<Expiry>,
+    /// Rows of the input may go until this ends them, and from then on stay as they are. None where that is of no use.
+    pub settled: Option<Expiry>,
 }
 
 /// What number a row has.

@@ -274,7 +274,7 @@ impl Operator {
             Op::TopN(op) => {
                 let out = op.apply(first)?;
                 if let Event::Time { watermark, .. } = event {
-                    op.expire(*watermark);
+                    op.expire(*watermark)?;
                 }
                 out
             }
@@ -324,7 +324,7 @@ impl Operator {
             Op::Sessions(op) => {
                 op.expire(watermark, true)?;
             }
-            Op::TopN(op) => op.expire(watermark),
+            Op::TopN(op) => op.expire(watermark)?,
             Op::Join(op) => op.expire(watermark),
             Op::Versions { rows, .. } => rows.expire(watermark),
             _ => {}

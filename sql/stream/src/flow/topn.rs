@@ -1,9 +1,9 @@
 //! The first rows of each partition, and of an order.
 //!
 //! Of rows that only come no more are kept than are shown. Of rows that may go all are kept, as any may come to the
-//! front.
+//! front; but where the watermark says of enough rows in front that they stay, rows behind them that stay too are let go.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array},
@@ -41,6 +41,9 @@ pub(crate) struct TopNOp {
     numbering: Option<Numbering>,
     append_only: bool,
     expiry: Option<Expiry>,
+    settled: Option<Expiry>,
+    /// How many rows of a partition settle at a watermark.
+    settling: BTreeMap<(i64, u32), usize>,
     slots: Slots,
     partitions: Vec<Partition>,
     ends: Ends,
@@ -56,14 +59,17 @@ struct Partition {
     rows: Ranked,
     /// The watermark that ends it.
     end: i64,
+    /// Rows that have settled since it was last cut behind those that stay.
+    settled: usize,
 }
 
-/// Of each row its partition, its place in the order, itself, and the watermark that ends its partition.
+/// Of each row its partition, its place in the order, itself, and the watermarks that end its partition and itself.
 struct Placed {
     keys: Option<Rows>,
     by: Rows,
     rows: Option<Rows>,
     ends: Option<Vec<i64>>,
+    settled: Option<Vec<i64>>,
 }
 
 impl Placed {
@@ -72,6 +78,19 @@ impl Placed {
         let row = self.rows.as_ref().map_or(&[][..], |rows| rows.row(at).data());
         (key, self.by.row(at).data(), row, self.ends.as_ref().map_or(i64::MAX, |ends| ends[at]))
     }
+
+    /// From which watermark on the row stays as it is.
+    fn settles(&self, at: usize) -> i64 {
+        self.settled.as_ref().map_or(i64::MAX, |ends| ends[at])
+    }
+}
+
+/// When the watermark ends each row. None without such a column.
+fn ends(expiry: Option<Expiry>, columns: &[ArrayRef]) -> Option<Vec<i64>> {
+    let Expiry { column, slack_us } = expiry?;
+    let times = columns.get(column)?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    let end = |row| if times.is_null(row) { i64::MAX } else { times.value(row).saturating_add(slack_us) };
+    Some((0..times.len()).map(end).collect())
 }
 
 /// Rows with their numbers.
@@ -104,6 +123,8 @@ impl TopNOp {
             numbering: plan.numbering,
             append_only: plan.input.append_only(),
             expiry: plan.expiry,
+            settled: plan.settled,
+            settling: BTreeMap::new(),
             slots: Slots::default(),
             partitions: Vec::new(),
             ends: Ends::of_windows(),
@@ -124,18 +145,12 @@ impl TopNOp {
         let evaluate = |exprs: &[Arc<dyn PhysicalExpr>]| -> Result<Vec<ArrayRef>> {
             exprs.iter().map(|expr| Ok(expr.evaluate(batch)?.into_array(rows)?)).collect()
         };
-        let times = self.expiry.and_then(|expiry| {
-            Some((batch.column(expiry.column).as_primitive_opt::<TimestampMicrosecondType>()?, expiry.slack_us))
-        });
-        let ends = times.map(|(times, slack_us)| {
-            let end = |row| if times.is_null(row) { i64::MAX } else { times.value(row).saturating_add(slack_us) };
-            (0..rows).map(end).collect()
-        });
         Ok(Placed {
             keys: self.keys.rows(&evaluate(&self.partition)?)?,
             by: self.by.convert_columns(&evaluate(&self.order)?)?,
             rows: self.rows.rows(batch.columns())?,
-            ends,
+            ends: ends(self.expiry, batch.columns()),
+            settled: ends(self.settled, batch.columns()),
         })
     }
 
@@ -156,7 +171,7 @@ impl TopNOp {
                 }
                 let place = Place::new(by, row);
                 let weight = self.partitions[slot as usize].rows.get(&place) + delta.weight(at);
-                self.set(slot, place, weight);
+                self.put(slot, place, weight, placed.settles(at));
                 if self.append_only {
                     self.cut(slot);
                 }
@@ -240,7 +255,7 @@ impl TopNOp {
     fn slot_of(&mut self, key: &[u8], end: i64) -> u32 {
         let (slot, is_new) = self.slots.take(key);
         if is_new {
-            let partition = Partition { rows: Ranked::default(), end };
+            let partition = Partition { rows: Ranked::default(), end, settled: 0 };
             match self.partitions.get_mut(slot as usize) {
                 Some(place) => *place = partition,
                 None => self.partitions.push(partition),
@@ -274,6 +289,21 @@ impl TopNOp {
         }
     }
 
+    /// The same of a row that settles at this watermark.
+    fn put(&mut self, slot: u32, place: Place, weight: i64, settles: i64) {
+        let before = self.partitions[slot as usize].rows.len();
+        self.set(slot, place, weight);
+        let after = self.partitions[slot as usize].rows.len();
+        if settles == i64::MAX || before == after {
+            return;
+        }
+        let count = self.settling.entry((settles, slot)).or_default();
+        *count = if after > before { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.settling.remove(&(settles, slot));
+        }
+    }
+
     fn set(&mut self, slot: u32, place: Place, weight: i64) {
         let (rows, size) = (&mut self.partitions[slot as usize].rows, place.size());
         let before = rows.len();
@@ -292,11 +322,12 @@ impl TopNOp {
         }
     }
 
-    pub(crate) fn expire(&mut self, watermark: i64) {
+    pub(crate) fn expire(&mut self, watermark: i64) -> Result<()> {
+        self.settle(watermark)?;
         let (slots, partitions) = (&self.slots, &self.partitions);
         let gone = self.ends.due(watermark, |slot| slots.holds(slot).then(|| partitions[slot as usize].end));
         if gone.is_empty() {
-            return;
+            return Ok(());
         }
         for slot in &gone {
             let slot = *slot;
@@ -310,6 +341,41 @@ impl TopNOp {
             // It lets the same go after a restart. Where rows may go otherwise, a number may have been another's.
             self.changed.retain(|_, slot| gone.binary_search(slot).is_err());
         }
+        Ok(())
+    }
+
+    /// Cuts partitions in which as many rows have settled as half of it has, so that a row is looked at a few times at most.
+    fn settle(&mut self, watermark: i64) -> Result<()> {
+        while let Some(entry) = self.settling.first_entry()
+            && entry.key().0 <= watermark
+        {
+            let ((_, slot), count) = entry.remove_entry();
+            if let Some(partition) = self.partitions.get_mut(slot as usize).filter(|_| self.slots.holds(slot)) {
+                partition.settled += count;
+                if partition.settled * 2 >= partition.rows.len() && partition.rows.len() > self.first {
+                    self.cut_settled(slot, watermark)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go what has settled behind as many rows that have, as are shown.
+    fn cut_settled(&mut self, slot: u32, watermark: i64) -> Result<()> {
+        let partition = &mut self.partitions[slot as usize];
+        partition.settled = 0;
+        let places: Vec<(Place, i64)> = partition.rows.each().map(|(place, weight)| (place.clone(), weight)).collect();
+        let columns = self.rows.columns(places.iter().map(|(place, _)| place.row()))?;
+        let ends = ends(self.settled, &columns).unwrap_or_default();
+        let mut in_front = 0_usize;
+        for ((place, weight), _) in places.into_iter().zip(ends).filter(|(_, end)| *end <= watermark) {
+            if in_front >= self.first {
+                self.set(slot, place, 0);
+            } else {
+                in_front = in_front.saturating_add(usize::try_from(weight).unwrap_or(0));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn size(&self) -> (usize, usize) {
@@ -342,7 +408,7 @@ impl TopNOp {
         for at in 0..batch.num_rows() {
             let (key, by, row, end) = placed.get(at);
             let slot = self.slot_of(key, end);
-            self.set(slot, Place::new(by, row), weights.value(at));
+            self.put(slot, Place::new(by, row), weights.value(at), placed.settles(at));
             if self.partitions[slot as usize].rows.len() == 0 {
                 self.slots.remove(slot);
             }

@@ -208,6 +208,19 @@ fn cases() -> Vec<Case> {
                     (SELECT date_bin(INTERVAL '10 seconds', timestamp) AS window_start, kind, count(*) AS n FROM events WHERE {PANE} GROUP BY 1, 2)) WHERE r <= 1",
         },
         Case {
+            view: "SELECT DISTINCT ON (kind) kind, window_start, n FROM (SELECT window_start, kind, count(*) AS n
+                   FROM TUMBLE(events, timestamp, INTERVAL '10 seconds') GROUP BY window_start, kind) ORDER BY kind, window_start DESC",
+            batch: "SELECT DISTINCT ON (kind) kind, window_start, n FROM (SELECT date_bin(INTERVAL '10 seconds', timestamp) AS window_start,
+                    kind, count(*) AS n FROM events WHERE {PANE} GROUP BY 1, 2) ORDER BY kind, window_start DESC",
+        },
+        Case {
+            view: "SELECT kind, n, window_end, r FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY n, window_end) AS r FROM
+                   (SELECT window_end, kind, count(*) AS n FROM TUMBLE(events, timestamp, INTERVAL '10 seconds') GROUP BY window_end, kind)) WHERE r BETWEEN 2 AND 4",
+            batch: "SELECT kind, n, window_end, r FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY n, window_end) AS r FROM
+                    (SELECT date_bin(INTERVAL '10 seconds', timestamp) + INTERVAL '10 seconds' AS window_end, kind, count(*) AS n FROM events
+                     WHERE {PANE} GROUP BY 1, 2)) WHERE r BETWEEN 2 AND 4",
+        },
+        Case {
             view: "SELECT window_start, sum(n) AS n, max(n) AS most FROM TUMBLE((SELECT window_start AS w, kind, count(*) AS n
                    FROM TUMBLE(events, timestamp, INTERVAL '10 seconds') GROUP BY window_start, kind), w, INTERVAL '1 minute') GROUP BY window_start",
             batch: "SELECT date_bin(INTERVAL '1 minute', w) AS window_start, sum(n) AS n, max(n) AS most FROM

@@ -18,3 +18,4 @@ mod range_join_tests;
 mod rig;
 mod sim;
 mod sink_tests;
+mod top_tests;

@@ -117,8 +117,16 @@ pub(super) fn top(
         }
     };
     let expiry = partition.iter().filter_map(of_window).min_by_key(|expiry| expiry.slack_us);
+    // Windows alone: a row of them always came before their end, which of other event times is not certain.
+    let settles = |(column, time): (usize, &Time)| match time {
+        Time::Window(slack_us) => Some(Expiry { column, slack_us: *slack_us }),
+        Time::Unknown | Time::Event(_) | Time::SessionStart(_) | Time::SessionEnd(_) => None,
+    };
+    let is_ranked = matches!(numbering, Some(Numbering::Rank | Numbering::DenseRank));
+    let settled = times.iter().enumerate().filter_map(settles).min_by_key(|expiry| expiry.slack_us);
+    let settled = settled.filter(|_| expiry.is_none() && !is_ranked && !input.append_only());
     let input_schema = Arc::clone(input_schema);
-    let node = TopN { input, input_schema, partition, order, skip, fetch, numbering, expiry };
+    let node = TopN { input, input_schema, partition, order, skip, fetch, numbering, expiry, settled };
     Ok(Flow { node: Node::TopN(Box::new(node)), schema })
 }
 
