@@ -15,7 +15,7 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(2);
 
 /// The same files a user would apply with `ebap migrate`.
-const MIGRATIONS: [(&str, &str); 9] = [
+const MIGRATIONS: [(&str, &str); 8] = [
     ("0001_sources.sql", include_str!("../../sql/migrations/0001_sources.sql")),
     ("0002_activity.sql", include_str!("../../sql/migrations/0002_activity.sql")),
     ("0003_active_users_now.sql", include_str!("../../sql/migrations/0003_active_users_now.sql")),
@@ -23,8 +23,7 @@ const MIGRATIONS: [(&str, &str); 9] = [
     ("0005_regional_health.sql", include_str!("../../sql/migrations/0005_regional_health.sql")),
     ("0006_checkout_error_rate.sql", include_str!("../../sql/migrations/0006_checkout_error_rate.sql")),
     ("0007_cart_churn.sql", include_str!("../../sql/migrations/0007_cart_churn.sql")),
-    ("0008_regional_health_now.sql", include_str!("../../sql/migrations/0008_regional_health_now.sql")),
-    ("0009_alerts.sql", include_str!("../../sql/migrations/0009_alerts.sql")),
+    ("0008_alerts.sql", include_str!("../../sql/migrations/0008_alerts.sql")),
 ];
 
 #[derive(Clone, Debug, clap::Args)]
@@ -48,6 +47,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Where the server cannot start or a migration fails.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let folder = args.data_dir.clone();
     let server = ServerArgs {
         data_dir: Some(args.data_dir),
         pg_listen: args.pg_listen,
@@ -62,7 +62,16 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let url = format!("postgres://ebap@{}/ebap", running.pg_address);
     let files: Vec<File> =
         MIGRATIONS.iter().map(|(name, text)| File { name: (*name).to_owned(), text: (*text).to_owned() }).collect();
-    migrate::apply(&files, &url, false).await?;
+    if let Err(error) = migrate::apply(&files, &url, false).await {
+        // Nobody who only wants to see the demo has a migration to undo.
+        return Err(if error.is::<migrate::Changed>() {
+            error.context(format!(
+                "{folder} has the demo of another version; remove it, or name another folder with --data-dir"
+            ))
+        } else {
+            error
+        });
+    }
     println!(
         "ebap is running. In another terminal:\n\n    psql \"{url}\" -c 'SELECT * FROM active_users_now ORDER BY window_start DESC LIMIT 5'\n"
     );

@@ -75,8 +75,14 @@ enum DatasetArg {
     Events,
     #[value(alias = "ebap.metrics")]
     Metrics,
+    /// Profiles as rows.
     #[value(alias = "ebap.users")]
     Users,
+    /// The same as change events of Debezium.
+    #[value(alias = "ebap.cdc.users")]
+    UserChanges,
+    #[value(alias = "ebap.regions")]
+    Regions,
 }
 
 /// Where records go.
@@ -154,6 +160,8 @@ fn options(args: &GenerateArgs) -> GeneratorOptions {
             DatasetArg::Events => Dataset::Events,
             DatasetArg::Metrics => Dataset::Metrics,
             DatasetArg::Users => Dataset::Users,
+            DatasetArg::UserChanges => Dataset::UserChanges,
+            DatasetArg::Regions => Dataset::Regions,
         })
     }
 }
@@ -311,8 +319,11 @@ mod tests {
 
     #[test]
     fn data_sets_are_chosen_by_name() {
-        assert!(lines_of(&["--dataset", "metrics", "--rows", "1"]).0[0].starts_with("{\"name\":"));
+        assert!(lines_of(&["--dataset", "metrics", "--rows", "1"]).0[0].starts_with("{\"metric_name\":"));
         assert_eq!(lines_of(&["--dataset", "ebap.users", "--users", "3"]).1.rows, 3);
+        let (changes, _) = lines_of(&["--dataset", "user-changes", "--users", "3"]);
+        assert!(changes.len() == 3 && changes[2].starts_with("{\"before\":null,\"after\":{\"user_id\":2,"));
+        assert_eq!(lines_of(&["--dataset", "ebap.regions"]).1.rows, 8);
     }
 
     #[test]

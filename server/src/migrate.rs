@@ -25,6 +25,18 @@ pub struct MigrateArgs {
     pub dry_run: bool,
 }
 
+/// A file is not what was applied under its name.
+#[derive(Debug)]
+pub(crate) struct Changed(String);
+
+impl std::fmt::Display for Changed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} has changed since it was applied; undo the change and write a new migration", self.0)
+    }
+}
+
+impl std::error::Error for Changed {}
+
 /// A migration file as it lies in the folder.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
@@ -92,9 +104,7 @@ pub(crate) async fn apply(files: &[File], url: &str, dry_run: bool) -> anyhow::R
     for file in files {
         match applied.get(&file.name) {
             Some(checksum) if *checksum == file.checksum() => {}
-            Some(_) => {
-                bail!("{} has changed since it was applied; undo the change and write a new migration", file.name)
-            }
+            Some(_) => return Err(Changed(file.name.clone()).into()),
             None if dry_run => report.push(format!("would apply {}", file.name)),
             None => {
                 one(&client, file).await?;

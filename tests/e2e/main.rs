@@ -13,6 +13,7 @@ mod kafka_sink;
 mod migrations;
 mod object_store;
 mod pipeline;
+mod platform;
 mod prometheus;
 mod redis_sink;
 mod schema_registry;
@@ -60,6 +61,11 @@ fn main() -> ExitCode {
             "hot_state_of_the_migrations_is_in_redis",
             &shared,
             migrations::hot_state_of_the_migrations_is_in_redis,
+        ),
+        trials::trial(
+            "samples_are_taken_whole_and_make_the_map",
+            &shared,
+            platform::samples_are_taken_whole_and_make_the_map,
         ),
         trials::trial("every_sample_is_in_prometheus_after_a_kill", &shared, prometheus::every_sample_outlives_a_kill),
         trials::trial("what_redis_lost_is_written_again", &shared, redis_sink::what_redis_lost_is_written_again),

@@ -22,7 +22,7 @@ use crate::pipeline::Shared;
 const METRICS: &str = "ebap.metrics.migrated";
 const SECRET: &str = "s3cret";
 
-fn migrate(ebap: &Ebap, dir: &str, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+pub(crate) fn migrate(ebap: &Ebap, dir: &str, variables: &[(&str, &str)]) -> anyhow::Result<()> {
     let dir = process::tests_dir().join("../sql").join(dir);
     let mut command = Command::new(process::ebap_bin()?);
     command.arg("migrate").arg("--dir").arg(dir).args(["--url", &ebap.url()]).envs(variables.iter().copied());
@@ -122,7 +122,9 @@ fn metrics(first_ms: i64, seconds: std::ops::Range<i64>) -> Vec<String> {
     let record = |second: i64| {
         let rate = if (100..500).contains(&second) { 0.05 } else { 0.001 };
         let at_ms = first_ms + second * 1_000;
-        format!(r#"{{"name":"checkout.error_rate","value":{rate},"labels":{{"region":"eu"}},"timestamp":{at_ms}}}"#)
+        format!(
+            r#"{{"metric_name":"checkout.error_rate","labels":{{"region":"eu"}},"timestamp":{at_ms},"value":{rate}}}"#
+        )
     };
     seconds.step_by(5).map(record).collect()
 }
@@ -188,7 +190,7 @@ pub(crate) async fn alerts_of_the_migrations_reach_a_webhook(shared: Arc<Shared>
 
 /// What is documented of the sinks: keys, view, the columns that make the key, and the fields besides.
 const HOT: [(&str, &str, &[&str], &[&str]); 4] = [
-    ("ebap:region:", "regional_health_now", &["name"], &["coords", "intensity", "sales"]),
+    ("ebap:region:", "regional_health", &["name"], &["name", "coords", "intensity", "sales"]),
     ("ebap:active:", "active_users_now", &["platform", "region", "window_start"], &["users"]),
     ("ebap:carts:", "cart_abandonment", &["platform", "region", "window_start"], &["carts", "abandoned"]),
     (
@@ -256,7 +258,7 @@ pub(crate) async fn hot_state_of_the_migrations_is_in_redis(shared: Arc<Shared>)
         .await?;
     }
     // What the views say now stays, and what they say is there.
-    rows::execute(&client, &["ALTER STREAM events PAUSE"]).await?;
+    rows::execute(&client, &["ALTER STREAM events PAUSE", "ALTER STREAM metrics PAUSE"]).await?;
     for (prefix, view, by, fields) in HOT {
         let mut last = (Vec::new(), Vec::new());
         let same = wait::until("Redis has the rows of the view", wait::PATIENCE, async || {
@@ -269,7 +271,7 @@ pub(crate) async fn hot_state_of_the_migrations_is_in_redis(shared: Arc<Shared>)
     for row in hashes(&mut redis, "ebap:region:", &["name"], &["coords", "intensity"]).await? {
         let place: Value = serde_json::from_str(&row["coords"]).context("coords")?;
         ensure!(place.as_array().is_some_and(|place| place.len() == 2), "{row:?}");
-        ensure!((0.0..=100.0).contains(&row["intensity"].parse::<f64>()?), "{row:?}");
+        ensure!((0..=100).contains(&row["intensity"].parse::<i32>().context("an integer")?), "{row:?}");
     }
     Ok(())
 }

@@ -81,6 +81,26 @@ impl Kafka {
         producer.flush(TIMEOUT).context("produce")
     }
 
+    /// Delivers records with keys to one partition, in order. One without a value is a tombstone.
+    pub fn produce_keyed<'a>(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> anyhow::Result<()> {
+        let producer: BaseProducer = self.config().set("linger.ms", "5").create().context("a producer")?;
+        for (key, value) in records {
+            let record = BaseRecord::<str, str>::to(topic).partition(partition).key(key);
+            let record = match value {
+                Some(value) => record.payload(value),
+                None => record,
+            };
+            producer.send(record).map_err(|(error, _)| error).context("produce")?;
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(TIMEOUT).context("produce")
+    }
+
     /// Everything that stands in the topic now.
     pub fn read_all(&self, topic: &str) -> anyhow::Result<Vec<Record>> {
         self.read(topic, "read_uncommitted")

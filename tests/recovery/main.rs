@@ -18,7 +18,7 @@ const ROWS: i64 = 300_000;
 const KILLS_DEFAULT: i64 = 4;
 
 const STREAM: &str = "CREATE STREAM events (id UUID NOT NULL, user_id TEXT NOT NULL, action TEXT NOT NULL,
-        metadata STRUCT<amount DOUBLE, region TEXT>, timestamp TIMESTAMPTZ NOT NULL,
+        metadata STRUCT<amount DOUBLE, platform TEXT>, timestamp TIMESTAMPTZ NOT NULL,
         WATERMARK FOR timestamp AS timestamp - INTERVAL '5 seconds')
     WITH (connector = 'generator', dataset = 'ebap.events', rows = 300000, event_rate = 100, splits = 3, seed = 11,
         late_share = 0.02, bad_share = 0.01, late_by = '10 minutes')";
@@ -32,15 +32,15 @@ struct Case {
 
 const CASES: [Case; 4] = [
     Case {
-        view: "SELECT metadata['region'] AS region, action, count(*) AS events, count(DISTINCT user_id) AS users,
+        view: "SELECT metadata['platform'] AS platform, action, count(*) AS events, count(DISTINCT user_id) AS users,
                       sum(CAST(round(metadata['amount'] * 100) AS BIGINT)) AS cents
-               FROM events GROUP BY metadata['region'], action
+               FROM events GROUP BY metadata['platform'], action
                WINDOW TUMBLE (timestamp, INTERVAL '1 minute')",
-        batch: "SELECT metadata['region'] AS region, action, count(*) AS events, count(DISTINCT user_id) AS users,
+        batch: "SELECT metadata['platform'] AS platform, action, count(*) AS events, count(DISTINCT user_id) AS users,
                        sum(CAST(round(metadata['amount'] * 100) AS BIGINT)) AS cents,
                        date_bin(INTERVAL '1 minute', timestamp) AS window_start
                 FROM events WHERE NOT _late OR date_bin(INTERVAL '1 minute', timestamp) + INTERVAL '1 minute' > _watermark
-                GROUP BY metadata['region'], action, date_bin(INTERVAL '1 minute', timestamp)",
+                GROUP BY metadata['platform'], action, date_bin(INTERVAL '1 minute', timestamp)",
     },
     Case {
         view: "SELECT action, min(user_id) AS first_user, max(metadata['amount']) AS most, count(*) FILTER (WHERE

@@ -18,13 +18,13 @@ use redis::{AsyncTypedCommands, aio::MultiplexedConnection};
 use super::{ROWS, STREAM, compare, options, read_at_least, rows_before};
 
 const PREFIX: &str = "ebap:recovery:";
-/// Users who come and go again, and the ten most active of each region.
+/// Users who come and go again, and the ten most active of each platform.
 const VIEWS: [&str; 2] = [
     "CREATE MATERIALIZED VIEW counts AS
      SELECT user_id, count(*) AS events, sum(CAST(round(metadata['amount'] * 100) AS BIGINT)) AS cents
      FROM events GROUP BY user_id",
-    "CREATE MATERIALIZED VIEW actions AS SELECT metadata['region'] AS region, action, count(*) AS events
-     FROM events GROUP BY metadata['region'], action",
+    "CREATE MATERIALIZED VIEW actions AS SELECT metadata['platform'] AS platform, action, count(*) AS events
+     FROM events GROUP BY metadata['platform'], action",
 ];
 /// One restart of Redis for so many of the server, and at least three.
 const KILLS_PER_RESTART: i64 = 4;
@@ -44,7 +44,7 @@ pub(crate) async fn run(kills: i64) -> anyhow::Result<()> {
         ),
         format!(
             "CREATE SINK actions_hot FROM actions WITH (connector = 'redis', url = '{url}', type = 'sorted set',
-                key = '{PREFIX}top:{{region}}', member = '{{action}}', score = 'events')"
+                key = '{PREFIX}top:{{platform}}', member = '{{action}}', score = 'events')"
         ),
     ];
     let client = ebap.connect().await?;
@@ -150,13 +150,13 @@ async fn verify(client: &tokio_postgres::Client, redis: &mut MultiplexedConnecti
     compare("users", &mut expected, &mut found)?;
 
     let batch =
-        "SELECT coalesce(metadata['region'], 'null') AS region, action, count(*) AS n FROM events GROUP BY 1, 2";
+        "SELECT coalesce(metadata['platform'], 'null') AS platform, action, count(*) AS n FROM events GROUP BY 1, 2";
     let mut expected = rows::texts(client, batch).await?;
     let mut found = Vec::new();
     for key in keys(redis, &format!("{PREFIX}top:*")).await? {
-        let region = key.trim_start_matches(&format!("{PREFIX}top:")).to_owned();
+        let platform = key.trim_start_matches(&format!("{PREFIX}top:")).to_owned();
         for (action, events) in redis.zrange_withscores(&key, 0, -1).await? {
-            found.push(vec![region.clone(), action, events.to_string()]);
+            found.push(vec![platform.clone(), action, events.to_string()]);
         }
     }
     compare("actions", &mut expected, &mut found)?;

@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
         report("plain", records, || plain(&bootstrap, records))?;
         report("ours", records, || runtime.block_on(ours(&bootstrap, records, &mut |_| Ok(()))))?;
         let mut wanted = Wanted::nothing();
-        for path in [&["action"][..], &["metadata", "amount"], &["metadata", "region"], &["timestamp"]] {
+        for path in [&["action"][..], &["metadata", "amount"], &["metadata", "platform"], &["timestamp"]] {
             wanted.add(path.iter().copied());
         }
         let spec = DecodeSpec {

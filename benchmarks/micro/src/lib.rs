@@ -33,7 +33,6 @@ pub fn events_schema() -> SchemaRef {
     let metadata: Fields = [
         Field::new("amount", DataType::Float64, true),
         text("item_id", true),
-        text("region", true),
         text("platform", true),
         text("email", true),
         text("payment_hash", true),

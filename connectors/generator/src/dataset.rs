@@ -3,6 +3,7 @@
 mod any;
 mod events;
 mod metrics;
+mod regions;
 mod users;
 
 use ebap_connector::Result;
@@ -18,6 +19,17 @@ pub(crate) const REGIONS: [&str; 8] = [
     "ap-northeast-1",
     "sa-east-1",
     "ca-central-1",
+];
+/// The regions' names for people, in their order. Some users say where they are by these.
+pub(crate) const TITLES: [&str; 8] = [
+    "Eastern United States",
+    "Western United States",
+    "Western Europe",
+    "Central Europe",
+    "South Asia",
+    "Northeast Asia",
+    "South America",
+    "Canada",
 ];
 /// Latitude and longitude of the regions, in their order.
 pub(crate) const LOCATIONS: [&str; 8] = [
@@ -74,6 +86,8 @@ pub(crate) enum Shape {
     Events,
     Metrics,
     Users,
+    UserChanges,
+    Regions,
     Any(any::Columns),
 }
 
@@ -83,6 +97,8 @@ impl Shape {
             Dataset::Events => Self::Events,
             Dataset::Metrics => Self::Metrics,
             Dataset::Users => Self::Users,
+            Dataset::UserChanges => Self::UserChanges,
+            Dataset::Regions => Self::Regions,
             Dataset::Any(schema) => Self::Any(any::Columns::new(schema)?),
         })
     }
@@ -92,7 +108,8 @@ impl Shape {
         match self {
             Self::Events => &events::BAD_KINDS,
             Self::Metrics => &metrics::BAD_KINDS,
-            Self::Users => &users::BAD_KINDS,
+            Self::Users | Self::UserChanges => &users::BAD_KINDS,
+            Self::Regions => &regions::BAD_KINDS,
             Self::Any(columns) => columns.bad_kinds(),
         }
     }
@@ -102,6 +119,8 @@ impl Shape {
             Self::Events => events::write(row, draw, key, value),
             Self::Metrics => metrics::write(row, draw, key, value),
             Self::Users => users::write(row, draw, key, value),
+            Self::UserChanges => users::write_change(row, draw, key, value),
+            Self::Regions => regions::write(row, key, value),
             Self::Any(columns) => columns.write(row, draw, value),
         }
     }
@@ -109,6 +128,12 @@ impl Shape {
 
 fn put(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
+}
+
+/// `uN`: the user of the number N in a profile.
+fn put_user_id(out: &mut Vec<u8>, user: u64) {
+    out.push(b'u');
+    text::integer(out, user);
 }
 
 /// `user-N`.

@@ -1,4 +1,4 @@
-//! The seeded generator: EBAP's own events, metrics and user profiles, or any declared columns.
+//! The seeded generator: EBAP's own events, metrics, user profiles and regions, or any declared columns.
 //!
 //! Owns what a generated record looks like and when it exists. Knows no broker, no file and no
 //! terminal: `ebap generate` and the connector `generator` use the same [`Generator`].

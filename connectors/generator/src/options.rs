@@ -30,12 +30,22 @@ const OWN: [&str; 12] = [
     "start_time",
 ];
 
+const USERS: &str = "ebap.users";
+const REGIONS: &str = "ebap.regions";
+/// The format in which [`USERS`] are change events.
+const CHANGES: &str = "debezium-json";
+
 /// What the records are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dataset {
     Events,
     Metrics,
+    /// User profiles, each a row.
     Users,
+    /// The same as change events of Debezium.
+    UserChanges,
+    /// The regions of the other sets, with their names and centres.
+    Regions,
     /// One value of its type for each of these columns.
     Any(SchemaRef),
 }
@@ -96,22 +106,26 @@ impl GeneratorOptions {
     pub(crate) fn from_context(context: &SourceContext) -> Result<Self> {
         let options = &context.options;
         options.only_of_stream(&OWN, &[])?;
-        if let Some(format) = options.get("format").filter(|format| *format != "json") {
-            return Err(Error::option(
-                "format",
-                format!("\"{format}\" is not what a generator writes; it writes json"),
-            ));
-        }
         let dataset = match options.get("dataset") {
             None | Some("any") => Dataset::Any(context.schema.clone()),
             Some("ebap.events") => Dataset::Events,
             Some("ebap.metrics") => Dataset::Metrics,
-            Some("ebap.users") => Dataset::Users,
+            Some(USERS) if options.get("format") == Some(CHANGES) => Dataset::UserChanges,
+            Some(USERS) => Dataset::Users,
+            Some(REGIONS) => Dataset::Regions,
             Some(other) => {
-                let known = "ebap.events, ebap.metrics, ebap.users, any";
+                let known = "ebap.events, ebap.metrics, ebap.users, ebap.regions, any";
                 return Err(Error::option("dataset", format!("\"{other}\" is not one of {known}")));
             }
         };
+        if let Some(format) = options.get("format").filter(|format| *format != "json")
+            && dataset != Dataset::UserChanges
+        {
+            let message = format!(
+                "\"{format}\" is not what a generator writes; it writes json, and the data set {USERS} in {CHANGES} too"
+            );
+            return Err(Error::option("format", message));
+        }
         let base = Self::new(dataset);
         let parsed = Self {
             rate: options.number("rate")?,
@@ -130,9 +144,13 @@ impl GeneratorOptions {
         Ok(parsed)
     }
 
-    /// Rows in all; user profiles end after one for each user unless told otherwise.
+    /// Rows in all; profiles end after one for each user, and regions after the last, unless told otherwise.
     pub(crate) fn rows_in_all(&self) -> Option<u64> {
-        self.rows.or(matches!(self.dataset, Dataset::Users).then_some(self.users))
+        self.rows.or(match &self.dataset {
+            Dataset::Users | Dataset::UserChanges => Some(self.users),
+            Dataset::Regions => Some(crate::dataset::REGIONS.len() as u64),
+            Dataset::Events | Dataset::Metrics | Dataset::Any(_) => None,
+        })
     }
 
     /// # Errors
@@ -208,7 +226,7 @@ pub fn parse_start_time(text: &str) -> Result<StartTime> {
 /// options: then offset 0 is the first row ever, a view created later and a `SELECT` from the
 /// stream read the same rows, and the rows due while the server was down are there after a restart.
 pub fn pin_start(options: &mut Options) {
-    let ends = options.get("rows").is_some() || options.get("dataset") == Some("ebap.users");
+    let ends = options.get("rows").is_some() || matches!(options.get("dataset"), Some(USERS | REGIONS));
     let now = options.get("start_time").is_none_or(|text| text.eq_ignore_ascii_case("now"));
     if options.get("rate").is_some() && !ends && now {
         let mut text = Vec::with_capacity(24);
@@ -270,6 +288,7 @@ mod tests {
             ("start_time", "yesterday", "neither 'now' nor a time"),
             ("start_time", "now", "needs a rate and no end"),
             ("format", "csv", "it writes json"),
+            ("format", "debezium-json", "the data set ebap.users in debezium-json too"),
             ("start", "-5", "earliest"),
         ] {
             let error = error_of(&[("dataset", "ebap.events"), (name, value)]);
@@ -300,6 +319,7 @@ mod tests {
         assert_eq!(pinned(&[("rate", "5"), ("rows", "10")]), None);
         assert_eq!(pinned(&[("rows", "10")]), None);
         assert_eq!(pinned(&[("rate", "5"), ("dataset", "ebap.users")]), None);
+        assert_eq!(pinned(&[("rate", "5"), ("dataset", "ebap.regions")]), None);
         assert_eq!(pinned(&[("rate", "5"), ("start_time", "2026-01-01")]).as_deref(), Some("2026-01-01"));
     }
 }

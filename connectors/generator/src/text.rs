@@ -12,6 +12,10 @@ pub(crate) fn integer(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+pub(crate) fn signed(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
 /// `units / 10^decimals` with all its decimals.
 pub(crate) fn decimal(out: &mut Vec<u8>, units: u64, decimals: u32) {
     let scale = 10u64.pow(decimals);

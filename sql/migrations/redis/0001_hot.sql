@@ -1,7 +1,7 @@
 -- The hot state in Redis, for panels that read it there; applied by itself, as it needs a Redis:
 --   EBAP_REDIS=redis://redis:6379 ebap migrate --dir sql/migrations/redis --url …
--- ebap:region:{name}: name, coords ("[lat, lng]"), intensity (0 to 100), sales.
-CREATE SINK regions_hot FROM regional_health_now
+-- ebap:region:{name}: name, coords ("[lat, lng]" of its centre), intensity (integer, 0 to 100), sales (sum of the purchases).
+CREATE SINK regions_hot FROM regional_health
 WITH (connector = 'redis', url = '${EBAP_REDIS:-redis://127.0.0.1:6379}', key = 'ebap:region:{name}', ttl = '24 hours');
 
 -- ebap:active:{platform}:{region}:{window_start}: users.

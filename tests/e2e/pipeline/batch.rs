@@ -16,7 +16,7 @@ use tokio_postgres::Client;
 
 use super::events::{Event, Topic};
 
-/// Window start and end in microseconds, region, action.
+/// Window start and end in microseconds, platform, action.
 pub(super) type Key = (i64, i64, Option<String>, String);
 
 /// Events, users, and revenue in cents: sums of floats depend on their order, cents do not.
@@ -43,19 +43,19 @@ pub(super) async fn batch_answer(topic: &Topic, late: &BTreeMap<(i32, i64), i64>
     let mut answer = Answer::new();
     for (size, size_us) in SIZES {
         let sql = format!(
-            "SELECT arrow_cast(date_bin(INTERVAL '{size}', time), 'Timestamp(Microsecond, None)') AS window_start, region, action, count(*) AS events,
+            "SELECT arrow_cast(date_bin(INTERVAL '{size}', time), 'Timestamp(Microsecond, None)') AS window_start, platform, action, count(*) AS events,
                     count(DISTINCT user) AS users, sum(amount) AS revenue
              FROM events GROUP BY 1, 2, 3"
         );
         for batch in context.sql(&sql).await?.collect().await? {
             let start = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-            let (region, action) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
+            let (platform, action) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
             let (events, users) =
                 (batch.column(3).as_primitive::<Int64Type>(), batch.column(4).as_primitive::<Int64Type>());
             let revenue = batch.column(5).as_primitive::<Float64Type>();
             for row in 0..batch.num_rows() {
-                let region = region.is_valid(row).then(|| region.value(row).to_owned());
-                let key = (start.value(row), start.value(row) + size_us, region, action.value(row).to_owned());
+                let platform = platform.is_valid(row).then(|| platform.value(row).to_owned());
+                let key = (start.value(row), start.value(row) + size_us, platform, action.value(row).to_owned());
                 let cents = revenue.is_valid(row).then(|| cents(revenue.value(row)));
                 answer.insert(key, Value { events: events.value(row), users: users.value(row), cents });
             }
@@ -67,7 +67,7 @@ pub(super) async fn batch_answer(topic: &Topic, late: &BTreeMap<(i32, i64), i64>
 fn table(events: &[&Event]) -> anyhow::Result<RecordBatch> {
     let schema = Schema::new(vec![
         Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), false),
-        Field::new("region", DataType::Utf8, true),
+        Field::new("platform", DataType::Utf8, true),
         Field::new("action", DataType::Utf8, false),
         Field::new("user", DataType::Utf8, false),
         Field::new("amount", DataType::Float64, true),
@@ -75,7 +75,7 @@ fn table(events: &[&Event]) -> anyhow::Result<RecordBatch> {
     let time = TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| event.time_us));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(time.with_timezone("+00:00")),
-        Arc::new(events.iter().map(|event| event.region.as_deref()).collect::<StringArray>()),
+        Arc::new(events.iter().map(|event| event.platform.as_deref()).collect::<StringArray>()),
         Arc::new(StringArray::from_iter_values(events.iter().map(|event| &event.action))),
         Arc::new(StringArray::from_iter_values(events.iter().map(|event| &event.user))),
         Arc::new(events.iter().map(|event| event.amount).collect::<Float64Array>()),
@@ -84,7 +84,7 @@ fn table(events: &[&Event]) -> anyhow::Result<RecordBatch> {
 }
 
 pub(super) async fn answer_of_view(client: &Client) -> anyhow::Result<Answer> {
-    let sql = "SELECT window_start, window_end, region, action, events, users, revenue FROM activity";
+    let sql = "SELECT window_start, window_end, platform, action, events, users, revenue FROM activity";
     let mut answer = Answer::new();
     for row in client.query(sql, &[]).await.context(sql)? {
         let key = (rows::micros(row.try_get(0)?), rows::micros(row.try_get(1)?), row.try_get(2)?, row.try_get(3)?);

@@ -18,7 +18,7 @@ pub(super) struct Event {
     pub(super) id: Uuid,
     pub(super) user: String,
     pub(super) action: String,
-    pub(super) region: Option<String>,
+    pub(super) platform: Option<String>,
     pub(super) amount: Option<f64>,
     pub(super) time_us: i64,
 }
@@ -76,7 +76,7 @@ fn event(record: &Record) -> Option<Event> {
         id: Uuid::parse_str(value.get("id")?.as_str()?).ok()?,
         user: value.get("user_id")?.as_str()?.to_owned(),
         action: action.to_owned(),
-        region: metadata.and_then(|metadata| metadata.get("region")).and_then(Value::as_str).map(str::to_owned),
+        platform: metadata.and_then(|metadata| metadata.get("platform")).and_then(Value::as_str).map(str::to_owned),
         amount,
         time_us: time_ns.div_euclid(1_000),
     })

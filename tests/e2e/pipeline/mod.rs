@@ -159,24 +159,24 @@ impl Run {
                     id UUID NOT NULL,
                     user_id TEXT NOT NULL,
                     action TEXT NOT NULL CHECK (action IN ('purchase', 'view', 'cart', 'login')),
-                    metadata STRUCT<amount DOUBLE, item_id TEXT, region TEXT, platform TEXT>,
+                    metadata STRUCT<amount DOUBLE, item_id TEXT, platform TEXT>,
                     timestamp TIMESTAMPTZ NOT NULL,
-                    region TEXT AS (metadata['region']),
+                    platform TEXT AS (metadata['platform']),
                     WATERMARK FOR timestamp AS timestamp - INTERVAL '5 seconds'
                  ) WITH (connection = kafka_{name}, topic = '{TOPIC}', format = 'json', start = 'earliest',
                          dead_letter_topic = '{dead_letters}', idle_timeout = '30 seconds')"
             ),
             "CREATE MATERIALIZED VIEW activity AS
-             SELECT region, action, count(*) AS events, count(DISTINCT user_id) AS users, sum(metadata['amount']) AS revenue
-             FROM events GROUP BY region, action
+             SELECT platform, action, count(*) AS events, count(DISTINCT user_id) AS users, sum(metadata['amount']) AS revenue
+             FROM events GROUP BY platform, action
              WINDOW TUMBLE (timestamp, INTERVAL '1 minute', INTERVAL '5 minutes', INTERVAL '1 hour')"
                 .to_owned(),
             format!(
                 "CREATE SINK activity_hot FROM activity WITH (connector = 'redis', url = '{redis_url}', ttl = '24 hours',
-                    key = '{prefix}{{window_size}}:{{window_start}}:{{window_end}}:{{region}}:{{action}}')"
+                    key = '{prefix}{{window_size}}:{{window_start}}:{{window_end}}:{{platform}}:{{action}}')"
             ),
             format!(
-                "CREATE SINK events_cold FROM events PARTITIONED BY (day(timestamp), region)
+                "CREATE SINK events_cold FROM events PARTITIONED BY (day(timestamp), platform)
                  WITH (connector = 'iceberg', table = '{table}', catalog_uri = '{catalog_uri}',
                     warehouse = 's3://warehouse/', \"s3.endpoint\" = '{s3_endpoint}',
                     \"s3.access-key-id\" = 'ebapminio', \"s3.secret-access-key\" = 'ebapminio-secret',

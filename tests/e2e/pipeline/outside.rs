@@ -56,7 +56,8 @@ pub(super) async fn answer_of_redis(url: &str, prefix: &str) -> anyhow::Result<A
 fn row(hash: &BTreeMap<String, String>) -> anyhow::Result<(Key, Value)> {
     let field = |name: &str| hash.get(name).with_context(|| format!("no field {name}"));
     let time_us = |name: &str| anyhow::Ok(string_to_timestamp_nanos(field(name)?)?.div_euclid(1_000));
-    let key = (time_us("window_start")?, time_us("window_end")?, hash.get("region").cloned(), field("action")?.clone());
+    let key =
+        (time_us("window_start")?, time_us("window_end")?, hash.get("platform").cloned(), field("action")?.clone());
     let revenue = hash.get("revenue").map(|text| text.parse::<f64>()).transpose()?;
     let value = Value { events: field("events")?.parse()?, users: field("users")?.parse()?, cents: revenue.map(cents) };
     Ok((key, value))
@@ -71,20 +72,26 @@ pub(super) fn iceberg_has_each_row_once(stack: &Stack, table: &str, topic: &Topi
     ensure!(found == expected, "Trino counts rows and ids {found:?}, the topic has {expected:?}");
 
     let sql = format!(
-        "SELECT coalesce(region, ''), action, count(*), count(DISTINCT user_id), CAST(round(sum(metadata.amount) * 100) AS BIGINT)
+        "SELECT coalesce(platform, ''), action, count(*), count(DISTINCT user_id), CAST(round(sum(metadata.amount) * 100) AS BIGINT)
          FROM iceberg.{table} GROUP BY 1, 2 ORDER BY 1, 2"
     );
     let mut groups: BTreeMap<(&str, &str), (u64, BTreeSet<&str>, i64)> = BTreeMap::new();
     for event in &topic.events {
-        let group = groups.entry((event.region.as_deref().unwrap_or_default(), &event.action)).or_default();
+        let group = groups.entry((event.platform.as_deref().unwrap_or_default(), &event.action)).or_default();
         group.0 += 1;
         group.1.insert(&event.user);
         group.2 += event.amount.map_or(0, cents);
     }
     let expected: Vec<Vec<String>> = groups
         .iter()
-        .map(|((region, action), (count, users, cents))| {
-            vec![region.to_string(), action.to_string(), count.to_string(), users.len().to_string(), cents.to_string()]
+        .map(|((platform, action), (count, users, cents))| {
+            vec![
+                platform.to_string(),
+                action.to_string(),
+                count.to_string(),
+                users.len().to_string(),
+                cents.to_string(),
+            ]
         })
         .collect();
     let found = stack.trino(&sql)?;

@@ -1,6 +1,6 @@
 //! `ebap.events`: what users do.
 
-use super::{ACTIONS, ITEMS, LOCATIONS, PLATFORMS, REGIONS, RowShape, put, put_time, put_user};
+use super::{ACTIONS, ITEMS, LOCATIONS, PLATFORMS, RowShape, TITLES, put, put_time, put_user_id};
 use crate::{BadKind, draw::Draw, text};
 
 pub(super) const BAD_KINDS: [BadKind; 6] = [
@@ -12,13 +12,17 @@ pub(super) const BAD_KINDS: [BadKind; 6] = [
     BadKind::EmptyValue,
 ];
 
+/// One user in so many names the region; the others give latitude and longitude.
+const NAMED_ONE_IN: u64 = 4;
+
 pub(super) fn write(row: &RowShape, draw: &mut Draw, key: &mut Vec<u8>, out: &mut Vec<u8>) {
     let user = row.draw_user(draw);
-    put_user(key, user);
+    put_user_id(key, user);
     // A user stays in one region and on one platform, so that a cart and its purchase agree.
     let mut home = row.of_user(user);
-    let region = home.below(REGIONS.len() as u64) as usize;
+    let region = home.below(LOCATIONS.len() as u64) as usize;
     let platform = *home.pick(&PLATFORMS);
+    let location = if home.below(NAMED_ONE_IN) == 0 { TITLES[region] } else { LOCATIONS[region] };
     let action = *draw.pick(&ACTIONS);
 
     out.push(b'{');
@@ -34,7 +38,7 @@ pub(super) fn write(row: &RowShape, draw: &mut Draw, key: &mut Vec<u8>, out: &mu
         put(out, "\",");
     }
     put(out, "\"user_id\":\"");
-    put_user(out, user);
+    put_user_id(out, user);
     put(out, "\",\"action\":\"");
     put(out, if row.is_bad(BadKind::UnlistedValue) { "refund" } else { action });
     put(out, "\",\"metadata\":{\"amount\":");
@@ -46,12 +50,10 @@ pub(super) fn write(row: &RowShape, draw: &mut Draw, key: &mut Vec<u8>, out: &mu
     }
     put(out, ",\"item_id\":\"item-");
     text::integer(out, draw.below(ITEMS));
-    put(out, "\",\"region\":\"");
-    put(out, REGIONS[region]);
     put(out, "\",\"platform\":\"");
     put(out, platform);
     put(out, "\",\"email\":\"");
-    put_user(out, user);
+    put_user_id(out, user);
     put(out, "@example.com\"");
     if action == "purchase" {
         put(out, ",\"payment_hash\":\"");
@@ -61,7 +63,7 @@ pub(super) fn write(row: &RowShape, draw: &mut Draw, key: &mut Vec<u8>, out: &mu
         out.push(b'"');
     }
     put(out, "},\"location\":\"");
-    put(out, LOCATIONS[region]);
+    put(out, location);
     put(out, "\",\"timestamp\":\"");
     put_time(out, row.event_time_us);
     put(out, "\"}");

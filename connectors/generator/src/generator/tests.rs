@@ -88,7 +88,8 @@ fn all_types() -> Dataset {
 
 #[test]
 fn a_record_is_the_same_whenever_and_in_whatever_order_it_is_made() {
-    for dataset in [Dataset::Events, Dataset::Metrics, Dataset::Users, all_types()] {
+    let platform = [Dataset::Events, Dataset::Metrics, Dataset::Users, Dataset::UserChanges, Dataset::Regions];
+    for dataset in platform.into_iter().chain([all_types()]) {
         let make = || generator(dataset.clone(), |options| (options.bad_share, options.late_share) = (0.2, 0.2));
         let (forwards, backwards) = (make(), make());
         let mut again: Vec<Record> = (0..500).rev().map(|offset| record(&backwards, 0, offset)).collect();
@@ -148,11 +149,12 @@ fn actions_have_their_shares() {
 #[test]
 fn every_event_has_the_fields_of_the_contract() {
     let generator = generator(Dataset::Events, |options| options.users = 50);
+    let (mut named, mut located) = (0, 0);
     for record in records(&generator, 2_000) {
         let json = record.json();
         let user = text(&json, "/user_id").to_owned();
         assert_eq!(record.key, user.as_bytes());
-        let number: u64 = user.strip_prefix("user-").and_then(|number| number.parse().ok()).expect("user-N");
+        let number: u64 = user.strip_prefix('u').and_then(|number| number.parse().ok()).expect("uN");
         assert!(number < 50);
         assert!(is_uuid(text(&json, "/id")), "{json}");
         let amount = json.pointer("/metadata/amount").and_then(Value::as_f64).expect("a number");
@@ -160,13 +162,15 @@ fn every_event_has_the_fields_of_the_contract() {
         assert!(text(&json, "/metadata/item_id").starts_with("item-"));
         assert!(dataset::PLATFORMS.contains(&text(&json, "/metadata/platform")));
         assert_eq!(text(&json, "/metadata/email"), format!("{user}@example.com"));
-        let region = dataset::REGIONS.iter().position(|region| *region == text(&json, "/metadata/region"));
-        assert_eq!(text(&json, "/location"), dataset::LOCATIONS[region.expect("a known region")]);
+        assert!(json.pointer("/metadata/region").is_none(), "{json}");
+        named += usize::from(dataset::TITLES.contains(&text(&json, "/location")));
+        located += usize::from(dataset::LOCATIONS.contains(&text(&json, "/location")));
         let hash = json.pointer("/metadata/payment_hash").and_then(Value::as_str);
         assert_eq!(hash.map(str::len), (text(&json, "/action") == "purchase").then_some(32));
         assert_eq!(time_us(&json, "/timestamp"), record.written.event_time.0);
-        assert!((200..=330).contains(&record.value.len()), "{} bytes", record.value.len());
+        assert!((180..=330).contains(&record.value.len()), "{} bytes", record.value.len());
     }
+    assert!(named > 100 && located > 1_000 && named + located == 2_000, "{named} by name, {located} by point");
 }
 
 #[test]
@@ -175,7 +179,7 @@ fn a_user_keeps_region_and_platform() {
     let mut homes: HashMap<String, (String, String)> = HashMap::new();
     for record in records(&generator, 500) {
         let json = record.json();
-        let home = (text(&json, "/metadata/region").to_owned(), text(&json, "/metadata/platform").to_owned());
+        let home = (text(&json, "/location").to_owned(), text(&json, "/metadata/platform").to_owned());
         assert_eq!(*homes.entry(text(&json, "/user_id").to_owned()).or_insert(home.clone()), home);
     }
 }
@@ -186,15 +190,18 @@ fn every_metric_has_the_fields_of_the_contract() {
     let mut names = HashMap::new();
     for record in records(&generator, 1_000) {
         let json = record.json();
-        let name = text(&json, "/name").to_owned();
+        let name = text(&json, "/metric_name").to_owned();
         assert_eq!(record.key, name.as_bytes());
-        assert!(json["value"].is_number() && time_us(&json, "/timestamp") == record.written.event_time.0);
-        for label in ["/labels/service", "/labels/region", "/labels/host"] {
-            assert!(!text(&json, label).is_empty());
-        }
+        assert!(json["value"].is_number(), "{json}");
+        assert_eq!(json["timestamp"].as_i64(), Some(record.written.event_time.0 / 1_000));
+        assert!(dataset::REGIONS.contains(&text(&json, "/labels/region")));
+        assert!(dataset::PLATFORMS.contains(&text(&json, "/labels/platform")));
+        let load = json["value"].as_f64().filter(|_| name == "system.cpu.load").unwrap_or(0.5);
+        assert!((0.0..=1.0).contains(&load), "{json}");
         *names.entry(name).or_insert(0) += 1;
     }
-    for name in ["checkout.error_rate", "checkout.latency_ms", "payment.success_rate", "api.requests"] {
+    for name in ["checkout.error_rate", "system.cpu.load", "system.latency.p99", "payment.success_rate", "api.requests"]
+    {
         assert!(names.contains_key(name), "{names:?}");
     }
 }
@@ -204,7 +211,7 @@ fn users_come_once_each_and_then_again_with_another_tier() {
     let generator = generator(Dataset::Users, |options| (options.users, options.rows) = (10, Some(20)));
     let all: Vec<Value> = records(&generator, 20).map(|record| record.json()).collect();
     for (number, (first, second)) in all[..10].iter().zip(&all[10..]).enumerate() {
-        assert_eq!((&first["id"], &second["id"]), (&number.into(), &number.into()));
+        assert_eq!((&first["user_id"], &second["user_id"]), (&number.into(), &number.into()));
         assert_eq!(first["created_at"], second["created_at"]);
         assert_ne!(text(first, "/tier"), text(second, "/tier"));
         assert!(dataset::TIERS.contains(&text(first, "/tier")) && !text(first, "/country").is_empty());
@@ -213,8 +220,37 @@ fn users_come_once_each_and_then_again_with_another_tier() {
 }
 
 #[test]
+fn a_change_event_has_the_row_and_the_key_of_its_profile() {
+    let of = |dataset: Dataset| generator(dataset, |options| (options.users, options.rows) = (10, Some(20)));
+    let (rows, changes) = (of(Dataset::Users), of(Dataset::UserChanges));
+    for (number, (row, change)) in records(&rows, 20).zip(records(&changes, 20)).enumerate() {
+        let json = change.json();
+        assert_eq!(json["after"], row.json());
+        assert!(json["before"].is_null() && json["op"] == if number < 10 { "c" } else { "u" }, "{json}");
+        assert_eq!(json["source"]["ts_us"].as_i64(), Some(change.written.event_time.0));
+        let key: Value = serde_json::from_slice(&change.key).expect("a key is JSON");
+        assert_eq!(key["user_id"], number % 10);
+        assert_eq!(row.key, (number % 10).to_string().as_bytes());
+    }
+}
+
+#[test]
+fn regions_come_once_each_with_their_centres() {
+    let generator = generator(Dataset::Regions, |_| {});
+    assert_eq!(generator.rows(), Some(8));
+    for (at, record) in records(&generator, 8).enumerate() {
+        let json = record.json();
+        assert_eq!((text(&json, "/name"), text(&json, "/title")), (dataset::REGIONS[at], dataset::TITLES[at]));
+        let number = |name: &str| json[name].as_f64().expect("a number");
+        assert_eq!(format!("{:.2},{:.2}", number("lat"), number("lng")), dataset::LOCATIONS[at]);
+        assert_eq!(record.key, dataset::REGIONS[at].as_bytes());
+    }
+}
+
+#[test]
 fn user_profiles_end_after_one_for_each_user() {
     assert_eq!(generator(Dataset::Users, |options| options.users = 7).rows(), Some(7));
+    assert_eq!(generator(Dataset::UserChanges, |options| options.users = 7).rows(), Some(7));
     assert_eq!(generator(Dataset::Events, |options| options.users = 7).rows(), None);
 }
 
@@ -283,7 +319,7 @@ fn bad_events_are_bad_in_the_way_they_say_and_good_ones_are_not() {
 #[test]
 fn bad_records_of_the_other_shapes_are_bad_too() {
     for (dataset, required, number) in
-        [(Dataset::Metrics, "name", "value"), (Dataset::Users, "id", "id"), (all_types(), "id", "id")]
+        [(Dataset::Metrics, "metric_name", "value"), (Dataset::Users, "user_id", "user_id"), (all_types(), "id", "id")]
     {
         let generator = generator(dataset, |options| (options.bad_share, options.rows) = (1.0, Some(500)));
         for record in records(&generator, 500) {

@@ -1,9 +1,10 @@
 -- When somebody should look. Who is told is said by EBAP_TELL, options of CREATE ALERT behind a comma, e.g.
 --   EBAP_TELL=", alertmanager = 'http://alertmanager:9093', redis = 'redis://redis:6379'"
 
-CREATE ALERT region_overload ON regional_health WHEN intensity > 90
-FOR INTERVAL '5 minutes' KEEP FIRING FOR INTERVAL '1 minute' BY (name)
-WITH (severity = 'page', summary = 'Region {name} is at {value} of 100'${EBAP_TELL:-});
+-- Over the minutes and not over the map, so that five minutes are five windows in a row.
+CREATE ALERT region_overload ON regional_load WHEN intensity > 90
+FOR INTERVAL '5 minutes' KEEP FIRING FOR INTERVAL '1 minute' BY (region)
+WITH (severity = 'page', summary = 'Region {region} is at {value} of 100'${EBAP_TELL:-});
 
 CREATE ALERT checkout_errors ON checkout_error_rate WHEN rate > 0.01
 FOR INTERVAL '5 minutes' KEEP FIRING FOR INTERVAL '1 minute' NO DATA AFTER INTERVAL '10 minutes'
