@@ -5,7 +5,8 @@
 --   EBAP_USERS="connector = 'kafka', bootstrap_servers = 'kafka:9092', topic = 'ebap.cdc.users', format = 'debezium-json'"
 
 -- The regions that events and telemetry belong to, and where their centres are. These lists and the table `regions`
--- say the same: whoever has other regions changes both.
+-- say the same: whoever has other regions changes both. They are lists, as a join with the table would find what the
+-- table has when an event comes, and nothing for the events before it is read.
 CREATE FUNCTION region_names() RETURNS TEXT[] AS $$
     ARRAY['us-east-1', 'us-west-2', 'eu-west-1', 'eu-central-1', 'ap-south-1', 'ap-northeast-1', 'sa-east-1', 'ca-central-1']
 $$;
