@@ -67,6 +67,9 @@ fn main() -> ExitCode {
             &shared,
             platform::samples_are_taken_whole_and_make_the_map,
         ),
+        trials::trial("an_older_platform_is_replaced_by_one_more_file", &shared, |_| {
+            platform::an_older_platform_is_replaced_by_one_more_file()
+        }),
         trials::trial("every_sample_is_in_prometheus_after_a_kill", &shared, prometheus::every_sample_outlives_a_kill),
         trials::trial("what_redis_lost_is_written_again", &shared, redis_sink::what_redis_lost_is_written_again),
         trials::trial(

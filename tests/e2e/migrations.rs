@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -23,7 +24,10 @@ const METRICS: &str = "ebap.metrics.migrated";
 const SECRET: &str = "s3cret";
 
 pub(crate) fn migrate(ebap: &Ebap, dir: &str, variables: &[(&str, &str)]) -> anyhow::Result<()> {
-    let dir = process::tests_dir().join("../sql").join(dir);
+    migrate_folder(ebap, &process::tests_dir().join("../sql").join(dir), variables)
+}
+
+pub(crate) fn migrate_folder(ebap: &Ebap, dir: &Path, variables: &[(&str, &str)]) -> anyhow::Result<()> {
     let mut command = Command::new(process::ebap_bin()?);
     command.arg("migrate").arg("--dir").arg(dir).args(["--url", &ebap.url()]).envs(variables.iter().copied());
     let output = command.output().context("ebap migrate")?;

@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
+    path::Path,
     sync::Arc,
 };
 
@@ -13,7 +14,10 @@ use redis::{AsyncTypedCommands, aio::MultiplexedConnection};
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use crate::{migrations::migrate, pipeline::Shared};
+use crate::{
+    migrations::{migrate, migrate_folder},
+    pipeline::Shared,
+};
 
 const EVENTS: &str = "platform.events.raw";
 const METRICS: &str = "platform.metrics.telemetry";
@@ -258,4 +262,57 @@ async fn rows_follow_the_database(client: &Client) -> anyhow::Result<()> {
     ];
     ensure!(found == wanted, "{found:?}");
     Ok(())
+}
+
+/// What the changelog says to do where an older set of the migrations is applied.
+pub(crate) async fn an_older_platform_is_replaced_by_one_more_file() -> anyhow::Result<()> {
+    let mut ebap = Ebap::start().await?;
+    let few = |dataset: &str| format!("connector = 'generator', dataset = 'ebap.{dataset}', rows = '500'");
+    let (events, metrics, users) = (few("events"), few("metrics"), few("users"));
+    let of_old = [("EBAP_EVENTS", events.as_str()), ("EBAP_METRICS", &metrics), ("EBAP_USERS", &users)];
+    let changes = format!("{users}, format = 'debezium-json'");
+    let of_new = [of_old[0], of_old[1], ("EBAP_USERS", &changes)];
+
+    let folder = tempfile::tempdir().context("a folder")?;
+    let applied = process::tests_dir().join("fixtures/platform/applied-before");
+    for file in sql_files(&applied)? {
+        fs::copy(applied.join(&file), folder.path().join(&file)).with_context(|| file.clone())?;
+    }
+    migrate_folder(&ebap, folder.path(), &of_old)?;
+    let refused = migrate(&ebap, "migrations", &of_new).err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(refused.contains("0001_sources.sql has changed since it was applied"), "{refused}");
+
+    let mut text = "DROP STREAM events CASCADE;\nDROP STREAM metrics CASCADE;\nDROP TABLE users CASCADE;\n".to_owned();
+    let new = process::tests_dir().join("../sql/migrations");
+    for file in sql_files(&new)? {
+        text += &fs::read_to_string(new.join(&file)).with_context(|| file.clone())?;
+    }
+    fs::write(folder.path().join("0010_platform.sql"), text).context("one more file")?;
+    migrate_folder(&ebap, folder.path(), &of_new)?;
+    for start in ["first", "second"] {
+        let client = ebap.connect().await?;
+        rows::execute(&client, &["FLUSH"]).await?;
+        let regions = rows::texts(&client, "SELECT name, coords FROM regional_health ORDER BY name").await?;
+        ensure!(regions == REGIONS.map(|(name, coords)| [name, coords]), "{start} start: {regions:?}");
+        let counts =
+            "SELECT count(*), count(region), (SELECT count(*) FROM metrics), (SELECT count(*) FROM users) FROM events";
+        let counts = rows::texts(&client, counts).await?;
+        ensure!(counts == [["500"; 4]], "{start} start: {counts:?}");
+        let lost = "SELECT job, dead_lettered, failed FROM ebap.accounting WHERE dead_lettered + failed > 0";
+        let lost = rows::texts(&client, lost).await?;
+        ensure!(lost.is_empty(), "{start} start: {lost:?}");
+        ebap.kill()?;
+        ebap.start_again().await?;
+    }
+    Ok(())
+}
+
+/// Names of the files of a folder, in their order.
+fn sql_files(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let mut names = entries.map(name).collect::<io::Result<Vec<String>>>().context("the files of a folder")?;
+    names.retain(|name| name.ends_with(".sql"));
+    names.sort();
+    Ok(names)
 }
