@@ -6,8 +6,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, make_comparator};
-use arrow::compute::{SortOptions, concat, filter, is_not_null, sort_to_indices};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, UInt64Array, make_comparator};
+use arrow::compute::{SortOptions, concat, is_not_null, sort_to_indices, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -102,12 +102,13 @@ struct Values {
 
 impl Values {
     fn add(&mut self, keys: &ArrayRef, values: &ArrayRef) -> Result<()> {
-        let known = is_not_null(values)?;
-        if known.true_count() > 0 {
-            self.keys.push(filter(keys, &known)?);
-            self.values.push(filter(values, &known)?);
+        // A copy: the arrays are parts of those of all groups, which must not stay for one of them.
+        let known: UInt64Array = is_not_null(values)?.values().set_indices().map(|row| row as u64).collect();
+        if known.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        push(&mut self.keys, take(keys, &known, None)?)?;
+        push(&mut self.values, take(values, &known, None)?)
     }
 
     fn whole(&self, parts: &[ArrayRef], at: usize) -> Result<ArrayRef> {
@@ -167,6 +168,19 @@ impl Values {
         }
         Ok(best)
     }
+}
+
+/// Joins parts as they double, so that there are few of them however few values come at a time.
+fn push(parts: &mut Vec<ArrayRef>, part: ArrayRef) -> Result<()> {
+    parts.push(part);
+    while let [.., before, last] = &parts[..]
+        && last.len() >= before.len()
+    {
+        let joined = concat(&[before.as_ref(), last.as_ref()])?;
+        parts.truncate(parts.len() - 2);
+        parts.push(joined);
+    }
+    Ok(())
 }
 
 /// 22003 beyond 0 and 1.

@@ -1,6 +1,6 @@
 //! `GROUP BY` over sessions: groups of a key that grow together as rows come between them.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
@@ -84,31 +84,27 @@ impl SessionOp {
         if input.is_empty() {
             return Ok(Vec::new());
         }
-        self.seen.begin();
         let mut placed: Vec<(Delta, Vec<u32>, Vec<i64>)> = Vec::new();
-        let mut touched: Vec<u32> = Vec::new();
         for delta in input {
             let (keys, times) = self.placed(&delta)?;
-            touched.extend(keys.iter().copied().filter(|key| self.seen.first(*key)));
             placed.push((delta, keys, times));
         }
-        let old = if self.on_close { None } else { self.rows_of(self.groups_of(&touched))? };
-        for (delta, keys, times) in placed {
+        let met = if self.on_close { Vec::new() } else { self.groups_met(&placed) };
+        let old = self.rows_of(met)?;
+        for (delta, keys, times) in &placed {
             // First all sessions grow together, so that a row's is known for good.
-            for (key, time) in keys.iter().zip(&times) {
+            for (key, time) in keys.iter().zip(times) {
                 self.grow(*key, *time)?;
             }
-            let of = |(key, time): (&u32, &i64)| {
-                let open = self.sessions[*key as usize].iter().rev().find(|open| open.start <= *time);
-                open.map(|open| open.group)
-            };
-            let groups: Vec<Option<u32>> = keys.iter().zip(&times).map(of).collect();
-            self.groups.update(&delta, &groups)?;
+            let groups: Vec<Option<u32>> =
+                keys.iter().zip(times).map(|(key, time)| self.group_at(*key, *time)).collect();
+            self.groups.update(delta, &groups)?;
         }
         if self.on_close {
             return Ok(Vec::new());
         }
-        let new = self.rows_of(self.groups_of(&touched))?;
+        let groups = self.groups_of_rows(&placed);
+        let new = self.rows_of(groups)?;
         self.groups.changes(old, new, 0)
     }
 
@@ -140,17 +136,48 @@ impl SessionOp {
         Ok((keys, times))
     }
 
-    fn groups_of(&self, keys: &[u32]) -> Vec<u32> {
-        keys.iter().flat_map(|key| self.sessions[*key as usize].iter().map(|open| open.group)).collect()
+    /// The sessions that rows at these times may change: a session grows or joins another by such a row alone.
+    fn groups_met(&mut self, placed: &[(Delta, Vec<u32>, Vec<i64>)]) -> Vec<u32> {
+        self.seen.begin();
+        let mut groups = Vec::new();
+        for (key, time) in placed.iter().flat_map(|(_, keys, times)| keys.iter().zip(times)) {
+            let met = self.met(*key, *time);
+            let Self { sessions, seen, .. } = self;
+            groups
+                .extend(sessions[*key as usize][met].iter().map(|open| open.group).filter(|group| seen.first(*group)));
+        }
+        groups
+    }
+
+    /// The sessions that these rows are in.
+    fn groups_of_rows(&mut self, placed: &[(Delta, Vec<u32>, Vec<i64>)]) -> Vec<u32> {
+        self.seen.begin();
+        let mut groups = Vec::new();
+        for (key, time) in placed.iter().flat_map(|(_, keys, times)| keys.iter().zip(times)) {
+            let group = self.group_at(*key, *time);
+            groups.extend(group.filter(|group| self.seen.first(*group)));
+        }
+        groups
+    }
+
+    /// The newest session of the key that began by then.
+    fn group_at(&self, key: u32, time: i64) -> Option<u32> {
+        let of = &self.sessions[key as usize];
+        let behind = of.partition_point(|open| open.start <= time);
+        behind.checked_sub(1).map(|at| of[at].group)
+    }
+
+    /// The sessions of the key that a row at this time joins. They do not overlap, so they lie together.
+    fn met(&self, key: u32, time: i64) -> Range<usize> {
+        let (of, gap_us) = (&self.sessions[key as usize], self.session.gap_us);
+        let end = of.partition_point(|open| open.start < time.saturating_add(gap_us));
+        of.partition_point(|open| open.last <= time.saturating_sub(gap_us)).min(end)..end
     }
 
     /// The session that has this row: those it joins become one.
     fn grow(&mut self, key: u32, time: i64) -> Result<()> {
         let gap_us = self.session.gap_us;
-        let of = &self.sessions[key as usize];
-        // They do not overlap, so those it meets lie together.
-        let end = of.partition_point(|open| open.start < time.saturating_add(gap_us));
-        let first = of[..end].iter().rposition(|open| open.last <= time.saturating_sub(gap_us)).map_or(0, |at| at + 1);
+        let Range { start: first, end } = self.met(key, time);
         if first == end {
             let group = self.new_group(Place { key: Some(key), start: time, last: time });
             self.sessions[key as usize].insert(end, Open { start: time, last: time, group });
@@ -204,21 +231,31 @@ impl SessionOp {
             let shown = gone.iter().copied().filter(|group| self.groups.weights[*group as usize] > 0);
             out.extend(self.rows_of(shown.collect())?.map(|(_, batch)| Delta::came(batch)));
         }
-        gone.into_iter().for_each(|group| self.remove(group));
+        self.remove(&gone);
         Ok(out)
     }
 
-    fn remove(&mut self, group: u32) {
-        let Some(key) = self.places[group as usize].key.take() else { return };
-        let sessions = &mut self.sessions[key as usize];
-        sessions.retain(|open| open.group != group);
-        if sessions.is_empty() {
-            // Its memory too: there may never be as many sessions of one key again.
-            *sessions = Vec::new();
-            self.slots.remove(key);
+    /// Looks at the sessions of each key once, as all of a key's may go together.
+    fn remove(&mut self, groups: &[u32]) {
+        self.seen.begin();
+        let mut keys = Vec::new();
+        for group in groups {
+            let Some(key) = self.places[*group as usize].key.take() else { continue };
+            if self.seen.first(key) {
+                keys.push(key);
+            }
+            self.groups.clear(*group);
+            self.free.push(*group);
         }
-        self.groups.clear(group);
-        self.free.push(group);
+        for key in keys {
+            let (sessions, places) = (&mut self.sessions[key as usize], &self.places);
+            sessions.retain(|open| places[open.group as usize].key.is_some());
+            if sessions.is_empty() {
+                // Its memory too: there may never be as many sessions of one key again.
+                *sessions = Vec::new();
+                self.slots.remove(key);
+            }
+        }
     }
 
     fn rows_of(&self, groups: Vec<u32>) -> Result<Option<GroupRows>> {
@@ -292,11 +329,8 @@ impl SessionOp {
             return column.restore_values(&groups, &batch.columns()[first..]);
         }
         if batch.num_columns() == first {
-            for row in 0..rows {
-                if let Some(group) = known(self, row) {
-                    self.remove(group);
-                }
-            }
+            let gone: Vec<u32> = (0..rows).filter_map(|row| known(self, row)).collect();
+            self.remove(&gone);
             return Ok(());
         }
         let lasts = ints(first)?;
@@ -320,7 +354,9 @@ impl SessionOp {
             place.last = last;
             if let Some(key) = place.key {
                 let of = &mut self.sessions[key as usize];
-                of.iter_mut().filter(|open| open.group == group).for_each(|open| open.last = last);
+                if let Ok(at) = of.binary_search_by_key(&start, |open| open.start) {
+                    of[at].last = last;
+                }
             }
             self.ends.push(last.saturating_add(self.session.gap_us), group);
             self.groups.weights[group as usize] = weights.value(row);

@@ -11,6 +11,7 @@ mod failure_tests;
 mod flow_tests;
 mod format_tests;
 mod loop_tests;
+mod many_per_key_tests;
 mod number_tests;
 mod oracle_tests;
 mod query;
