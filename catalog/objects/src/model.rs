@@ -141,6 +141,11 @@ impl Catalog {
         self.objects.get(&id)
     }
 
+    /// Whether an object of this id was dropped. Ids are never given twice.
+    pub fn had(&self, id: u64) -> bool {
+        id <= self.next_id && !self.objects.contains_key(&ObjectId(id))
+    }
+
     pub fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object> {
         self.objects.get_mut(&id)
     }

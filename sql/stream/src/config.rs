@@ -14,6 +14,10 @@ pub struct EngineConfig {
     /// The loop waits until an epoch is durable, as for `FLUSH`. What readers see at that moment is then exactly
     /// the epoch, which is how the simulation compares them.
     pub checkpoint_waits: bool,
+    /// How long a manifest stays, at the least: who has slept for less finds the number that it takes.
+    pub manifests_kept: Duration,
+    /// How long a file of state stays that no newer manifest names: for whoever reads an older one.
+    pub files_kept: Duration,
     /// Cores on which the splits of one step are decoded, at the most.
     pub lanes: usize,
     /// Records of one step, at the most.
@@ -48,6 +52,8 @@ impl Default for EngineConfig {
         Self {
             checkpoint_interval: Duration::from_secs(1),
             checkpoint_waits: false,
+            manifests_kept: Duration::from_secs(600),
+            files_kept: Duration::from_secs(60),
             lanes: std::thread::available_parallelism().map_or(1, usize::from).min(LANES_MAX),
             step_rows_max: 32_768,
             step_wait: Duration::from_millis(10),

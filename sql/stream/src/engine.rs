@@ -16,9 +16,9 @@ use tokio::{
 
 use crate::{
     EngineConfig, Error, Result,
-    checkpoint::CheckpointStore,
+    checkpoint::{CheckpointStore, sweep},
     failed_rows,
-    pipeline::{COMMANDS_MAX, Command, JobSet, flush::FailedJob, runtime::SourceRuntime, supervise},
+    pipeline::{COMMANDS_MAX, Command, JobSet, Origin, Stop, flush::FailedJob, runtime::SourceRuntime, supervise},
     scan::{ComputedTable, StreamTable, ViewTable, at_one_step, dead_letter_rows, dead_letter_schema},
     system,
     view::{ViewJob, store::ViewStore},
@@ -120,6 +120,19 @@ impl Engine {
     /// # Errors
     /// Of a connector whose options are wrong. Nothing is started for that stream then.
     pub async fn reconcile(&self, plans: Plans) -> Result<()> {
+        self.set(plans, Origin::Here).await
+    }
+
+    /// The same for plans that another server has made: what is new runs there, and only the pipelines that run here
+    /// follow.
+    ///
+    /// # Errors
+    /// Of a connector whose options are wrong.
+    pub async fn follow(&self, plans: Plans) -> Result<()> {
+        self.set(plans, Origin::Elsewhere).await
+    }
+
+    async fn set(&self, plans: Plans, origin: Origin) -> Result<()> {
         let _one = self.changing.lock().await;
         let doomed: Vec<Running> = {
             let mut inner = self.inner.write();
@@ -130,7 +143,12 @@ impl Engine {
             gone.iter().filter_map(|sources| inner.pipelines.remove(sources)).collect()
         };
         for running in doomed {
-            stop(&running, true).await;
+            // The folder of a join may be in use again, that of a stream is its own for ever.
+            let how = match origin {
+                Origin::Elsewhere if !running.runtime.members.is_empty() => Stop::LetGo,
+                Origin::Here | Origin::Elsewhere => Stop::Forget,
+            };
+            stop(&running, how).await;
         }
         {
             // At once: two views may have exchanged their names.
@@ -150,14 +168,14 @@ impl Engine {
             match commands {
                 Some((commands, alters)) => {
                     let (reply, done) = oneshot::channel();
-                    let sent = commands.send(Command::Jobs { jobs, reply }).await;
+                    let sent = commands.send(Command::Jobs { jobs, origin, reply }).await;
                     // What is new starts in its own time; what `ALTER` has stopped must have stopped.
                     if sent.is_ok() && alters {
                         let _ = done.await;
                     }
                 }
                 None => {
-                    if let Err(error) = self.start(&sources, &plans, jobs) {
+                    if let Err(error) = self.start(&sources, &plans, jobs, origin) {
                         tracing::error!(?sources, error = error.chain(), "the stream cannot be started");
                         failed.get_or_insert(error);
                     }
@@ -199,7 +217,7 @@ impl Engine {
         }
     }
 
-    fn start(&self, sources: &Sources, plans: &Plans, jobs: JobSet) -> Result<()> {
+    fn start(&self, sources: &Sources, plans: &Plans, jobs: JobSet, origin: Origin) -> Result<()> {
         let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
         let mut members: Vec<Arc<SourcePlan>> =
             plans.sources.iter().filter(|source| sources.contains(&source.id)).cloned().collect();
@@ -218,7 +236,7 @@ impl Engine {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let running = Running { runtime: Arc::clone(&runtime), commands: commands.clone(), jobs: jobs.clone() };
         self.inner.write().pipelines.insert(sources.clone(), running);
-        let pipeline = supervise(runtime, checkpoints, jobs, (commands, inbox));
+        let pipeline = supervise(runtime, checkpoints, jobs, origin, (commands, inbox));
         match &self.threads {
             Some(threads) => threads.spawn(pipeline),
             None => tokio::spawn(pipeline),
@@ -394,11 +412,24 @@ impl Engine {
         FailedJob::error_of(failed).map_or(Ok(()), Err)
     }
 
+    /// Deletes the state of streams that were dropped, where a put came after its deletion. `dropped`: of an id that
+    /// the catalog has had and does not have.
+    ///
+    /// # Errors
+    /// `Store` where the store does not answer.
+    pub async fn sweep(&self, dropped: impl Fn(u64) -> bool) -> Result<()> {
+        let swept = sweep(&self.store, dropped, self.clock.now_us()).await;
+        for folder in swept.map_err(|error| Error::Store { name: "pipelines".to_owned(), source: Arc::new(error) })? {
+            tracing::info!(folder, "the state of a dropped stream was still there, and is deleted");
+        }
+        Ok(())
+    }
+
     /// Finishes the step of every pipeline and makes it durable.
     pub async fn shutdown(&self) {
         let _one = self.changing.lock().await;
         let running: Vec<Running> = std::mem::take(&mut self.inner.write().pipelines).into_values().collect();
-        futures::future::join_all(running.iter().map(|running| stop(running, false))).await;
+        futures::future::join_all(running.iter().map(|running| stop(running, Stop::Durable))).await;
     }
 }
 
@@ -444,9 +475,9 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-async fn stop(running: &Running, forget: bool) {
+async fn stop(running: &Running, how: Stop) {
     let (reply, done) = oneshot::channel();
-    if running.commands.send(Command::Stop { forget, reply }).await.is_ok() {
+    if running.commands.send(Command::Stop { how, reply }).await.is_ok() {
         let _ = done.await;
     }
 }

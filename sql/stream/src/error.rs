@@ -21,9 +21,12 @@ pub enum Error {
     /// XX001
     #[error("checkpoint file \"{path}\" cannot be read: {message}")]
     Unreadable { path: String, message: String },
-    /// 55000: the other instance goes on, this one stops.
-    #[error("another instance writes the state of \"{name}\" (epoch {epoch} exists already)")]
+    /// 55000: the other process goes on, this one stands by.
+    #[error("another process runs \"{name}\" (its epoch {epoch} exists)")]
     Fenced { name: String, epoch: u64 },
+    /// 55000: it was created there, and does not begin here.
+    #[error("another process runs \"{name}\"")]
+    Elsewhere { name: String },
     /// 53200
     #[error("\"{job}\" needs more memory than it may have: {message}")]
     Memory { job: String, message: String },
@@ -39,7 +42,11 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Connector(error) => error.blame(),
-            Self::Store { .. } | Self::Unreadable { .. } | Self::Fenced { .. } | Self::ShuttingDown => Blame::External,
+            Self::Store { .. }
+            | Self::Unreadable { .. }
+            | Self::Fenced { .. }
+            | Self::Elsewhere { .. }
+            | Self::ShuttingDown => Blame::External,
             Self::DataFusion(_) | Self::Memory { .. } => Blame::User,
             Self::Internal(_) => Blame::Internal,
         }
@@ -52,6 +59,7 @@ impl Error {
             Self::DataFusion(_)
             | Self::Unreadable { .. }
             | Self::Fenced { .. }
+            | Self::Elsewhere { .. }
             | Self::Memory { .. }
             | Self::ShuttingDown
             | Self::Internal(_) => Retry::Never,

@@ -174,6 +174,7 @@ impl TableProvider for StreamTable {
         _: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        self.runtime.refuse_elsewhere().map_err(external)?;
         let from = self.runtime.first_position().await.map_err(external)?;
         let to = self.runtime.end_position().await.map_err(external)?;
         let partition: Arc<dyn PartitionStream> =
@@ -250,6 +251,7 @@ pub(crate) fn dead_letter_schema() -> SchemaRef {
 
 /// The rejected records that are kept, oldest first.
 pub(crate) fn dead_letter_rows(runtime: &SourceRuntime) -> Result<RecordBatch> {
+    runtime.refuse_elsewhere()?;
     let letters: Vec<_> = runtime.dead_letters.lock().iter().cloned().collect();
     let headers = letters.iter().map(|letter| {
         let pairs = letter.headers.iter();

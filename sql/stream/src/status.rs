@@ -125,14 +125,17 @@ impl Status {
             let split = SplitInfo { state: state.to_owned(), error: Some(message.to_owned()), ..SplitInfo::default() };
             info.splits.insert(SplitId::new(""), split);
         }
-        if state == "failed" {
-            // None of its jobs goes on.
+        if state == "failed" || state == "superseded" {
+            // None of its jobs goes on here.
+            let reason = match state {
+                "failed" => format!("\"{name}\" has stopped: {message}"),
+                _ => message.to_owned(),
+            };
             for job in info.jobs.iter_mut().filter(|job| job.name != name && job.state != "failed") {
-                job.state = state.to_owned();
-                job.message = Some(format!("\"{name}\" has stopped: {message}"));
+                (job.state, job.message) = (state.to_owned(), Some(reason.clone()));
             }
             for alert in &mut info.alerts {
-                (alert.undecided, alert.message) = (true, Some(format!("\"{name}\" has stopped: {message}")));
+                (alert.undecided, alert.message) = (true, Some(reason.clone()));
             }
         }
         match info.jobs.iter_mut().find(|job| job.name == name) {

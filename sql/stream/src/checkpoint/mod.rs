@@ -6,7 +6,11 @@
 
 mod manifest;
 mod recover;
+mod retired;
 mod store;
+mod sweep;
 
 pub(crate) use manifest::{FORMAT, Held, JobFiles, Manifest};
+pub(crate) use retired::Retired;
 pub(crate) use store::{CheckpointStore, Recovered, apart};
+pub(crate) use sweep::sweep;

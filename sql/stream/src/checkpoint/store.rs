@@ -14,19 +14,19 @@ use arrow_ipc::{
 };
 use bytes::Bytes;
 use ebap_connector::Epoch;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
 use serde::de::DeserializeOwned;
 
 use super::{
     manifest::{FORMAT, Manifest},
     recover::{Decision, Found, decide},
+    retired::Old,
 };
 use crate::{Error, Result};
 
-/// Manifests younger than this many epochs stay: an instance that slept must still find its number
-/// taken when it wakes.
-const MANIFESTS_KEPT: u64 = 200;
+/// Attempts at a put that other writers are in the way of.
+const PUTS_MAX: usize = 10;
 
 #[derive(Clone, Debug)]
 pub(crate) struct CheckpointStore {
@@ -43,6 +43,8 @@ pub(crate) struct CheckpointStore {
 pub(crate) struct Recovered {
     pub(crate) manifest: Option<Manifest>,
     pub(crate) after: Epoch,
+    /// The oldest manifest that there is; the next one where there is none.
+    pub(crate) oldest: u64,
 }
 
 impl CheckpointStore {
@@ -73,6 +75,7 @@ impl CheckpointStore {
     pub(crate) async fn recover(&self) -> Result<Recovered> {
         let mut epochs = self.epochs().await?;
         epochs.sort_unstable();
+        let oldest = epochs.first().copied();
         let mut looked = Vec::new();
         loop {
             match decide(&looked, !epochs.is_empty()) {
@@ -81,7 +84,10 @@ impl CheckpointStore {
                     let found = self.look(epoch, looked.is_empty()).await?;
                     looked.push((epoch, found));
                 }
-                Decision::Begin { after } => return Ok(Recovered { manifest: None, after: Epoch(after) }),
+                Decision::Begin { after } => {
+                    let oldest = oldest.unwrap_or(after + 1);
+                    return Ok(Recovered { manifest: None, after: Epoch(after), oldest });
+                }
                 Decision::Open { manifest, after } => {
                     if manifest.epoch.0 < after {
                         tracing::warn!(
@@ -91,7 +97,8 @@ impl CheckpointStore {
                             "a torn manifest is left out"
                         );
                     }
-                    return Ok(Recovered { manifest: Some(*manifest), after: Epoch(after) });
+                    let oldest = oldest.unwrap_or(after);
+                    return Ok(Recovered { manifest: Some(*manifest), after: Epoch(after), oldest });
                 }
                 Decision::Refuse { epoch, message } => {
                     let path = self.manifest_path(epoch).to_string();
@@ -137,29 +144,56 @@ impl CheckpointStore {
         let bytes = serde_json::to_vec(manifest).map_err(|error| Error::Internal(error.to_string()))?;
         let (path, size) = (self.manifest_path(manifest.epoch.0), bytes.len() as u64);
         let fenced = || Error::Fenced { name: self.name.clone(), epoch: manifest.epoch.0 };
-        let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-        match self.store.put_opts(&path, PutPayload::from(bytes.clone()), options).await {
-            Ok(_) => {}
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                // The answer to our own put may have been lost and the put sent again.
-                let found = self.read(&path).await?;
-                if found.as_ref() != bytes.as_slice() {
-                    return Err(fenced());
+        let mut refused = None;
+        for _ in 0..PUTS_MAX {
+            let options = PutOptions { mode: PutMode::Create, ..Default::default() };
+            match self.store.put_opts(&path, PutPayload::from(bytes.clone()), options).await {
+                Ok(_) => {
+                    if refused.is_some() {
+                        // Somebody else's may have been there, and is deleted by now.
+                        self.look_behind(manifest.epoch).await?;
+                    }
+                    return Ok(size);
                 }
+                Err(error @ object_store::Error::AlreadyExists { .. }) => match self.store.get(&path).await {
+                    // The answer to our own put may have been lost and the put sent again.
+                    Ok(found) => {
+                        let found = found.bytes().await.map_err(|error| self.stored(error))?;
+                        return if found.as_ref() == bytes.as_slice() { Ok(size) } else { Err(fenced()) };
+                    }
+                    // S3 answers so (409) where two puts meet; none of them may have been taken.
+                    Err(object_store::Error::NotFound { .. }) => refused = Some(error),
+                    Err(error) => return Err(self.stored(error)),
+                },
+                Err(error) => return Err(self.stored(error)),
             }
-            Err(error) => return Err(self.stored(error)),
         }
-        Ok(size)
+        Err(refused.map_or_else(fenced, |error| self.stored(error)))
     }
 
     /// # Errors
     /// `Fenced` where there is a later epoch: after a pause, another instance may have passed and cleaned
     /// up the very number that was just written.
     pub(crate) async fn look_behind(&self, epoch: Epoch) -> Result<()> {
-        if self.epochs().await?.into_iter().any(|later| later > epoch.0) {
+        let (folder, own) = (self.manifest_folder(), self.manifest_path(epoch.0));
+        let later: Vec<_> =
+            self.store.list_with_offset(Some(&folder), &own).try_collect().await.map_err(|error| self.stored(error))?;
+        if later.iter().filter_map(|file| number(&file.location)).any(|later| later > epoch.0) {
             return Err(Error::Fenced { name: self.name.clone(), epoch: epoch.0 });
         }
         Ok(())
+    }
+
+    /// The same where no manifest can have been deleted since it was last looked: cheaper.
+    ///
+    /// # Errors
+    /// `Fenced` where the next epoch exists.
+    pub(crate) async fn look_at_next(&self, epoch: Epoch) -> Result<()> {
+        match self.store.head(&self.manifest_path(epoch.next().0)).await {
+            Ok(_) => Err(Error::Fenced { name: self.name.clone(), epoch: epoch.next().0 }),
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.stored(error)),
+        }
     }
 
     pub(crate) async fn write_batches(&self, file: &str, batches: &[RecordBatch]) -> Result<u64> {
@@ -191,16 +225,34 @@ impl CheckpointStore {
             .map_err(|error| Error::Unreadable { path: path.to_string(), message: error.to_string() })
     }
 
-    /// Deletes files no manifest needs any more. What cannot be deleted is only room lost.
-    pub(crate) async fn forget(&self, files: impl IntoIterator<Item = String>, epoch: u64) {
-        let old = epoch.checked_sub(MANIFESTS_KEPT).map(|old| self.manifest_path(old));
-        for path in files.into_iter().map(|file| self.path(&file)).chain(old) {
-            if let Err(error) = self.store.delete(&path).await
-                && !matches!(error, object_store::Error::NotFound { .. })
-            {
-                tracing::warn!(%error, %path, "a file of an old checkpoint cannot be deleted");
+    /// Deletes what no manifest needs any more. What cannot be deleted is only room lost.
+    pub(crate) async fn delete_old(&self, old: Old) {
+        let Old { files, manifests } = old;
+        let files = files.into_iter().map(|file| self.path(&file));
+        let paths: Vec<_> = files.chain(manifests.map(|epoch| self.manifest_path(epoch))).map(Ok).collect();
+        let mut deleted = self.store.delete_stream(futures::stream::iter(paths).boxed());
+        while let Some(done) = deleted.next().await {
+            match done {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(stream = self.name, %error, "a file of an old checkpoint cannot be deleted");
+                }
             }
         }
+    }
+
+    /// Files of state, up to this epoch, that the manifest does not name: of epochs that never came to exist, and of
+    /// older ones whose writer ended before it deleted them.
+    pub(crate) async fn unnamed(&self, manifest: &Manifest, epoch: Epoch) -> Result<Vec<String>> {
+        let named: std::collections::HashSet<&String> = manifest.files().collect();
+        let folder = self.prefix.clone().join("state");
+        let files: Vec<_> = self.store.list(Some(&folder)).try_collect().await.map_err(|error| self.stored(error))?;
+        let names = files.iter().filter_map(|file| file.location.filename());
+        let old = names.filter(|name| {
+            let number = name.split_once('-').and_then(|(number, _)| number.parse::<u64>().ok());
+            number.is_some_and(|number| number <= epoch.0)
+        });
+        Ok(old.map(str::to_owned).filter(|name| !named.contains(name)).collect())
     }
 
     /// Deletes everything: the stream was dropped. Manifests first and the newest last, so that what a failure leaves
@@ -237,13 +289,17 @@ impl CheckpointStore {
     }
 
     async fn epochs(&self) -> Result<Vec<u64>> {
-        let folder = self.prefix.clone().join("manifest");
+        let folder = self.manifest_folder();
         let files: Vec<_> = self.store.list(Some(&folder)).try_collect().await.map_err(|error| self.stored(error))?;
-        Ok(files.iter().filter_map(|file| file.location.filename()?.strip_suffix(".json")?.parse().ok()).collect())
+        Ok(files.iter().filter_map(|file| number(&file.location)).collect())
+    }
+
+    fn manifest_folder(&self) -> Path {
+        self.prefix.clone().join("manifest")
     }
 
     fn manifest_path(&self, epoch: u64) -> Path {
-        self.prefix.clone().join("manifest").join(format!("{epoch:012}.json"))
+        self.manifest_folder().join(format!("{epoch:012}.json"))
     }
 
     fn path(&self, file: &str) -> Path {
@@ -253,6 +309,11 @@ impl CheckpointStore {
     fn stored(&self, error: object_store::Error) -> Error {
         Error::Store { name: self.name.clone(), source: Arc::new(error) }
     }
+}
+
+/// The epoch that a manifest's path names.
+fn number(path: &Path) -> Option<u64> {
+    path.filename()?.strip_suffix(".json")?.parse().ok()
 }
 
 /// Runs what takes long without holding up what else runs on this thread.

@@ -9,16 +9,22 @@ mod alerts;
 pub(crate) mod flush;
 pub(crate) mod group;
 mod jobs;
+mod keep;
 mod lanes;
 mod pause;
 mod persist;
 pub(crate) mod range;
 mod report;
 pub(crate) mod runtime;
+mod stand_by;
 mod step;
 mod wait;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use arrow::array::RecordBatch;
 use ebap_connector::{
@@ -43,8 +49,10 @@ use crate::{
     watermark::Watermarks,
 };
 use flush::{FailedJob, Flush, Flushed, Forced};
+use keep::{Keeping, Seen};
 use lanes::Lanes;
 use runtime::SourceRuntime;
+use stand_by::stand_by;
 use wait::Waiting;
 
 /// Commands waiting for a loop, at the most; senders wait beyond it.
@@ -53,8 +61,8 @@ pub(crate) const COMMANDS_MAX: usize = 64;
 const FORGET_INTERVAL_US: i64 = 600_000_000;
 /// Attempts to take over from an instance that still writes.
 const STARTS_MAX: u64 = 20;
-/// After a pause this long another instance may have passed and cleaned up.
-const PAUSE_US: i64 = 30_000_000;
+/// Starts whose epochs are known to be of this process; an older one has none that is the newest.
+const WRITERS_MAX: usize = 1_000;
 
 /// What should run on a stream.
 #[derive(Clone, Default)]
@@ -99,6 +107,7 @@ pub(crate) enum Command {
     /// Answered when it is so.
     Jobs {
         jobs: JobSet,
+        origin: Origin,
         reply: oneshot::Sender<()>,
     },
     /// Answered when everything up to the position is visible everywhere.
@@ -110,19 +119,35 @@ pub(crate) enum Command {
         generation: u64,
         end: Box<CatchUpEnd>,
     },
-    /// Finishes the step, makes an epoch durable, ends. `forget`: the stream was dropped; answered when its files are
-    /// gone, as another one of the same name may begin then.
+    /// Finishes the step and ends; answered when all is done.
     Stop {
-        forget: bool,
+        how: Stop,
         reply: oneshot::Sender<()>,
     },
+}
+
+/// Who has changed the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Here,
+    /// Another server, which does what is to be done once.
+    Elsewhere,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Makes a last epoch durable.
+    Durable,
+    /// The stream was dropped: its files are deleted.
+    Forget,
+    /// It was dropped by another server, which may be using its folder again: nothing more is written or deleted.
+    LetGo,
 }
 
 /// An epoch on its way to the store. A pipeline that ends lets it go: its successor finds the epoch
 /// there or not, and fences it where it comes later.
 struct Writing {
-    begun_us: i64,
-    at_us: i64,
+    begun: Seen,
     /// The moment that the files of each job are of.
     saved: Vec<(u64, Held)>,
     task: tokio::task::JoinHandle<Result<(Manifest, u64)>>,
@@ -227,6 +252,7 @@ struct Pipeline {
     epoch: Epoch,
     manifest: Option<Manifest>,
     writing: Option<Writing>,
+    keeping: Keeping,
     /// Steps in a row that had nothing to do.
     idle_steps: u32,
     /// Came while the loop waited for records.
@@ -239,6 +265,16 @@ struct Pipeline {
     forget_at_us: i64,
 }
 
+/// One start of a pipeline.
+struct Start<'a> {
+    generation: u64,
+    /// Also what another process has written last. A start after a failure does not: two processes would take it from
+    /// each other again and again.
+    takes_over: bool,
+    /// Starts of this process, as they sign what they write.
+    writers: &'a mut VecDeque<u64>,
+}
+
 /// What one start of a pipeline runs beside its loop: jobs that are behind, and sinks.
 type Tasks = Arc<parking_lot::Mutex<JoinSet<()>>>;
 
@@ -247,22 +283,35 @@ pub(crate) async fn supervise(
     runtime: Arc<SourceRuntime>,
     checkpoints: CheckpointStore,
     mut jobs: JobSet,
+    origin: Origin,
     (commands, mut inbox): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
 ) {
     let (name, kind) = (runtime.plan.name.clone(), runtime.kind());
     let mut backoff = Backoff::new(runtime.config.backoff_first, runtime.config.backoff_max);
     // Starts in a row that another instance was faster than.
     let mut outrun = 0;
+    let (mut takes_over, mut writers) = (true, VecDeque::new());
+    if origin == Origin::Elsewhere {
+        let error = Error::Elsewhere { name: name.clone() };
+        stand_by(&runtime, &jobs, &error);
+        match wait_between(&runtime, &mut inbox, &mut jobs, None, &error).await {
+            Next::Again => {}
+            Next::Ends => return,
+            Next::Forgotten(reply) => return forget(&checkpoints, &name, reply).await,
+        }
+    }
     for generation in 0.. {
         let (sender, tasks) = (commands.clone(), Tasks::default());
         let by = (sender, Arc::clone(&tasks));
-        let opened = Pipeline::open(Arc::clone(&runtime), checkpoints.clone(), &jobs, by, generation);
+        let start = Start { generation, takes_over, writers: &mut writers };
+        let opened = Pipeline::open(Arc::clone(&runtime), checkpoints.clone(), &jobs, by, start);
         let opened = guarded_async(opened).await;
         let started = opened.is_ok();
         let ended = match opened {
             Ok(mut pipeline) => {
+                *runtime.elsewhere.write() = None;
                 backoff.reset();
-                outrun = 0;
+                (outrun, takes_over) = (0, false);
                 let ended = guarded_async(pipeline.run(&mut inbox, &mut jobs)).await;
                 pipeline.fail_flushes(ended.as_ref().err());
                 ended
@@ -274,7 +323,7 @@ pub(crate) async fn supervise(
         beside.shutdown().await;
         let error = match ended {
             // The older instance was faster once more; the next attempt starts behind what it wrote.
-            Err(Error::Fenced { .. }) if !started && outrun < STARTS_MAX => {
+            Err(Error::Fenced { .. }) if !started && takes_over && outrun < STARTS_MAX => {
                 outrun += 1;
                 continue;
             }
@@ -288,6 +337,11 @@ pub(crate) async fn supervise(
                 runtime.status.set_state(&name, kind, "retrying", &error.chain());
                 Some(backoff.advance())
             }
+            Retry::Never if error.is_superseded() => {
+                tracing::warn!(stream = name, error = error.chain(), "the pipeline stands by");
+                stand_by(&runtime, &jobs, &error);
+                None
+            }
             Retry::Never => {
                 tracing::error!(stream = name, error = error.chain(), "the pipeline has stopped");
                 runtime.status.set_state(&name, kind, "failed", &error.chain());
@@ -296,7 +350,8 @@ pub(crate) async fn supervise(
             }
         };
         match wait_between(&runtime, &mut inbox, &mut jobs, wait, &error).await {
-            Next::Again => {}
+            // By `RESUME`, where nothing was waited for.
+            Next::Again => takes_over |= wait.is_none(),
             Next::Ends => return,
             Next::Forgotten(reply) => return forget(&checkpoints, &name, reply).await,
         }
@@ -357,24 +412,29 @@ async fn wait_between(
         };
         match command {
             None => return Next::Ends,
-            Some(Command::Jobs { jobs: new, reply }) => {
-                let resumed = new.run.resumes > jobs.run.resumes;
+            Some(Command::Jobs { jobs: new, origin, reply }) => {
+                let resumed = origin == Origin::Here && new.run.resumes > jobs.run.resumes;
                 *jobs = new;
                 let _ = reply.send(());
                 if resumed {
                     return Next::Again;
                 }
-                if wait.is_none() {
-                    // What was created meanwhile does not run either.
-                    fail_views(runtime, jobs, error);
+                // What was created meanwhile does not run either.
+                match wait {
+                    Some(_) => {}
+                    None if error.is_superseded() => stand_by(runtime, jobs, error),
+                    None => fail_views(runtime, jobs, error),
                 }
             }
             Some(Command::Flush { reply, .. }) => {
                 let _ = reply.send(Err(error.clone()));
             }
             Some(Command::CaughtUp { .. }) => {}
-            Some(Command::Stop { forget: true, reply }) => return Next::Forgotten(reply),
-            Some(Command::Stop { forget: false, reply }) => {
+            // The process that runs it deletes its files when it hears of it.
+            Some(Command::Stop { how: Stop::Forget, reply }) if !error.is_superseded() => {
+                return Next::Forgotten(reply);
+            }
+            Some(Command::Stop { reply, .. }) => {
                 let _ = reply.send(());
                 return Next::Ends;
             }
@@ -416,7 +476,7 @@ impl Pipeline {
 
     async fn command(&mut self, command: Command, jobs: &mut JobSet) -> Result<Option<Ended>> {
         match command {
-            Command::Jobs { jobs: new, reply } => {
+            Command::Jobs { jobs: new, reply, .. } => {
                 *jobs = new;
                 self.set_jobs(jobs).await?;
                 self.report_now();
@@ -431,25 +491,32 @@ impl Pipeline {
             }
             Command::CaughtUp { generation, end } if generation == self.generation => self.caught_up(*end).await,
             Command::CaughtUp { .. } => {}
-            Command::Stop { forget, reply } => {
-                if forget {
-                    // What is still being written would come back after the rest has been deleted.
-                    let _ = self.end_epoch(true).await;
-                } else if let Err(error) = self.checkpoint(true).await {
+            Command::Stop { how: Stop::LetGo, reply } => {
+                let _ = reply.send(());
+                return Ok(Some(Ended::Stopped));
+            }
+            Command::Stop { how: Stop::Forget, reply } => {
+                // What is still being written would come back after the rest has been deleted.
+                return match self.end_epoch(true).await {
+                    Err(error) if error.is_superseded() => {
+                        let _ = reply.send(());
+                        Ok(Some(Ended::Stopped))
+                    }
+                    Ok(()) | Err(_) => Ok(Some(Ended::Forgotten(reply))),
+                };
+            }
+            Command::Stop { how: Stop::Durable, reply } => {
+                if let Err(error) = self.checkpoint(true).await {
                     tracing::error!(stream = self.name(), error = error.chain(), "no last checkpoint");
                 }
                 for told in self.forced.take().into_iter().flat_map(|forced| forced.told) {
                     let _ = told.await;
                 }
                 // What the sinks have made visible just now need not come again.
-                if !forget
-                    && self.sinks_moved()
+                if self.sinks_moved()
                     && let Err(error) = self.last_epoch().await
                 {
                     tracing::error!(stream = self.name(), error = error.chain(), "no last position of a sink");
-                }
-                if forget {
-                    return Ok(Some(Ended::Forgotten(reply)));
                 }
                 let _ = reply.send(());
                 return Ok(Some(Ended::Stopped));

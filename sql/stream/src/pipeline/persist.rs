@@ -8,7 +8,9 @@ use ebap_sql::Run;
 use tokio::sync::mpsc;
 
 use super::{
-    Command, Forced, JobSet, Lanes, PAUSE_US, Pipeline, SourceRuntime, Tasks, ViewSlot, ViewState, Writing, micros,
+    Command, Forced, JobSet, Lanes, Pipeline, SourceRuntime, Start, Tasks, ViewSlot, ViewState, WRITERS_MAX, Writing,
+    keep::{Keeping, Seen},
+    micros,
     pause::restore,
 };
 use crate::{
@@ -36,10 +38,20 @@ impl Pipeline {
         checkpoints: CheckpointStore,
         jobs: &JobSet,
         (commands, tasks): (mpsc::Sender<Command>, Tasks),
-        generation: u64,
+        start: Start<'_>,
     ) -> Result<Self> {
         let checkpoints = checkpoints.of_new_writer();
-        let Recovered { manifest, after } = checkpoints.recover().await?;
+        let seen = Seen::now(runtime.clock.as_ref());
+        let Recovered { manifest, after, oldest } = checkpoints.recover().await?;
+        if let Some(newest) =
+            manifest.as_ref().filter(|newest| !start.takes_over && !start.writers.contains(&newest.writer))
+        {
+            return Err(Error::Fenced { name: runtime.plan.name.clone(), epoch: newest.epoch.0 });
+        }
+        start.writers.push_back(checkpoints.writer());
+        if start.writers.len() > WRITERS_MAX {
+            start.writers.pop_front();
+        }
         let now_us = runtime.clock.now_us();
         let plan = Arc::clone(&runtime.plan);
         let delay_us = plan.watermark.map_or(0, |watermark| watermark.delay_us);
@@ -52,7 +64,7 @@ impl Pipeline {
             checkpoints,
             commands,
             tasks,
-            generation,
+            generation: start.generation,
             // The number of its first epoch, which one writer alone can put: two that start from the same manifest,
             // of which one has seen the next number torn, would else have the same.
             incarnation: after.next().0,
@@ -77,6 +89,7 @@ impl Pipeline {
             epoch: after,
             manifest: None,
             writing: None,
+            keeping: Keeping::new(seen, oldest),
             idle_steps: 0,
             early: None,
             dirty: true,
@@ -97,8 +110,9 @@ impl Pipeline {
         }
         pipeline.set_jobs(jobs).await?;
         // The first epoch of this incarnation fences an older instance before anything is read.
-        pipeline.begin_epoch(now_us).await?;
+        pipeline.begin_epoch().await?;
         pipeline.end_epoch(true).await?;
+        pipeline.retire_unnamed(after);
         Ok(pipeline)
     }
 
@@ -216,9 +230,10 @@ impl Pipeline {
             return Ok(());
         }
         let next_us = now_us.saturating_add(micros(self.runtime.config.checkpoint_interval));
-        let due_us = std::mem::replace(&mut self.checkpoint_at_us, next_us);
+        self.checkpoint_at_us = next_us;
+        self.tend_old().await;
         if self.dirty || self.sinks_moved() {
-            self.begin_epoch(due_us).await?;
+            self.begin_epoch().await?;
             if force || self.runtime.config.checkpoint_waits {
                 self.end_epoch(true).await?;
             }
@@ -226,6 +241,7 @@ impl Pipeline {
             // All that the views have is in the newest epoch. A sink may have been given it only since.
             self.seal_sinks(self.epoch);
             self.sinks_are_durable();
+            self.look_around().await?;
         }
         let asked = self.flushes.iter().map(|flush| force && self.reached(&flush.target)).collect::<Vec<_>>();
         let (epoch, position) = (self.epoch, &self.position);
@@ -261,7 +277,7 @@ impl Pipeline {
 
     /// One more, for what the sinks have said since the last.
     pub(super) async fn last_epoch(&mut self) -> Result<()> {
-        self.begin_epoch(self.runtime.clock.now_us()).await?;
+        self.begin_epoch().await?;
         self.end_epoch(true).await
     }
 
@@ -277,8 +293,9 @@ impl Pipeline {
 
     /// Takes what the next epoch consists of as it is now, and has it written while the loop goes on:
     /// what it takes are batches that nobody changes.
-    pub(super) async fn begin_epoch(&mut self, due_us: i64) -> Result<()> {
-        let (begun_us, at_us) = (self.runtime.clock.monotonic_us(), self.runtime.clock.now_us());
+    pub(super) async fn begin_epoch(&mut self) -> Result<()> {
+        self.stop_looking();
+        let begun = Seen::now(self.runtime.clock.as_ref());
         let epoch = self.epoch.next();
         let dead_letter_token = match &mut self.dead_letters {
             Some(writer) => Some(writer.flush().await?),
@@ -311,6 +328,7 @@ impl Pipeline {
         };
         self.dirty = false;
         let (checkpoints, clock) = (self.checkpoints.clone(), Arc::clone(&self.runtime.clock));
+        let (seen, sleeps_max_us) = (self.keeping.seen, self.sleeps_max_us());
         let task = tokio::spawn(async move {
             let mut bytes = 0;
             for (file, content) in beside {
@@ -324,12 +342,12 @@ impl Pipeline {
             }
             bytes += checkpoints.publish(&manifest).await?;
             // The pause may have been in the middle of the put, so the clock is asked behind it.
-            if clock.now_us() - due_us > PAUSE_US {
+            if seen.passed_us(clock.as_ref()) > sleeps_max_us {
                 checkpoints.look_behind(epoch).await?;
             }
             Ok((manifest, bytes))
         });
-        self.writing = Some(Writing { begun_us, at_us, saved, task });
+        self.writing = Some(Writing { begun, saved, task });
         Ok(())
     }
 
@@ -338,9 +356,10 @@ impl Pipeline {
         let Some(mut writing) = self.writing.take_if(|writing| wait || writing.task.is_finished()) else {
             return Ok(());
         };
-        let (begun_us, at_us, saved) = (writing.begun_us, writing.at_us, std::mem::take(&mut writing.saved));
+        let (begun, saved) = (writing.begun, std::mem::take(&mut writing.saved));
         let (manifest, bytes) = (&mut writing.task).await.map_err(|error| Error::Internal(error.to_string()))??;
         self.epoch = manifest.epoch;
+        self.keeping.seen = begun;
         self.alerts_are_durable();
         self.sinks_are_durable();
         for (id, at) in saved {
@@ -351,9 +370,11 @@ impl Pipeline {
         if let Some(old) = self.manifest.replace(manifest) {
             let kept: std::collections::HashSet<&String> = self.manifest.iter().flat_map(Manifest::files).collect();
             let gone: Vec<String> = old.files().filter(|file| !kept.contains(file)).cloned().collect();
-            self.checkpoints.forget(gone, self.epoch.0).await;
+            self.keeping.retired.add_files(self.runtime.clock.monotonic_us(), gone);
         }
-        let duration_us = self.runtime.clock.monotonic_us() - begun_us;
+        let now_us = self.runtime.clock.monotonic_us();
+        self.keeping.retired.durable(now_us, self.epoch.0);
+        let (duration_us, at_us) = (now_us - begun.monotonic_us, begun.now_us);
         self.runtime.status.checkpointed(CheckpointInfo { epoch: self.epoch.0, at_us, duration_us, bytes });
         metrics::histogram!("ebap_checkpoint_seconds", "stream" => self.name().to_owned())
             .record(duration_us as f64 / 1e6);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::group::{GroupDecoder, GroupSource, Member, member_of};
 use crate::{
-    EngineConfig, Result,
+    EngineConfig, Error, Result,
     late_log::LateLog,
     prepare::{Preparers, RowPreparer},
     status::Status,
@@ -38,6 +38,8 @@ pub(crate) struct SourceRuntime {
     /// The newest rejected records.
     pub(crate) dead_letters: Mutex<VecDeque<DeadLetter>>,
     pub(crate) status: Status,
+    /// For readers of the stream, where another process runs it.
+    pub(crate) elsewhere: RwLock<Option<Error>>,
 }
 
 impl SourceRuntime {
@@ -92,7 +94,14 @@ impl SourceRuntime {
             published: watch::Sender::new(Position::default()),
             dead_letters: Mutex::default(),
             status: Status::default(),
+            elsewhere: RwLock::default(),
         }
+    }
+
+    /// # Errors
+    /// 55000 where another process runs the stream: what was late, and what was rejected, is known there.
+    pub(crate) fn refuse_elsewhere(&self) -> Result<()> {
+        self.elsewhere.read().clone().map_or(Ok(()), Err)
     }
 
     /// As `ebap.jobs` calls it.

@@ -277,7 +277,7 @@ async fn two_instances_on_one_state_are_fenced() {
     second.flush().await;
     rig.outside.produce("0", lines(0..10));
     let fenced = rig.try_flush().await.expect_err("the older instance stops");
-    assert!(fenced.contains("another instance writes the state of \"events\""), "{fenced}");
+    assert!(fenced.contains("another process runs \"events\""), "{fenced}");
     second.flush().await;
     assert!(second.query("SELECT consumed AS n FROM accounting WHERE job = 'events'").await.contains("| 10 |"));
 }

@@ -20,3 +20,4 @@ mod rig;
 mod sim;
 mod sink_tests;
 mod top_tests;
+mod two_process_tests;

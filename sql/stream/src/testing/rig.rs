@@ -69,6 +69,17 @@ impl Rig {
         self.engine = Some(engine);
     }
 
+    /// Runs what the catalog says, as if another server had changed it.
+    pub(super) async fn follow(&mut self) {
+        if self.engine.is_none() {
+            let connectors = Arc::new(TestConnectors(Arc::clone(&self.outside)));
+            let opened = Engine::open(self.config.clone(), Arc::clone(&self.store), connectors, SystemClock::shared());
+            self.engine = Some(opened.await.expect("engine opens"));
+        }
+        let engine = self.engine.as_ref().expect("it was opened");
+        engine.follow(plan_catalog(&self.catalog).expect("plans")).await.expect("jobs follow");
+    }
+
     /// The engine is gone from one moment to the next: no last checkpoint.
     pub(super) fn kill(&mut self) {
         if let Some(engine) = self.engine.take() {

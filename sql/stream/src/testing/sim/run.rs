@@ -101,7 +101,15 @@ impl Run {
 pub(super) fn faults(random: &mut Random) -> Faults {
     // Low, as a recovery asks for many files and all of them must answer.
     let mut some = |most: u64| if random.chance(600) { random.below(most + 1) } else { 0 };
-    Faults { failed: some(4), lost: some(4), doubled: some(60), delayed: some(8), slow: some(100), outside: some(30) }
+    Faults {
+        failed: some(4),
+        lost: some(4),
+        doubled: some(60),
+        delayed: some(8),
+        slow: some(100),
+        outside: some(30),
+        conflicts: some(60),
+    }
 }
 
 fn kills(mode: Mode, turn: u64, random: &mut Random) -> Vec<Kill> {
@@ -134,6 +142,8 @@ pub(super) fn config(mode: Mode, random: &mut Random) -> EngineConfig {
         discover_interval: Duration::from_secs(1),
         drift_max: Duration::from_secs(random.pick(&[1, 60])),
         deltas_max: random.pick(&[2, 5, 12]),
+        manifests_kept: Duration::from_secs(random.pick(&[8, 30])),
+        files_kept: Duration::from_secs(random.pick(&[0, 5])),
         backoff_first: Duration::from_millis(50),
         backoff_max: Duration::from_secs(1),
         ..EngineConfig::default()

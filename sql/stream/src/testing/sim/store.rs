@@ -163,6 +163,9 @@ impl ObjectStore for SimStore {
         self.0.pass(torn).await;
         self.0.pass(before).await;
         self.request().await?;
+        if manifest && self.world().fails(self.world().faults.conflicts) {
+            return Err(Error::AlreadyExists { path: path.to_string(), source: "409".into() });
+        }
         if self.world().fails(self.world().faults.delayed) {
             let after_us = self.world().random.lock().within(1_000, 3_000_000);
             let due_us = self.world().clock.now_us() + after_us;

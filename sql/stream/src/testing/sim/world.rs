@@ -91,6 +91,8 @@ pub(super) struct Faults {
     pub(super) slow: u64,
     /// A sink or the dead-letter topic: before, after, or in the middle of what it was to do.
     pub(super) outside: u64,
+    /// The store says that a manifest exists though none does, as after a 409 of S3.
+    pub(super) conflicts: u64,
 }
 
 #[derive(Debug)]

@@ -16,6 +16,7 @@ pub(super) const ALL: [(&str, Check); 8] = [
     ("nothing_goes_back", nothing_goes_back::check),
 ];
 
+mod a_conflict_stops_nobody;
 mod accounting_adds_up;
 mod alerts_follow_the_data;
 mod answer_equals_batch;

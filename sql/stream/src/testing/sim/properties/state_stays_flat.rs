@@ -37,6 +37,7 @@ async fn held(rig: &Rig) -> Held {
 async fn state_stays_flat_over_10_000_windows() {
     let mut rig = Rig::new();
     rig.config.deltas_max = 20;
+    rig.config.files_kept = std::time::Duration::ZERO;
     rig.sql(
         "CREATE STREAM events (id BIGINT NOT NULL, timestamp TIMESTAMPTZ NOT NULL,
              WATERMARK FOR timestamp AS timestamp - INTERVAL '5 seconds') WITH (connector = 'test')",
