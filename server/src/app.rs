@@ -1,9 +1,14 @@
 //! The running application: the durable catalog and the engine that runs what it says.
 
+mod follow;
+
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use ebap_catalog::{Catalog, CatalogStore, ObjectKind};
@@ -19,10 +24,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{pgwire::sqlstate::SqlError, registry::Connectors};
 
+/// Attempts at a change that other servers are in the way of.
+const ATTEMPTS_MAX: usize = 100;
+pub(crate) const SERIALIZATION_FAILURE: &str = "40001";
+
 #[derive(Clone, Debug)]
 pub struct AppConfig {
     pub data_dir: PathBuf,
-    /// `s3://bucket/prefix`; the data directory where it is `None`.
+    /// `s3://bucket/prefix` or `file:///folder`; the data directory where it is `None`.
     pub state_url: Option<String>,
     pub engine: EngineConfig,
     /// Bytes all queries together may take.
@@ -39,6 +48,8 @@ pub struct App {
     store: CatalogStore,
     /// Held by whoever changes the catalog.
     changing: Arc<Mutex<()>>,
+    /// Nothing is started any more.
+    ended: AtomicBool,
     pub(crate) config: AppConfig,
     /// Held for as long as the server runs: a second one must not use the same folder.
     _lock: File,
@@ -65,7 +76,10 @@ impl App {
             tracing::error!(error = error.chain(), "not every job could be started");
         }
         let catalog = RwLock::new(Arc::new(catalog));
-        Ok(Arc::new(Self { engine, catalog, store, changing: Arc::default(), config, _lock: lock }))
+        let (changing, ended) = (Arc::default(), AtomicBool::new(false));
+        let app = Arc::new(Self { engine, catalog, store, changing, ended, config, _lock: lock });
+        tokio::spawn(follow::others(Arc::downgrade(&app)));
+        Ok(app)
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {
@@ -86,19 +100,36 @@ impl App {
         self.replace(turn, next).await
     }
 
-    /// The same for a change that is made now, from the newest catalog. Others wait meanwhile, so no two
-    /// changes are in each other's way.
+    /// The same for a change that is made now, from the newest catalog. Other sessions wait meanwhile; where another
+    /// server was faster, it is made again from what that one has made.
     pub(crate) async fn change<T>(
         self: &Arc<Self>,
-        make: impl FnOnce(&Catalog) -> Result<(Catalog, T), SqlError>,
+        mut make: impl FnMut(&Catalog) -> Result<(Catalog, T), SqlError>,
     ) -> Result<T, SqlError> {
-        let turn = Arc::clone(&self.changing).lock_owned().await;
-        let now = self.catalog();
-        let (next, made) = make(&now)?;
-        if next != *now {
-            self.replace(turn, next).await?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let turn = Arc::clone(&self.changing).lock_owned().await;
+            let now = self.catalog();
+            let (next, made) = match make(&now) {
+                Ok(made) => made,
+                Err(error) => {
+                    drop(turn);
+                    // It may be about what another server has created or dropped just now.
+                    if attempts < ATTEMPTS_MAX && self.has_news().await && self.catch_up().await.is_ok() {
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
+            if next == *now {
+                return Ok(made);
+            }
+            match self.replace(turn, next).await {
+                Err(error) if error.code == SERIALIZATION_FAILURE && attempts < ATTEMPTS_MAX => {}
+                done => return done.map(|()| made),
+            }
         }
-        Ok(made)
     }
 
     /// Whether the catalog could be made durable: every error that a connector has with its options.
@@ -113,10 +144,22 @@ impl App {
         // On a task of its own: a client that goes away must not leave it half done.
         let done = tokio::spawn(async move {
             let _turn = turn;
+            if app.ended.load(Ordering::Acquire) {
+                return Err(ebap_stream::Error::ShuttingDown.into());
+            }
             let base = app.catalog().version;
-            let next = app.store.replace(base, next).await.map_err(ebap_sql::Error::from)?;
-            *app.catalog.write() = Arc::new(next);
-            app.engine.reconcile(plans).await.map_err(SqlError::from)
+            match app.store.replace(base, next).await {
+                Ok(next) => {
+                    *app.catalog.write() = Arc::new(next);
+                    app.engine.reconcile(plans).await.map_err(SqlError::from)
+                }
+                Err(error @ ebap_catalog::Error::Conflict { .. }) => {
+                    // Whoever tries again starts from what the other server has made.
+                    app.adopt_newest().await?;
+                    Err(ebap_sql::Error::from(error).into())
+                }
+                Err(error) => Err(ebap_sql::Error::from(error).into()),
+            }
         });
         done.await.map_err(|error| SqlError::new("XX000", format!("the change was given up: {error}")))?
     }
@@ -173,6 +216,7 @@ impl App {
     pub async fn shutdown(&self) {
         // A change that is being made comes first.
         let _turn = self.changing.lock().await;
+        self.ended.store(true, Ordering::Release);
         self.engine.shutdown().await;
     }
 }
@@ -231,9 +275,14 @@ fn object_store(config: &AppConfig) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let Some(url) = &config.state_url else {
         return Ok(Arc::new(LocalFileSystem::new_with_prefix(&config.data_dir)?.with_automatic_cleanup(false)));
     };
+    if let Some(folder) = url.strip_prefix("file://").filter(|folder| folder.starts_with('/')) {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| anyhow::anyhow!("the folder {folder} cannot be made (state_url): {error}"))?;
+        return Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_automatic_cleanup(false)));
+    }
     let Some((bucket, prefix)) = url.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
     else {
-        anyhow::bail!("state_url \"{url}\" is not of the form s3://bucket/prefix");
+        anyhow::bail!("state_url \"{url}\" is not of the form s3://bucket/prefix or file:///folder");
     };
     let s3 = AmazonS3Builder::from_env().with_bucket_name(bucket).build()?;
     match prefix.trim_matches('/') {

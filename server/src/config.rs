@@ -15,7 +15,7 @@ const SETTINGS: [(&str, &str, &str); 20] = [
     ("pg_listen", "127.0.0.1:5410", "address of the Postgres wire"),
     ("http_listen", "127.0.0.1:8410", "address of health and metrics"),
     ("auth", "trust", "trust, on loopback addresses alone"),
-    ("state_url", "", "s3://bucket/prefix for catalog and state instead of data_dir"),
+    ("state_url", "", "s3://bucket/prefix or file:///folder for catalog and state instead of data_dir"),
     ("checkpoint_interval", "1s", "how often an epoch is made durable"),
     ("discover_interval", "5s", "how often new splits are looked for"),
     ("step_rows_max", "32768", "records of one step, at the most"),

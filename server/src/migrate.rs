@@ -3,14 +3,23 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
+use ebap_connector::time::{self, Backoff};
 use ebap_sql::{parse, substitute_variables};
 use sha2::{Digest, Sha256};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, error::ErrorPosition};
+use tokio_postgres::{
+    Client, NoTls, SimpleQueryMessage,
+    error::{ErrorPosition, SqlState},
+};
 
 use crate::check::place;
+
+/// Attempts at a file that other clients are in the way of: some ten minutes.
+const ATTEMPTS_MAX: usize = 600;
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct MigrateArgs {
@@ -106,10 +115,7 @@ pub(crate) async fn apply(files: &[File], url: &str, dry_run: bool) -> anyhow::R
             Some(checksum) if *checksum == file.checksum() => {}
             Some(_) => return Err(Changed(file.name.clone()).into()),
             None if dry_run => report.push(format!("would apply {}", file.name)),
-            None => {
-                one(&client, file).await?;
-                report.push(format!("applied {}", file.name));
-            }
+            None => report.push(until_applied(&client, file).await?),
         }
     }
     if report.is_empty() {
@@ -127,6 +133,29 @@ async fn applied(client: &Client) -> anyhow::Result<BTreeMap<String, String>> {
         _ => None,
     });
     Ok(pairs.collect())
+}
+
+/// Again and again while other clients change the catalog between its beginning and its end.
+async fn until_applied(client: &Client, file: &File) -> anyhow::Result<String> {
+    let mut pauses = Backoff::new(PAUSE.0, PAUSE.1);
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let Err(error) = one(client, file).await else { return Ok(format!("applied {}", file.name)) };
+        if applied(client).await?.get(&file.name) == Some(&file.checksum()) {
+            return Ok(format!("{} has been applied by another client", file.name));
+        }
+        if !is_conflict(&error) || attempts == ATTEMPTS_MAX {
+            return Err(error);
+        }
+        time::sleep(pauses.advance()).await;
+    }
+}
+
+/// Another client was faster: the same again may succeed.
+fn is_conflict(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    causes.any(|cause| cause.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE))
 }
 
 /// One file in one transaction: all of it or nothing.

@@ -108,7 +108,9 @@ impl From<EngineError> for SqlError {
             }
             EngineError::Store { .. } => Self::new("58030", error.chain()),
             EngineError::Unreadable { .. } => Self::new("XX001", error.to_string()),
-            EngineError::Fenced { .. } => Self::new("55000", error.to_string()).hint("Stop one of the two servers."),
+            EngineError::Fenced { .. } | EngineError::Elsewhere { .. } => {
+                Self::new("55000", error.to_string()).hint("ALTER ... RESUME, said to this server, takes it over.")
+            }
             EngineError::Memory { .. } => Self::new("53200", error.to_string()),
             EngineError::ShuttingDown => Self::new("57P01", error.to_string()),
             EngineError::Internal(_) => Self::new("XX000", error.to_string()),

@@ -6,9 +6,7 @@ use ebap_connector::time;
 use ebap_sql::{Applied, Parsed, Statement, apply, built_in_function};
 
 use super::{Output, Result, Session, Transaction};
-use crate::{columns, pgwire::sqlstate::SqlError};
-
-const SERIALIZATION_FAILURE: &str = "40001";
+use crate::{app::SERIALIZATION_FAILURE, columns, pgwire::sqlstate::SqlError};
 
 impl Session {
     /// Begins the implicit transaction of a query of several statements.
@@ -151,7 +149,7 @@ impl Session {
     /// Makes a change: in the open block, whose catalog is checked now and durable at `COMMIT`, else
     /// durable at once. Outside of a block no other session can come between, so that two sessions
     /// that create things at the same time both succeed.
-    async fn changed<T>(&self, make: impl FnOnce(&Catalog) -> Result<(Catalog, T)>) -> Result<T> {
+    async fn changed<T>(&self, mut make: impl FnMut(&Catalog) -> Result<(Catalog, T)>) -> Result<T> {
         let staged = self.transaction.lock().as_ref().map(|block| block.catalog().clone());
         let Some(catalog) = staged else { return self.app.change(make).await };
         let (next, made) = make(&catalog)?;
@@ -186,7 +184,7 @@ impl Session {
                 return Err(SqlError::new("23505", format!("migration \"{}\" is applied already", twice.name)));
             }
             let mut next = catalog.clone();
-            next.migrations.extend(rows);
+            next.migrations.extend(rows.iter().cloned());
             Ok((next, ()))
         })
         .await?;

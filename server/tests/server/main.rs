@@ -10,5 +10,6 @@ mod notices;
 mod process;
 mod sessions;
 mod transactions;
+mod two_servers;
 mod types;
 mod wire;

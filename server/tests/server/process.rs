@@ -83,8 +83,19 @@ impl Server {
 
     /// Asks the server to end, as a supervisor does.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
+        self.signal("TERM");
+    }
+
+    /// `STOP` lets it sleep, `CONT` wakes it.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(status.expect("kill is there").success());
+    }
+
+    /// Asks it to end, and gives whether it did so in order.
+    pub(crate) fn ends(&mut self) -> bool {
+        self.terminate();
+        self.child.wait().expect("it ends").success()
     }
 
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
