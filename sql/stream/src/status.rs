@@ -102,14 +102,15 @@ impl Status {
     pub(crate) fn declare(&self, own: &str, jobs: &[(String, &'static str)]) {
         let mut info = self.0.lock();
         info.jobs.retain(|job| job.name == own || jobs.iter().any(|(name, _)| *name == job.name));
+        // Where the stream does not run, what is new does not start.
+        let down =
+            info.jobs.iter().find(|job| job.name == own && matches!(job.state.as_str(), "failed" | "superseded"));
+        let (state, message) =
+            down.map_or(("starting".to_owned(), None), |down| (down.state.clone(), down.message.clone()));
         for (name, kind) in jobs {
             if info.jobs.iter().all(|job| job.name != *name) {
-                info.jobs.push(JobInfo {
-                    name: name.clone(),
-                    kind,
-                    state: "starting".to_owned(),
-                    ..JobInfo::default()
-                });
+                let (name, state, message) = (name.clone(), state.clone(), message.clone());
+                info.jobs.push(JobInfo { name, kind, state, message, ..JobInfo::default() });
             }
         }
     }
