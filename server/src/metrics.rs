@@ -45,7 +45,7 @@ const fn records(outcome: &'static str) -> Metric {
 }
 
 /// Those of one name stand together.
-const METRICS: [Metric; 21] = [
+const METRICS: [Metric; 22] = [
     metric(("jobs", "epoch"), "ebap_job_epoch", 1.0, "Newest durable epoch"),
     metric(("jobs", "rows"), "ebap_job_rows", 1.0, "Rows of the view or table"),
     metric(("jobs", "groups"), "ebap_job_groups", 1.0, "Groups of open windows"),
@@ -77,6 +77,7 @@ const METRICS: [Metric; 21] = [
     records("dead_lettered"),
     records("filtered"),
     records("failed"),
+    records("missed"),
 ];
 
 /// Of an alert.

@@ -16,6 +16,7 @@ mod pipeline;
 mod platform;
 mod prometheus;
 mod redis_sink;
+mod retention;
 mod schema_registry;
 mod splits;
 
@@ -44,6 +45,11 @@ fn main() -> ExitCode {
         trials::trial("a_broken_client_harms_nobody", &shared, |_| clients::a_broken_client_harms_nobody()),
         trials::trial("sigterm_says_57p01_and_exits_zero", &shared, |_| clients::sigterm_says_57p01()),
         trials::trial("a_partition_added_while_running_is_read", &shared, splits::an_added_partition_is_read),
+        trials::trial(
+            "a_stream_that_retention_has_passed_goes_on",
+            &shared,
+            retention::a_stream_that_retention_has_passed_goes_on,
+        ),
         trials::trial("an_idle_partition_does_not_hold_windows_open", &shared, splits::an_idle_partition_holds_nothing),
         trials::trial("a_view_created_later_equals_one_created_before", &shared, splits::a_later_view_is_equal),
         trials::trial(

@@ -101,6 +101,14 @@ impl Kafka {
         producer.flush(TIMEOUT).context("produce")
     }
 
+    /// What retention does, at once.
+    pub async fn expire(&self, topic: &str, partition: i32, below: i64) -> anyhow::Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(below))?;
+        self.admin()?.delete_records(&list, &AdminOptions::new().operation_timeout(Some(TIMEOUT))).await?;
+        Ok(())
+    }
+
     /// Everything that stands in the topic now.
     pub fn read_all(&self, topic: &str) -> anyhow::Result<Vec<Record>> {
         self.read(topic, "read_uncommitted")

@@ -6,5 +6,5 @@ mod model;
 mod store;
 
 pub use error::{Error, Result};
-pub use model::{Catalog, Migration, Object, ObjectId, ObjectKind};
+pub use model::{Catalog, Migration, Object, ObjectId, ObjectKind, ResumeFrom};
 pub use store::CatalogStore;

@@ -60,6 +60,16 @@ impl fmt::Display for ObjectKind {
     }
 }
 
+/// Where a stream goes on whose next records are not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeFrom {
+    /// With the first record that there is.
+    Earliest,
+    /// With what comes from now on.
+    Latest,
+}
+
 /// A named thing. `sql` is its canonical `CREATE` statement and the only definition there is:
 /// planning starts from it at every start of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +89,9 @@ pub struct Object {
     /// How often `ALTER … RESUME` was said: a job that has failed starts again when this rises.
     #[serde(default)]
     pub resumes: u64,
+    /// `ALTER … RESUME FROM`: which of the `resumes` it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_from: Option<(u64, ResumeFrom)>,
     /// Of an alert: nobody is told before this processing time (`ALTER ALERT … SILENCE FOR`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silenced_until_us: Option<i64>,
@@ -191,6 +204,7 @@ impl Catalog {
             created_at_us,
             paused: false,
             resumes: 0,
+            resume_from: None,
             silenced_until_us: None,
             rebuilds: 0,
         };

@@ -33,6 +33,8 @@ pub enum Error {
     Unreachable { system: String, message: String },
     /// An outside system refused for a reason that trying again does not change (58000).
     Refused { system: String, message: String },
+    /// What was to be read next is not there any more (58000).
+    Gone { message: String },
     /// Another instance of this pipeline is writing (55000). The loser stops.
     Fenced { message: String },
     /// A bound of the configuration was reached (53200).
@@ -65,7 +67,9 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Option { .. } | Self::Schema { .. } | Self::Limit { .. } => Blame::User,
-            Self::Unreachable { .. } | Self::Refused { .. } | Self::Fenced { .. } => Blame::External,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::Gone { .. } | Self::Fenced { .. } => {
+                Blame::External
+            }
             Self::Internal { .. } => Blame::Internal,
         }
     }
@@ -76,6 +80,7 @@ impl Error {
             Self::Option { .. }
             | Self::Schema { .. }
             | Self::Refused { .. }
+            | Self::Gone { .. }
             | Self::Fenced { .. }
             | Self::Limit { .. }
             | Self::Internal { .. } => Retry::Never,
@@ -88,6 +93,7 @@ impl fmt::Display for Error {
         match self {
             Self::Option { option, message } => write!(f, "option \"{option}\": {message}"),
             Self::Schema { message }
+            | Self::Gone { message }
             | Self::Fenced { message }
             | Self::Limit { message }
             | Self::Internal { message } => f.write_str(message),

@@ -90,6 +90,8 @@ pub struct Records {
     pub header: Option<Arc<[u8]>>,
     /// Where reading goes on. May lie beyond the last record (transaction markers, aborted records).
     pub next_offset: Offset,
+    /// Offsets in front of `next_offset` that are not there any more, and are passed over.
+    pub missed: u64,
 }
 
 impl Records {
@@ -104,7 +106,13 @@ impl Records {
             headers: Vec::new(),
             header: None,
             next_offset,
+            missed: 0,
         }
+    }
+
+    /// No records: those between the two offsets are not there any more.
+    pub fn missing(split: SplitId, from: Offset, to: Offset) -> Self {
+        Self { missed: to.0.saturating_sub(from.0).try_into().unwrap_or(0), ..Self::new(split, 0, to) }
     }
 
     /// Makes room for so many more records, and for the bytes of their keys and values.

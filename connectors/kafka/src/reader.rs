@@ -93,12 +93,11 @@ impl KafkaReader {
             ) => {
                 let place =
                     at.map(|(partition, offset)| format!(" partition {partition} offset {offset}")).unwrap_or_default();
-                Err(Error::refused(
-                    self.options.system(),
-                    format!(
-                        "topic \"{topic}\"{place} is not there any more (retention has passed); drop the stream and create it again with the start you want"
+                Err(Error::Gone {
+                    message: format!(
+                        "topic \"{topic}\"{place} is not there any more (retention has passed); ALTER STREAM or TABLE ... RESUME FROM EARLIEST goes on with what there is, FROM LATEST with what comes"
                     ),
-                ))
+                })
             }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::SaslAuthenticationFailed) => {
                 Err(Error::refused(self.options.system(), error))

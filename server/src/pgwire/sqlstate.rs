@@ -86,7 +86,7 @@ fn from_connector(error: &ConnectorError) -> SqlError {
         ConnectorError::Option { .. } => "22023",
         ConnectorError::Schema { .. } => "42804",
         ConnectorError::Unreachable { .. } => "08006",
-        ConnectorError::Refused { .. } => "58000",
+        ConnectorError::Refused { .. } | ConnectorError::Gone { .. } => "58000",
         ConnectorError::Fenced { .. } => "55000",
         ConnectorError::Limit { .. } => "53200",
         ConnectorError::Internal { .. } => "XX000",

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value};
 use ebap_catalog::{Catalog, Migration, ObjectKind};
 use ebap_connector::time;
-use ebap_sql::{Applied, Parsed, Statement, apply, built_in_function};
+use ebap_sql::{AlterAction, Applied, Parsed, Statement, apply, built_in_function};
 
 use super::{Output, Result, Session, Transaction};
 use crate::{app::SERIALIZATION_FAILURE, columns, pgwire::sqlstate::SqlError};
@@ -106,6 +106,7 @@ impl Session {
     pub(super) async fn change(&self, parsed: &Parsed) -> Result<Output> {
         let now_us = time::now_us();
         self.refuse_built_in(&parsed.statement)?;
+        self.refuse_resume_from(&parsed.statement)?;
         let staged = self.transaction.lock().as_ref().map(|block| block.catalog().clone());
         let catalog = staged.map_or_else(|| self.app.catalog(), std::sync::Arc::new);
         let statement = columns::complete(&catalog, parsed.statement.clone()).await?;
@@ -131,6 +132,18 @@ impl Session {
             true => Err(built_in_function(create.name()).into()),
             false => Ok(()),
         }
+    }
+
+    /// Only where something is missing: otherwise what is there would be left out.
+    fn refuse_resume_from(&self, statement: &Statement) -> Result<()> {
+        let Statement::Alter { kind, name, action: AlterAction::ResumeFrom(_), .. } = statement else { return Ok(()) };
+        let catalog = self.catalog();
+        let Some(object) = catalog.find(*kind, name).filter(|object| !self.app.engine.misses_records(object.id)) else {
+            return Ok(());
+        };
+        let message = format!("{kind} \"{name}\" has not stopped for want of records that are gone");
+        let hint = format!("ALTER {} {} RESUME goes on where it stands.", kind.to_string().to_uppercase(), object.name);
+        Err(SqlError::new("55000", message).hint(hint))
     }
 
     /// A new view of a stream that has been read is not up to date yet.

@@ -46,6 +46,13 @@ pub(crate) fn alter(
                 object.resumes += 1;
             }
         }
+        AlterAction::ResumeFrom(from) => {
+            if let Some(object) = next.get_mut(id) {
+                object.paused = false;
+                object.resumes += 1;
+                object.resume_from = Some((object.resumes, *from));
+            }
+        }
         AlterAction::Silence(length_us) => {
             if let Some(object) = next.get_mut(id) {
                 object.silenced_until_us = length_us.map(|us| now_us.saturating_add(us));

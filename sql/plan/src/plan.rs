@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use ebap_catalog::ObjectId;
+use ebap_catalog::{ObjectId, ResumeFrom};
 
 use crate::Flow;
 
@@ -81,6 +81,8 @@ pub struct Run {
     pub paused: bool,
     /// A job that has failed starts again when this has risen.
     pub resumes: u64,
+    /// Which of those may leave out what is not there any more, and where it goes on.
+    pub resume_from: Option<(u64, ResumeFrom)>,
     /// A sink writes every row of its view again when this has risen.
     pub rebuilds: u64,
 }

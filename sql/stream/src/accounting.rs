@@ -1,4 +1,4 @@
-//! Where every record went: `consumed = emitted + late + dead_lettered + filtered + failed`, per split and job.
+//! Where every record went: `consumed = emitted + late + dead_lettered + filtered + failed + missed`, per split and job.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,9 @@ pub(crate) struct Counts {
     /// Rows that an expression of the job could not be computed for.
     #[serde(default)]
     pub(crate) failed: u64,
+    /// Records that were gone before they were read.
+    #[serde(default)]
+    pub(crate) missed: u64,
 }
 
 impl Counts {
@@ -23,7 +26,7 @@ impl Counts {
     pub(crate) fn add(&mut self, more: Self) {
         assert_eq!(
             more.consumed,
-            more.emitted + more.late + more.dead_lettered + more.filtered + more.failed,
+            more.emitted + more.late + more.dead_lettered + more.filtered + more.failed + more.missed,
             "{more:?} does not add up"
         );
         self.consumed += more.consumed;
@@ -32,6 +35,7 @@ impl Counts {
         self.dead_lettered += more.dead_lettered;
         self.filtered += more.filtered;
         self.failed += more.failed;
+        self.missed += more.missed;
     }
 }
 

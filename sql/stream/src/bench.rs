@@ -94,6 +94,7 @@ impl ViewBench {
             deleted: None,
             rejected: 0,
             skipped: 0,
+            missed: 0,
             failed: 0,
             late: 0,
             future: 0,

@@ -1,10 +1,14 @@
 //! The running whole: one pipeline per stream or table, started and stopped to match the catalog.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{Arc, atomic::Ordering},
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{catalog::TableProvider, error::Result as DataFusionResult, logical_expr::LogicalPlan};
-use ebap_catalog::ObjectId;
+use ebap_catalog::{ObjectId, ResumeFrom};
 use ebap_connector::{ConnectorRegistry, Position, time::Clock};
 use ebap_sql::{FutureLimit, FutureRows, Plans, Run, SourceKind, SourcePlan, ViewPlan};
 use object_store::ObjectStore;
@@ -206,6 +210,14 @@ impl Engine {
         let run = members().fold(Run::default(), |run, source| Run {
             paused: run.paused || source.run.paused,
             resumes: run.resumes + source.run.resumes,
+            // As of several numbers: higher whenever one of them is.
+            resume_from: match (run.resume_from, source.run.resume_from) {
+                (Some((one, ResumeFrom::Latest)), Some((other, ResumeFrom::Latest))) => {
+                    Some((one + other, ResumeFrom::Latest))
+                }
+                (Some((one, _)), Some((other, _))) => Some((one + other, ResumeFrom::Earliest)),
+                (one, other) => one.or(other),
+            },
             rebuilds: 0,
         });
         JobSet {
@@ -323,6 +335,13 @@ impl Engine {
         let jobs = inner.pipelines.values().flat_map(|running| running.runtime.status.get().jobs);
         let failed = jobs.filter(|job| job.state == "failed");
         failed.map(|job| (job.name, job.message.unwrap_or_default())).collect()
+    }
+
+    /// Whether the stream or table has stopped, or a join of it, as what it was to read next is not there any more.
+    pub fn misses_records(&self, source: ObjectId) -> bool {
+        let inner = self.inner.read();
+        let mut own = inner.pipelines.iter().filter(|(sources, _)| sources.contains(&source));
+        own.any(|(_, running)| running.runtime.gone.load(Ordering::Acquire))
     }
 
     /// Why an alert is in the state that it is in; none where it does not run.

@@ -71,6 +71,11 @@ impl Error {
         Self::sql("22003", format!("{of} out of range"))
     }
 
+    /// What was to be read next is not there any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Connector(error) if matches!(**error, ebap_connector::Error::Gone { .. }))
+    }
+
     /// An error that a client sees as it is.
     pub(crate) fn sql(sqlstate: &'static str, message: impl Into<String>) -> Self {
         ebap_sql::Error::new(sqlstate, message).into()

@@ -34,11 +34,13 @@ pub(crate) struct SplitBatch {
     /// Which rows take the row of their key away; none where no row does. Of those only the columns of the key, and the
     /// event time, mean anything.
     pub(crate) deleted: Option<BooleanArray>,
-    /// Records read: rows, rejected and skipped.
+    /// Records read: rows, rejected and skipped; and those that were missed.
     pub(crate) consumed: u64,
     pub(crate) rejected: u64,
     /// Records that say nothing about rows.
     pub(crate) skipped: u64,
+    /// Records that were gone before they were read.
+    pub(crate) missed: u64,
     /// Rows that were taken out again, as a view cannot be computed for them.
     pub(crate) failed: u64,
     /// How many rows have `_late`.
@@ -327,9 +329,10 @@ impl RowPreparer {
             partition: records.partition,
             batch: record_batch(&self.full_schema, columns, count)?,
             deleted,
-            consumed: records.len() as u64,
+            consumed: records.len() as u64 + records.missed,
             rejected,
             skipped,
+            missed: records.missed,
             failed: 0,
             late: late.rows,
             future: future + ahead.map_or(0, |ahead| ahead.true_count() as u64),

@@ -17,6 +17,8 @@ pub(crate) struct SplitInfo {
     pub(crate) watermark: Option<i64>,
     /// Rows too far ahead of the clock.
     pub(crate) future: u64,
+    /// Records that were gone before they were read.
+    pub(crate) missed: u64,
     pub(crate) state: String,
     pub(crate) error: Option<String>,
 }

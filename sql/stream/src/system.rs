@@ -58,6 +58,7 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             text("state"),
             text("error"),
             number("future_rows"),
+            number("missed"),
         ],
         "accounting" => vec![
             text("job"),
@@ -69,6 +70,7 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
             number("dead_lettered"),
             number("filtered"),
             number("failed"),
+            number("missed"),
         ],
         "checkpoints" => {
             vec![text("source"), number("epoch"), time("at"), real("duration_ms"), number("bytes")]
@@ -184,6 +186,7 @@ fn splits(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         texts(all.iter().map(|(_, _, one)| Some(&one.state))),
         texts(all.iter().map(|(_, _, one)| one.error.as_ref())),
         numbers(all.iter().map(|(_, _, one)| Some(one.future as i64))),
+        numbers(all.iter().map(|(_, _, one)| Some(one.missed as i64))),
     ]
 }
 
@@ -205,6 +208,7 @@ fn accounting(infos: &[(String, Info)]) -> Vec<ArrayRef> {
         count(|counts| counts.dead_lettered),
         count(|counts| counts.filtered),
         count(|counts| counts.failed),
+        count(|counts| counts.missed),
     ]
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn an_offset_that_has_expired_is_refused_with_its_place(broker:
     let mut reader = source.reader().await?;
     reader.assign(split(0), Offset(3)).await?;
     let error = until("the reader refuses", async || Ok(reader.poll(&[split(0)], 10, WAIT).await.err())).await?;
-    anyhow::ensure!(matches!(error, Error::Refused { .. }), "{error}");
+    anyhow::ensure!(matches!(error, Error::Gone { .. }), "{error}");
     let text = error.to_string();
     anyhow::ensure!(text.contains(&topic) && text.contains("partition 0") && text.contains("offset 3"), "{text}");
     Ok(())

@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::{
     parser::Parser,
     tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError},
 };
-use ebap_catalog::ObjectKind;
+use ebap_catalog::{ObjectKind, ResumeFrom};
 
 use crate::{
     Emit, Error, Result, SourceKind,
@@ -93,6 +93,8 @@ pub enum AlterAction {
     Pause,
     /// Also starts a job again that has failed.
     Resume,
+    /// The same where what a stream was to read next is not there any more.
+    ResumeFrom(ResumeFrom),
     /// Writes every row of the view again, for a sink.
     Rebuild,
     /// Exchanges the names of two materialized views.

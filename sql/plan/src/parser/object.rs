@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::{
     ast::{BinaryOperator, Expr},
     tokenizer::{Token, TokenWithSpan},
 };
-use ebap_catalog::ObjectKind;
+use ebap_catalog::{ObjectKind, ResumeFrom};
 
 use super::{
     AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
@@ -447,6 +447,10 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
     let position = cursor.position();
     let action = if cursor.take(&["PAUSE"]) {
         AlterAction::Pause
+    } else if matches!(kind, ObjectKind::Stream | ObjectKind::Table) && cursor.take(&["RESUME", "FROM", "EARLIEST"]) {
+        AlterAction::ResumeFrom(ResumeFrom::Earliest)
+    } else if matches!(kind, ObjectKind::Stream | ObjectKind::Table) && cursor.take(&["RESUME", "FROM", "LATEST"]) {
+        AlterAction::ResumeFrom(ResumeFrom::Latest)
     } else if cursor.take(&["RESUME"]) {
         AlterAction::Resume
     } else if cursor.take(&["REBUILD"]) {

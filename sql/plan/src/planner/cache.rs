@@ -76,10 +76,10 @@ impl Keys {
 impl Key {
     fn hash(&self) -> u64 {
         let Object { id, kind, name, sql, depends_on, comment, column_comments, created_at_us, .. } = &self.object;
-        let Object { paused, resumes, silenced_until_us, rebuilds, .. } = &self.object;
+        let Object { paused, resumes, resume_from, silenced_until_us, rebuilds, .. } = &self.object;
         let mut hasher = DefaultHasher::new();
         (id, kind.to_string(), name, sql, depends_on, comment, column_comments, created_at_us).hash(&mut hasher);
-        (paused, resumes, silenced_until_us, rebuilds, &self.needs).hash(&mut hasher);
+        (paused, resumes, resume_from, silenced_until_us, rebuilds, &self.needs).hash(&mut hasher);
         hasher.finish()
     }
 }

@@ -162,7 +162,8 @@ pub(crate) fn relation_schema(catalog: &Catalog, id: ObjectId) -> Result<SchemaR
 }
 
 fn run(object: &Object) -> Run {
-    Run { paused: object.paused, resumes: object.resumes, rebuilds: object.rebuilds }
+    let Object { paused, resumes, resume_from, rebuilds, .. } = *object;
+    Run { paused, resumes, resume_from, rebuilds }
 }
 
 fn visible(source: &SourcePlan) -> SchemaRef {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ebap_connector::{Epoch, Position};
 use serde::{Deserialize, Serialize};
 
-use crate::{accounting::Accounting, sinks::Counted, watermark::SavedWatermarks};
+use crate::{accounting::Accounting, pipeline::gaps::Gaps, sinks::Counted, watermark::SavedWatermarks};
 
 /// Rises when an older version could no longer read what this one writes.
 pub(crate) const FORMAT: u32 = 2;
@@ -21,6 +21,12 @@ pub(crate) struct Manifest {
     pub(crate) writer: u64,
     /// Where each split was read from first.
     pub(crate) start: Position,
+    /// The last `ALTER … RESUME FROM` that was done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) resumed: u64,
+    /// What such ones have passed over.
+    #[serde(default, skip_serializing_if = "Gaps::is_empty")]
+    pub(crate) gaps: Gaps,
     /// The next record of each split.
     pub(crate) position: Position,
     pub(crate) watermarks: SavedWatermarks,
@@ -70,6 +76,11 @@ pub(crate) struct Held {
     pub(crate) position: Position,
     /// Up to which windows are closed.
     pub(crate) watermark: i64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Manifest {

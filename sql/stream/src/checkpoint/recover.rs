@@ -59,6 +59,8 @@ pub(crate) fn decide(looked: &[(u64, Found)], older: bool) -> Decision {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use ebap_connector::{Epoch, Position};
 
     use super::*;
@@ -71,6 +73,8 @@ mod tests {
             incarnation: 1,
             writer: 0,
             start: Position::default(),
+            resumed: 0,
+            gaps: BTreeMap::new(),
             position: Position::default(),
             watermarks: SavedWatermarks::default(),
             late_log: Vec::new(),

@@ -7,6 +7,7 @@
 
 mod alerts;
 pub(crate) mod flush;
+pub(crate) mod gaps;
 pub(crate) mod group;
 mod jobs;
 mod keep;
@@ -22,7 +23,7 @@ mod wait;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -245,6 +246,8 @@ struct Pipeline {
     rebuilt: BTreeMap<u64, String>,
     /// Nothing is read.
     paused: bool,
+    /// The last `RESUME FROM` that was done.
+    resumed: u64,
     /// Read, and to be decoded before anything else is read.
     waiting: Option<Waiting>,
     flushes: Vec<Flush>,
@@ -310,6 +313,7 @@ pub(crate) async fn supervise(
         let ended = match opened {
             Ok(mut pipeline) => {
                 *runtime.elsewhere.write() = None;
+                runtime.gone.store(false, Ordering::Release);
                 backoff.reset();
                 (outrun, takes_over) = (0, false);
                 let ended = guarded_async(pipeline.run(&mut inbox, &mut jobs)).await;
@@ -344,6 +348,7 @@ pub(crate) async fn supervise(
             }
             Retry::Never => {
                 tracing::error!(stream = name, error = error.chain(), "the pipeline has stopped");
+                runtime.gone.store(error.is_gone(), Ordering::Release);
                 runtime.status.set_state(&name, kind, "failed", &error.chain());
                 fail_views(&runtime, &jobs, &error);
                 None

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::RecordBatch;
-use ebap_connector::{DeadLetter, Epoch, Position};
+use ebap_connector::{DeadLetter, Epoch, Position, SplitId};
 use ebap_sql::Run;
 use tokio::sync::mpsc;
 
 use super::{
     Command, Forced, JobSet, Lanes, Pipeline, SourceRuntime, Start, Tasks, ViewSlot, ViewState, WRITERS_MAX, Writing,
+    gaps::{self, Gap},
     keep::{Keeping, Seen},
     micros,
     pause::restore,
@@ -83,6 +84,7 @@ impl Pipeline {
             alerts_dirty: false,
             rebuilt: BTreeMap::new(),
             paused: jobs.run.paused,
+            resumed: 0,
             waiting: None,
             flushes: Vec::new(),
             forced: None,
@@ -99,9 +101,10 @@ impl Pipeline {
             forget_at_us: now_us + super::FORGET_INTERVAL_US,
             runtime,
         };
+        let mut gaps = BTreeMap::new();
         match manifest {
-            Some(manifest) => pipeline.recover(manifest, jobs).await?,
-            None => pipeline.begin(),
+            Some(manifest) => gaps = pipeline.recover(manifest, jobs).await?,
+            None => pipeline.begin(jobs),
         }
         // An earlier start in this process may have published more than this one has read.
         pipeline.runtime.published.send_replace(pipeline.position.clone());
@@ -113,17 +116,22 @@ impl Pipeline {
         pipeline.begin_epoch().await?;
         pipeline.end_epoch(true).await?;
         pipeline.retire_unnamed(after);
+        pipeline.pass_over(gaps, jobs.run).await?;
         Ok(pipeline)
     }
 
     /// Nothing is durable: what an earlier start in this process knew is forgotten.
-    fn begin(&mut self) {
+    fn begin(&mut self, jobs: &JobSet) {
+        // Nothing is missed of what nobody has read.
+        self.resumed = jobs.run.resume_from.map_or(0, |(number, _)| number);
+        self.runtime.gaps.write().clear();
         *self.runtime.late_log.write() = LateLog::default();
         *self.runtime.start.write() = Position::default();
         self.runtime.dead_letters.lock().clear();
     }
 
-    async fn recover(&mut self, manifest: Manifest, jobs: &JobSet) -> Result<()> {
+    /// Gives what is to be passed over once the jobs run.
+    async fn recover(&mut self, manifest: Manifest, jobs: &JobSet) -> Result<BTreeMap<SplitId, Gap>> {
         let now_us = self.runtime.clock.now_us();
         let mut log = LateLog::default();
         for file in &manifest.late_log {
@@ -139,6 +147,9 @@ impl Pipeline {
         if let Some(file) = &manifest.alerts {
             self.saved_alerts = self.checkpoints.read_json(file).await?;
         }
+        let gaps = gaps::asked(&self.runtime, &manifest, jobs.run).await?;
+        self.resumed = manifest.resumed;
+        self.runtime.gaps.write().clone_from(&manifest.gaps);
         self.accounting = manifest.accounting.clone();
         self.watermarks.restore(&manifest.watermarks, now_us);
         *self.runtime.start.write() = manifest.start.clone();
@@ -147,7 +158,8 @@ impl Pipeline {
             if self.runtime.has_event_time(split) {
                 self.watermarks.add(split, now_us);
             }
-            self.reader.assign(split.clone(), *offset).await?;
+            let next = gaps.get(split).map_or(*offset, |gap| gap.to);
+            self.reader.assign(split.clone(), next).await?;
         }
         if let Some(store) = &jobs.table
             && let Some(files) = manifest.jobs.get(&self.runtime.plan.id.0)
@@ -170,7 +182,7 @@ impl Pipeline {
             }
         }
         self.manifest = Some(manifest);
-        Ok(())
+        Ok(gaps)
     }
 
     /// Its saved state is of no use; what its source still has is read again.
@@ -315,6 +327,8 @@ impl Pipeline {
             incarnation: self.incarnation,
             writer: self.checkpoints.writer(),
             start: self.runtime.start.read().clone(),
+            resumed: self.resumed,
+            gaps: self.runtime.gaps.read().clone(),
             position: self.position.clone(),
             watermarks: self.watermarks.save(),
             late_log,
@@ -540,7 +554,7 @@ impl JobWrite {
 /// A dead letter as a manifest's file holds it.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct SavedLetter {
-    split: ebap_connector::SplitId,
+    split: SplitId,
     partition: i32,
     offset: i64,
     timestamp_ms: i64,

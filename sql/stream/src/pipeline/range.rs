@@ -7,7 +7,7 @@ use ebap_connector::{Decoder, Epoch, Offset, Position, Records, SourceReader, Sp
 use crate::{
     Result,
     event_time::Decided,
-    pipeline::runtime::SourceRuntime,
+    pipeline::{gaps, runtime::SourceRuntime},
     prepare::{Preparers, StepBatch},
 };
 
@@ -18,17 +18,21 @@ pub(crate) struct RangeReader {
     preparer: Preparers,
     position: Position,
     to: BTreeMap<SplitId, Offset>,
+    /// What is to be passed over first.
+    missing: Vec<Records>,
 }
 
 impl RangeReader {
     pub(crate) async fn open(runtime: Arc<SourceRuntime>, from: &Position) -> Result<Self> {
         let mut reader = runtime.source.reader().await?;
+        let missing = gaps::behind(&runtime, from).await?;
         for (split, offset) in &from.0 {
-            reader.assign(split.clone(), *offset).await?;
+            let passed = missing.iter().find(|records| records.split == *split);
+            reader.assign(split.clone(), passed.map_or(*offset, |records| records.next_offset)).await?;
         }
         let all = runtime.everything();
         let (decoder, preparer) = (runtime.decoder(&all)?, runtime.preparer(&all)?);
-        Ok(Self { runtime, reader, decoder, preparer, position: from.clone(), to: BTreeMap::new() })
+        Ok(Self { runtime, reader, decoder, preparer, position: from.clone(), to: BTreeMap::new(), missing })
     }
 
     /// Reads up to here from now on. Splits that were not known start where the stream started them.
@@ -62,10 +66,15 @@ impl RangeReader {
                 return Ok(None);
             }
             let config = &self.runtime.config;
-            let read = self.reader.poll(&wanted, config.step_rows_max, config.step_wait * 10).await?;
+            let mut read = std::mem::take(&mut self.missing);
+            if read.is_empty() {
+                read = self.reader.poll(&wanted, config.step_rows_max, config.step_wait * 10).await?;
+            }
             let mut splits = Vec::new();
             for records in read {
                 let Some(to) = self.to.get(&records.split).copied() else { continue };
+                // A gap is passed over as a whole.
+                let to = if records.missed > 0 { to.max(records.next_offset) } else { to };
                 let Some(records) = self.cut(records, to).await? else { continue };
                 self.decoder.prepare(&[&records]).await?;
                 let decoded = self.decoder.decode(&records)?;

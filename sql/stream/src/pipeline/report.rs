@@ -45,7 +45,8 @@ impl Pipeline {
             };
             let watermark = watermark.map(|watermark| watermark.0);
             let future = self.watermarks.future(split);
-            let info = SplitInfo { offset: offset.0, end, watermark, future, state: state.to_owned(), error };
+            let missed = self.accounting.0.get(split).map_or(0, |counts| counts.missed);
+            let info = SplitInfo { offset: offset.0, end, watermark, future, missed, state: state.to_owned(), error };
             splits.insert(split.clone(), info);
         }
         metrics::gauge!("ebap_lag_records", "stream" => self.name().to_owned()).set(lag as f64);

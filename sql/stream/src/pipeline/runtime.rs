@@ -1,6 +1,9 @@
 //! What the loop of a stream shares with whoever else reads it: catch-ups, `SELECT`s, `FLUSH`.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use ebap_connector::{
     ConnectorRegistry, DeadLetter, DeadLetterWriter, DecodeSpec, Decoder, Options, Position, Source, SourceContext,
@@ -10,6 +13,7 @@ use ebap_sql::{SourceKind, SourcePlan};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::gaps::Gaps;
 use super::group::{GroupDecoder, GroupSource, Member, member_of};
 use crate::{
     EngineConfig, Error, Result,
@@ -40,6 +44,10 @@ pub(crate) struct SourceRuntime {
     pub(crate) status: Status,
     /// For readers of the stream, where another process runs it.
     pub(crate) elsewhere: RwLock<Option<Error>>,
+    /// It has stopped, as what it was to read next is not there any more.
+    pub(crate) gone: AtomicBool,
+    /// What was passed over.
+    pub(crate) gaps: RwLock<Gaps>,
 }
 
 impl SourceRuntime {
@@ -95,6 +103,8 @@ impl SourceRuntime {
             dead_letters: Mutex::default(),
             status: Status::default(),
             elsewhere: RwLock::default(),
+            gone: AtomicBool::new(false),
+            gaps: RwLock::default(),
         }
     }
 

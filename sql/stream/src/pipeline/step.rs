@@ -74,14 +74,16 @@ impl Pipeline {
         }
         let counts = Counts {
             consumed: split.consumed,
-            emitted: split.consumed - split.rejected - split.skipped,
+            emitted: split.consumed - split.rejected - split.skipped - split.missed,
             dead_lettered: split.rejected,
             filtered: split.skipped,
             late: 0,
             failed: 0,
+            missed: split.missed,
         };
         self.accounting.add(&records.split, counts);
-        metrics::counter!("ebap_records_total", "stream" => self.name().to_owned()).increment(split.consumed);
+        metrics::counter!("ebap_records_total", "stream" => self.name().to_owned())
+            .increment(split.consumed - split.missed);
         metrics::counter!("ebap_late_rows_total", "stream" => self.name().to_owned()).increment(split.late);
         metrics::counter!("ebap_dead_letters_total", "stream" => self.name().to_owned()).increment(split.rejected);
     }

@@ -179,6 +179,7 @@ impl RowsSink {
             filtered: split.skipped,
             late: 0,
             failed: 0,
+            missed: split.missed,
         };
         self.counted.accounting.add(&split.split, counts);
         self.counted.position.set(split.split.clone(), Offset(end));

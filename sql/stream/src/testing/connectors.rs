@@ -27,6 +27,8 @@ use tokio::sync::watch;
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     splits: Mutex<BTreeMap<SplitId, Vec<String>>>,
+    /// Offsets below which retention has passed.
+    gone: Mutex<BTreeMap<SplitId, i64>>,
     /// Rows and position, replaced in one act as a transactional system does.
     pub(super) committed: Mutex<(Vec<RecordBatch>, Option<Position>)>,
     /// What sinks on views have put, by key: the row as text.
@@ -46,6 +48,15 @@ pub(super) struct Outside {
 impl Outside {
     pub(super) fn produce(&self, split: &str, lines: impl IntoIterator<Item = String>) {
         self.splits.lock().entry(SplitId::new(split)).or_default().extend(lines);
+    }
+
+    /// What retention does.
+    pub(super) fn expire(&self, split: &str, below: i64) {
+        self.gone.lock().insert(SplitId::new(split), below);
+    }
+
+    fn earliest(&self, split: &SplitId) -> i64 {
+        self.gone.lock().get(split).copied().unwrap_or(0)
     }
 
     /// The sink has the rows below this offset already.
@@ -124,7 +135,7 @@ impl Source for Lines {
 
     async fn bounds(&self, split: &SplitId) -> Result<SplitBounds> {
         let end = self.0.splits.lock().get(split).map_or(0, Vec::len);
-        Ok(SplitBounds { earliest: Offset(0), end: Offset(end as i64) })
+        Ok(SplitBounds { earliest: Offset(self.0.earliest(split)), end: Offset(end as i64) })
     }
 
     async fn start(&self, _: &SplitId, _: bool) -> Result<Offset> {
@@ -154,6 +165,9 @@ impl SourceReader for LinesReader {
             let splits = self.outside.splits.lock();
             for split in wanted {
                 let (Some(at), Some(lines)) = (self.at.get_mut(split), splits.get(split)) else { continue };
+                if *at < self.outside.earliest(split) {
+                    return Err(Error::Gone { message: format!("offset {at} of split {split} is not there any more") });
+                }
                 let partition = split.as_str().parse().unwrap_or(0);
                 let mut records = Records::new(split.clone(), partition, Offset(*at));
                 for line in lines.iter().skip(*at as usize).take(rows_max / wanted.len().max(1)) {

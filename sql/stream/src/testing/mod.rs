@@ -16,6 +16,7 @@ mod number_tests;
 mod oracle_tests;
 mod query;
 mod range_join_tests;
+mod resume_from_tests;
 mod rig;
 mod sim;
 mod sink_tests;

@@ -101,7 +101,7 @@ fn part_of(split: &SplitBatch, from: usize, to: usize) -> SplitBatch {
     let batch = split.batch.slice(from, to - from);
     let deleted = split.deleted.as_ref().map(|deleted| deleted.slice(from, to - from));
     let (late, rows) = (late_rows(&batch), batch.num_rows() as u64);
-    SplitBatch { batch, deleted, late, consumed: rows, rejected: 0, skipped: 0, failed: 0, ..split.clone() }
+    SplitBatch { batch, deleted, late, consumed: rows, rejected: 0, skipped: 0, missed: 0, failed: 0, ..split.clone() }
 }
 
 fn leave_out(split: &SplitBatch, bad: &[usize]) -> Result<SplitBatch> {

@@ -136,6 +136,7 @@ impl ViewJob {
                 dead_lettered: split.rejected,
                 filtered: split.skipped,
                 failed: split.failed,
+                missed: split.missed,
             });
         }
         if rows == 0 {

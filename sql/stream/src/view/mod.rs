@@ -382,6 +382,7 @@ impl ViewJob {
             dead_lettered: split.rejected,
             filtered: admitted - emitted - failed + split.skipped,
             failed: failed + split.failed,
+            missed: split.missed,
         };
         Ok(Admitted { batch: rows, times, rows: taken, counts })
     }
