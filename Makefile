@@ -15,7 +15,7 @@ EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
 # What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
 SERVICES := redis prometheus alertmanager kafka iceberg-rest trino minio postgres connect schema-registry
 
-.PHONY: help deps build demo check fmt lint unit architecture slt recovery e2e conformance fuzz test test-long nightly bench-build bench bench-peers bench-nexmark stack-install stack-up stack-down
+.PHONY: help deps build demo check fmt lint rustdoc doctest deny advisories unused typos committed unit architecture slt recovery e2e conformance fuzz test test-long nightly bench-build bench bench-peers bench-nexmark stack-install stack-up stack-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,8 +36,34 @@ fmt:
 lint: deps
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-# Clippy shares nothing with a build: the dependencies are checked once more.
-check: fmt lint architecture ## whatever can be said without running anything: formatting, clippy, the edges between crates
+# Private items too, as nearly all are: a link to what has gone is found where it is read.
+rustdoc: deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --workspace --document-private-items
+
+doctest: deps
+	cargo test --quiet --locked --workspace --doc
+
+# Licences, doubles and registries of what is built in.
+deny:
+	@$(call TOOL,cargo-deny) --log-level error --locked check licenses bans sources
+
+advisories:
+	@PATH="$$(bash tests/tools.sh cargo-deny):$$PATH" bash tests/advisories.sh
+
+unused:
+	@$(call TOOL,cargo-machete) .
+
+typos:
+	@$(call TOOL,typos) --format brief
+
+committed:
+	@bash tests/committed.sh
+
+# Installs the tool of this name where it is missing.
+TOOL = "$$(bash tests/tools.sh $(1))/$(1)"
+
+# What takes seconds comes first. Clippy shares nothing with a build: the dependencies are checked once more.
+check: fmt committed typos unused deny advisories lint rustdoc doctest architecture ## whatever can be said without running anything: formatting, clippy, documentation, dependencies, spelling, what is committed
 
 # Connectors and the server have tests of their own against real services; see tests/with-stack.sh.
 INTEGRATION := redis prometheus alertmanager iceberg kafka schema_registry server

@@ -1,4 +1,4 @@
-//! Holds the directions of the dependencies between our crates.
+//! Holds the directions of the dependencies between our crates, and the table of versions to what is used.
 
 use std::{collections::BTreeMap, process::Command};
 
@@ -56,6 +56,30 @@ fn edges() -> BTreeMap<String, Vec<String>> {
         all.filter(|name| ours.contains(name)).collect()
     };
     packages.iter().map(|package| (names(package), dependencies(package))).collect()
+}
+
+/// Names below the heading, up to the next one.
+fn names_below<'a>(manifest: &'a str, heading: &str) -> Vec<&'a str> {
+    let lines = manifest.lines().skip_while(|line| *line != heading).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    lines.filter(|line| !line.starts_with('#')).filter_map(|line| Some(line.split_once('=')?.0.trim())).collect()
+}
+
+#[test]
+fn every_version_in_the_table_is_used() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).expect("a manifest");
+    let workspace = read("Cargo.toml");
+    let members = workspace.lines().filter_map(|line| line.strip_prefix("    \"")?.strip_suffix("\","));
+    let manifests: Vec<String> = members.map(|member| read(&format!("{member}/Cargo.toml"))).collect();
+    let uses = |name: &str| {
+        let [dotted, table] = [format!("\n{name}.workspace = true"), format!("\n{name} = {{ workspace = true")];
+        manifests.iter().any(|manifest| manifest.contains(&dotted) || manifest.contains(&table))
+    };
+    let table = names_below(&workspace, "[workspace.dependencies]");
+    assert!(table.len() > 50 && manifests.len() > 10, "{} names, {} members", table.len(), manifests.len());
+    let unused: Vec<&str> = table.into_iter().filter(|name| !uses(name)).collect();
+    assert!(unused.is_empty(), "nobody uses these of [workspace.dependencies]: {unused:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //!    Records      Decoded     StepBatch      late rows     views, tables, sinks     manifest
 //! ```
 //!
-//! One [`pipeline`] per stream or table, and one per set of them that a view joins, reads once and decodes once,
+//! One `pipeline` per stream or table, and one per set of them that a view joins, reads once and decodes once,
 //! and hands every step to all of its jobs. Sees connectors through the traits of `ebap-connector` alone.
 
 mod accounting;

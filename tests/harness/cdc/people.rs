@@ -49,7 +49,7 @@ pub struct People {
 }
 
 impl Row {
-    /// A row of its first version, from which [`People::fill`] has the same.
+    /// A row of its first version, from which what fills the table has the same.
     pub fn new(id: i64, version: i64) -> Self {
         let mut row = Self { version, name: format!("p{id}.{version}"), tier: String::new(), balance: String::new() };
         row.set(version);

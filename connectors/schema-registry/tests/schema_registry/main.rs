@@ -49,7 +49,7 @@ async fn a_schema_is_found_by_its_id_and_as_the_newest_of_its_subject() -> anyho
 }
 
 #[tokio::test]
-async fn what_does_not_fit_those_before_it_is_refused_in_the_registrys_words() -> anyhow::Result<()> {
+async fn what_does_not_fit_those_before_it_is_refused_in_the_words_of_the_registry() -> anyhow::Result<()> {
     let (registry, subject) = (client(&[plain()]), subject("refused"));
     registry.register(&subject, Kind::Avro, ONE).await?;
     let error =
