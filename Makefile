@@ -89,10 +89,10 @@ test: ## everything, fast things first
 	@bash tests/run-all.sh
 
 # As `unit` and `recovery`, with more seeds and more kills.
-test-long: build ## 1,000 simulated seeds, 20,000 random queries, 200 kills, and 10,000 statements of each kind beside PostgreSQL
+test-long: build ## 1,000 simulated seeds, 20,000 random queries, 200 kills, each kind of view and stream made anew 1,000 times, and 10,000 statements of each kind beside PostgreSQL
 	EBAP_SIM_SEEDS=1000 cargo test --locked --workspace --lib -- --nocapture sim::
 	EBAP_ORACLE_QUERIES=20000 cargo test --locked --workspace --lib -- --nocapture oracle_tests::
-	EBAP_RECOVERY_KILLS=200 EBAP_BIN=$(EBAP) cargo test --locked --workspace --test recovery
+	EBAP_RECOVERY_KILLS=200 EBAP_ANEW_ROUNDS=1000 EBAP_BIN=$(EBAP) cargo test --locked --workspace --test recovery
 	EBAP_CONFORMANCE_STATEMENTS=$${EBAP_CONFORMANCE_STATEMENTS:-10000} $(MAKE) --no-print-directory conformance
 
 # The seeds are those of the day, so that each night tries others; they are printed with what is found.

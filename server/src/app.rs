@@ -21,6 +21,7 @@ use ebap_stream::{Engine, EngineConfig};
 use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use uuid::Uuid;
 
 use crate::{pgwire::sqlstate::SqlError, registry::Connectors};
 
@@ -65,16 +66,24 @@ impl App {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|error| anyhow::anyhow!("the data directory {folder} cannot be made (--data-dir): {error}"))?;
         let lock = lock(&config.data_dir)?;
+        remove_empty_folders(&config.data_dir.join("pipelines"));
         let store = object_store(&config)?;
         let engine =
             Engine::open(config.engine.clone(), Arc::clone(&store), Arc::new(Connectors), SystemClock::shared())
                 .await?;
         let store = CatalogStore::new(store);
-        let catalog = store.load().await?;
-        let plans = resolved(&catalog)?;
+        let mut catalog = match store.load().await? {
+            nothing if nothing == Catalog::default() => Catalog::begun(origin()),
+            catalog => catalog,
+        };
+        let mut plans = resolved(&catalog)?;
+        number_joins(&mut catalog, &mut plans);
         if let Err(error) = engine.reconcile(plans).await {
             tracing::error!(error = error.chain(), "not every job could be started");
         }
+        let (forgetting, known) = (Arc::clone(&engine), catalog.clone());
+        // Beside all else: nobody has their names any more.
+        tokio::spawn(async move { forgetting.forget_dropped(&known).await });
         let catalog = RwLock::new(Arc::new(catalog));
         let (changing, ended) = (Arc::default(), AtomicBool::new(false));
         let app = Arc::new(Self { engine, catalog, store, changing, ended, config, _lock: lock });
@@ -137,9 +146,10 @@ impl App {
         self.validate(&resolved(next)?)
     }
 
-    async fn replace(self: &Arc<Self>, turn: OwnedMutexGuard<()>, next: Catalog) -> Result<(), SqlError> {
-        let plans = resolved(&next)?;
+    async fn replace(self: &Arc<Self>, turn: OwnedMutexGuard<()>, mut next: Catalog) -> Result<(), SqlError> {
+        let mut plans = resolved(&next)?;
         self.validate(&plans)?;
+        number_joins(&mut next, &mut plans);
         let app = Arc::clone(self);
         // On a task of its own: a client that goes away must not leave it half done.
         let done = tokio::spawn(async move {
@@ -191,7 +201,8 @@ impl App {
             let partitions = sink.partitions.iter();
             let context = SinkContext {
                 name: sink.name.clone(),
-                id: sink.id.to_string(),
+                id: sink.name_outside.clone(),
+                first_version: sink.first_version,
                 schema: Arc::clone(&sink.schema),
                 upsert_key: sink.upsert_key.clone(),
                 on_view: sink.on_view,
@@ -221,9 +232,31 @@ impl App {
     }
 }
 
+/// Of a catalog that begins.
+fn origin() -> String {
+    format!("{:016x}", Uuid::new_v4().as_u64_pair().0)
+}
+
+/// What dropped pipelines leave: the store deletes files alone, as a folder may be written to at that very moment. Here
+/// nothing is, so one that is not empty stays by itself.
+fn remove_empty_folders(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for inner in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_empty_folders(&inner.path());
+        let _ = std::fs::remove_dir(inner.path());
+    }
+}
+
+/// Gives the sets of sources that views join now a place each for their state.
+fn number_joins(catalog: &mut Catalog, plans: &mut Plans) {
+    catalog.number_joins(plans.joined());
+    plans.joins = catalog.joins().cloned().collect();
+}
+
 /// Plans with the values of secrets in their options.
 fn resolved(catalog: &Catalog) -> Result<Plans, SqlError> {
     let mut plans = plan_catalog(catalog)?;
+    plans.joins = catalog.joins().cloned().collect();
     for source in &mut plans.sources {
         resolve(catalog, &mut Arc::make_mut(source).options)?;
     }

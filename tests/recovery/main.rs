@@ -6,6 +6,7 @@
 //! `EBAP_RECOVERY_KILLS` sets how often the server is killed.
 
 mod kafka_sink;
+mod made_anew;
 mod redis_sink;
 
 use std::{process::ExitCode, sync::Arc};
@@ -64,13 +65,24 @@ fn main() -> ExitCode {
     let kills = std::env::var("EBAP_RECOVERY_KILLS").ok();
     let kills = kills.map_or(KILLS_DEFAULT, |kills| kills.parse().expect("a number of kills"));
     let nothing = Arc::new(());
-    trials::run(vec![
+    let services = Arc::new(made_anew::Services::default());
+    let outcome = trials::run(vec![
         trials::trial("an_unbroken_run_equals_the_batch_answer", &nothing, |_| run(0)),
         trials::trial("a_run_killed_again_and_again_equals_the_batch_answer", &nothing, move |_| run(kills)),
         trials::trial("redis_ends_with_the_batch_answer_whatever_is_killed", &nothing, move |_| redis_sink::run(kills)),
         trials::trial("kafka_ends_with_each_result_once_whatever_is_killed", &nothing, move |_| kafka_sink::run(kills)),
+        trials::trial("views_made_anew_are_whole", &nothing, |_| made_anew::views_made_anew_are_whole()),
+        trials::trial("streams_made_anew_are_whole", &services, |services| {
+            made_anew::streams_made_anew_are_whole(services)
+        }),
+        trials::trial("sinks_made_anew_have_the_whole_view", &services, |services| {
+            made_anew::sinks_made_anew_have_the_whole_view(services)
+        }),
         trials::trial("a_run_that_is_asked_to_end_goes_on_where_it_was", &nothing, |_| ends_and_goes_on()),
-    ])
+    ]);
+    // The last holder: ends the services.
+    drop(services);
+    outcome
 }
 
 async fn create(client: &Client) -> anyhow::Result<()> {

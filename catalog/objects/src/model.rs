@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Join, Joins, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub u64);
@@ -117,9 +117,58 @@ pub struct Catalog {
     objects: BTreeMap<ObjectId, Object>,
     #[serde(default)]
     pub migrations: Vec<Migration>,
+    /// Not known of a catalog of an older version.
+    #[serde(default)]
+    joins: Option<Joins>,
+    /// At random, once: no other catalog has it. None in those that older versions have begun.
+    #[serde(default)]
+    origin: Option<String>,
 }
 
 impl Catalog {
+    /// An empty one, which `origin` tells apart from all others.
+    pub fn begun(origin: String) -> Self {
+        Self { origin: Some(origin), joins: Some(Joins::default()), ..Self::default() }
+    }
+
+    /// What an object is called where objects of other catalogs write too: in Redis, in Kafka, in a lake.
+    pub fn name_outside(&self, id: ObjectId) -> String {
+        match &self.origin {
+            Some(origin) => format!("{origin}-{id}"),
+            None => id.to_string(),
+        }
+    }
+
+    /// What versions of an object's values are counted from outside: the nanoseconds of its creation. One that was
+    /// created earlier has not come this far, as a position is records or bytes, and fewer than one comes each nanosecond.
+    pub fn first_version(&self, id: ObjectId) -> u64 {
+        let created_at_us = self.get(id).map_or(0, |object| object.created_at_us);
+        let begun = self.origin.as_ref().and_then(|_| u64::try_from(created_at_us).ok());
+        begun.unwrap_or(0).saturating_mul(1_000)
+    }
+
+    /// Gives each set of streams and tables that a view joins, and that has none, a number that none ever had.
+    pub fn number_joins(&mut self, needed: Vec<Vec<ObjectId>>) {
+        match &mut self.joins {
+            Some(joins) => joins.keep(needed),
+            None => self.joins = Some(Joins::of_older_version(needed)),
+        }
+    }
+
+    pub fn joins(&self) -> impl Iterator<Item = &Join> {
+        self.joins.iter().flat_map(Joins::iter)
+    }
+
+    /// Whether there was such an object and it is gone, for ever, as ids are given once.
+    pub fn has_dropped(&self, id: ObjectId) -> bool {
+        (1..=self.next_id).contains(&id.0) && !self.objects.contains_key(&id)
+    }
+
+    /// The same of a number of `joins`.
+    pub fn has_dropped_join(&self, number: u64) -> bool {
+        self.joins.as_ref().is_some_and(|joins| joins.has_let_go(number))
+    }
+
     /// In the order of creation.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.objects.values()
@@ -152,11 +201,6 @@ impl Catalog {
 
     pub fn get(&self, id: ObjectId) -> Option<&Object> {
         self.objects.get(&id)
-    }
-
-    /// Whether an object of this id was dropped. Ids are never given twice.
-    pub fn had(&self, id: u64) -> bool {
-        id <= self.next_id && !self.objects.contains_key(&ObjectId(id))
     }
 
     pub fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object> {

@@ -43,8 +43,10 @@ use crate::{Epoch, Options, Position, Result};
 pub struct SinkContext {
     /// Name of the sink in the catalog.
     pub name: String,
-    /// Stable over restarts and unique over all objects ever created in this data directory.
+    /// Stable over restarts. No other sink has it, of this catalog or of another one.
     pub id: String,
+    /// What versions of values are counted from: later sinks have greater ones, so that theirs replace what is there.
+    pub first_version: u64,
     /// Columns of the stream (declared and computed) or of the view.
     pub schema: SchemaRef,
     /// Columns that identify a row of a view; empty for a stream.

@@ -60,6 +60,7 @@ fn context(url: &str, options: &[(&str, &str)]) -> SinkContext {
         partitions: Vec::new(),
         options: with,
         incarnation: 1,
+        first_version: 0,
     }
 }
 

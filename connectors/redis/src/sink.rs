@@ -46,6 +46,7 @@ pub fn sink(context: &SinkContext) -> Result<Box<dyn Sink>> {
     let settings = Settings::of(context)?;
     Ok(Box::new(RedisSink {
         id: context.id.clone(),
+        first_version: context.first_version,
         incarnation: context.incarnation,
         columns: context.schema.fields().iter().map(|field| field.name().clone()).collect(),
         settings,
@@ -63,6 +64,7 @@ pub fn sink(context: &SinkContext) -> Result<Box<dyn Sink>> {
 
 struct RedisSink {
     id: String,
+    first_version: u64,
     incarnation: u64,
     settings: Settings,
     columns: Vec<String>,
@@ -139,7 +141,7 @@ impl Sink for RedisSink {
         };
         let since = self.waiting.take().map_or_else(time::instant, |(_, since)| since);
         self.waiting = Some((position.clone(), since));
-        let version = position.version();
+        let version = self.version(position);
         let (kind, key) = (&self.settings.kind, &self.settings.key);
         for row in 0..deletes.num_rows() {
             let (entry, change) = places(kind, key, &deletes, row)?;
@@ -177,7 +179,7 @@ impl Sink for RedisSink {
     async fn sweep(&mut self, position: &Position) -> Result<()> {
         self.send().await?;
         let Some(written) = self.written.take() else { return Ok(()) };
-        let version = position.version();
+        let version = self.version(position);
         for shard in 0..self.opened()?.shards.len() {
             let mut cursor = 0_u64;
             loop {
@@ -219,6 +221,10 @@ impl RedisSink {
         static OPENINGS: AtomicU64 = AtomicU64::new(0);
         let opening = OPENINGS.fetch_add(1, Ordering::Relaxed);
         format!("{}{opening:0OPENING_DIGITS$}", self.incarnation)
+    }
+
+    fn version(&self, position: &Position) -> u64 {
+        self.first_version.saturating_add(position.version())
     }
 
     fn published(&self, stored: &[(String, String)]) -> Result<Position> {

@@ -74,7 +74,7 @@ impl App {
 
     async fn sweep(&self) {
         let Ok(catalog) = self.store.load().await else { return };
-        if let Err(error) = self.engine.sweep(|id| catalog.had(id)).await {
+        if let Err(error) = self.engine.sweep(&catalog).await {
             tracing::warn!(error = error.chain(), "what dropped streams have left cannot be deleted");
         }
     }

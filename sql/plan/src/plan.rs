@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use ebap_catalog::{ObjectId, ResumeFrom};
+use ebap_catalog::{Join, ObjectId, ResumeFrom};
 
 use crate::Flow;
 
@@ -200,6 +200,10 @@ pub struct WindowSize {
 #[derive(Clone, Debug)]
 pub struct SinkPlan {
     pub id: ObjectId,
+    /// As systems outside know it (`Catalog::name_outside`).
+    pub name_outside: String,
+    /// `Catalog::first_version`
+    pub first_version: u64,
     pub name: String,
     pub from: ObjectId,
     pub from_name: String,
@@ -287,4 +291,19 @@ pub struct Plans {
     pub views: Vec<Arc<ViewPlan>>,
     pub sinks: Vec<Arc<SinkPlan>>,
     pub alerts: Vec<Arc<AlertPlan>>,
+    /// The numbers of the sets of sources that views join.
+    pub joins: Vec<Join>,
+}
+
+impl Plans {
+    /// Each set of streams and tables that a view joins, once.
+    pub fn joined(&self) -> Vec<Vec<ObjectId>> {
+        let mut all: Vec<Vec<ObjectId>> = Vec::new();
+        for view in self.views.iter().filter(|view| view.sources.len() > 1) {
+            if !all.contains(&view.sources) {
+                all.push(view.sources.clone());
+            }
+        }
+        all
+    }
 }

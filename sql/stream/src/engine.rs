@@ -8,7 +8,7 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{catalog::TableProvider, error::Result as DataFusionResult, logical_expr::LogicalPlan};
-use ebap_catalog::{ObjectId, ResumeFrom};
+use ebap_catalog::{Catalog, ObjectId, ResumeFrom};
 use ebap_connector::{ConnectorRegistry, Position, time::Clock};
 use ebap_sql::{FutureLimit, FutureRows, Plans, Run, SourceKind, SourcePlan, ViewPlan};
 use object_store::ObjectStore;
@@ -33,6 +33,8 @@ type Sources = Vec<ObjectId>;
 
 struct Running {
     runtime: Arc<SourceRuntime>,
+    /// See `folder_of`.
+    folder: String,
     commands: mpsc::Sender<Command>,
     /// What it was last told to run.
     jobs: JobSet,
@@ -48,12 +50,35 @@ impl Running {
 /// One for each stream and table, and one for each set of them that a view joins.
 fn pipelines_of(plans: &Plans) -> Vec<Sources> {
     let mut all: Vec<Sources> = plans.sources.iter().map(|source| vec![source.id]).collect();
-    for view in plans.views.iter().filter(|view| view.sources.len() > 1) {
-        if !all.contains(&view.sources) {
-            all.push(view.sources.clone());
-        }
-    }
+    all.extend(plans.joined());
     all
+}
+
+/// Whether the folder is of a pipeline that was dropped, as far as this catalog goes: another server may have a newer one.
+fn is_dropped(folder: &str, catalog: &Catalog) -> bool {
+    let (ids, number) = match folder.split_once('.') {
+        Some((ids, number)) => (ids, Some(number)),
+        None => (folder, None),
+    };
+    let Ok(ids) = ids.split('-').map(|id| id.parse().map(ObjectId)).collect::<Result<Sources, _>>() else {
+        return false;
+    };
+    match (number.map(str::parse), ids.as_slice()) {
+        (Some(number), [_, _, ..]) => number.is_ok_and(|number| catalog.has_dropped_join(number)),
+        (None, [_]) => catalog.has_dropped(ids[0]),
+        // An older version gave no numbers, and what it has left does not begin again.
+        (None, [_, _, ..]) => ids.iter().any(|id| catalog.has_dropped(*id)),
+        (_, _) => false,
+    }
+}
+
+/// Where its state is. No other pipeline has had or will have the same.
+fn folder_of(sources: &Sources, plans: &Plans) -> String {
+    let ids = sources.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
+    match plans.joins.iter().find(|join| join.sources == *sources).and_then(|join| join.number) {
+        Some(number) => format!("{ids}.{number}"),
+        None => ids,
+    }
 }
 
 /// What stands for several streams and tables where one is asked for.
@@ -141,8 +166,12 @@ impl Engine {
         let doomed: Vec<Running> = {
             let mut inner = self.inner.write();
             let needed = pipelines_of(&plans);
-            let gone: Vec<Sources> =
-                inner.pipelines.keys().filter(|sources| !needed.contains(sources)).cloned().collect();
+            // One that was dropped and made again is another one.
+            let stays = |(sources, running): &(&Sources, &Running)| {
+                needed.contains(sources) && running.folder == folder_of(sources, &plans)
+            };
+            let gone = inner.pipelines.iter().filter(|running| !stays(running));
+            let gone: Vec<Sources> = gone.map(|(sources, _)| sources.clone()).collect();
             inner.views.retain(|id, _| plans.views.iter().any(|plan| plan.id == *id));
             gone.iter().filter_map(|sources| inner.pipelines.remove(sources)).collect()
         };
@@ -193,6 +222,22 @@ impl Engine {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Deletes what a server that died in the middle of a `DROP` has left.
+    pub async fn forget_dropped(&self, catalog: &Catalog) {
+        let left = match CheckpointStore::folders(&self.store).await {
+            Ok(folders) => folders.into_iter().filter(|folder| is_dropped(folder, catalog)),
+            Err(error) => {
+                return tracing::warn!(error = error.chain(), "state of what was dropped cannot be looked for");
+            }
+        };
+        for folder in left {
+            let deleted = CheckpointStore::new(Arc::clone(&self.store), &folder, &folder).delete_all().await;
+            if let Err(error) = deleted {
+                tracing::warn!(folder, error = error.chain(), "state of what was dropped stays behind");
+            }
+        }
+    }
+
     fn jobs_of(&self, sources: &Sources, plans: &Plans) -> JobSet {
         let inner = self.inner.read();
         let own: Vec<&Arc<ViewPlan>> = plans.views.iter().filter(|view| view.sources == *sources).collect();
@@ -235,18 +280,17 @@ impl Engine {
             plans.sources.iter().filter(|source| sources.contains(&source.id)).cloned().collect();
         members.sort_by_key(|source| source.id);
         let (connectors, gate) = (Arc::clone(&self.connectors), Arc::clone(&self.gate));
-        let (folder, runtime) = match members.as_slice() {
-            [one] => (one.id.to_string(), SourceRuntime::new(Arc::clone(one), connectors, config, (clock, gate))?),
+        let runtime = Arc::new(match members.as_slice() {
+            [one] => SourceRuntime::new(Arc::clone(one), connectors, config, (clock, gate))?,
             _ => {
-                let ids: Vec<String> = members.iter().map(|source| source.id.to_string()).collect();
                 let plan = Arc::new(together(&members));
-                (ids.join("-"), SourceRuntime::group(plan, members, connectors, config, (clock, gate))?)
+                SourceRuntime::group(plan, members, connectors, config, (clock, gate))?
             }
-        };
-        let runtime = Arc::new(runtime);
+        });
+        let folder = folder_of(sources, plans);
         let checkpoints = CheckpointStore::new(Arc::clone(&self.store), &folder, &runtime.plan.name);
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let running = Running { runtime: Arc::clone(&runtime), commands: commands.clone(), jobs: jobs.clone() };
+        let running = Running { runtime: Arc::clone(&runtime), folder, commands: commands.clone(), jobs: jobs.clone() };
         self.inner.write().pipelines.insert(sources.clone(), running);
         let pipeline = supervise(runtime, checkpoints, jobs, origin, (commands, inbox));
         match &self.threads {
@@ -431,13 +475,12 @@ impl Engine {
         FailedJob::error_of(failed).map_or(Ok(()), Err)
     }
 
-    /// Deletes the state of streams that were dropped, where a put came after its deletion. `dropped`: of an id that
-    /// the catalog has had and does not have.
+    /// Deletes the state of pipelines that were dropped, where a put came after its deletion.
     ///
     /// # Errors
     /// `Store` where the store does not answer.
-    pub async fn sweep(&self, dropped: impl Fn(u64) -> bool) -> Result<()> {
-        let swept = sweep(&self.store, dropped, self.clock.now_us()).await;
+    pub async fn sweep(&self, catalog: &Catalog) -> Result<()> {
+        let swept = sweep(&self.store, |folder| is_dropped(folder, catalog), self.clock.now_us()).await;
         for folder in swept.map_err(|error| Error::Store { name: "pipelines".to_owned(), source: Arc::new(error) })? {
             tracing::info!(folder, "the state of a dropped stream was still there, and is deleted");
         }

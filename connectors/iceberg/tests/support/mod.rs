@@ -93,6 +93,7 @@ pub(crate) fn context(uri: &str, table: &str, incarnation: u64) -> SinkContext {
         partitions: vec![partition("timestamp", "day"), partition("region", "identity")],
         options,
         incarnation,
+        first_version: 0,
     }
 }
 

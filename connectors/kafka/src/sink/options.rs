@@ -291,6 +291,7 @@ mod tests {
             partitions: Vec::new(),
             options,
             incarnation: 1,
+            first_version: 0,
         }
     }
 

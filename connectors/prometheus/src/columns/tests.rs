@@ -35,6 +35,7 @@ fn context(columns: &[(&str, DataType)], options: &[(&str, &str)]) -> SinkContex
         partitions: Vec::new(),
         options: with,
         incarnation: 1,
+        first_version: 0,
     }
 }
 

@@ -89,6 +89,7 @@ pub(crate) fn context(url: &str, incarnation: u64) -> SinkContext {
         partitions: Vec::new(),
         options,
         incarnation,
+        first_version: 0,
     }
 }
 

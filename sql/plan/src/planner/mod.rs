@@ -53,6 +53,15 @@ pub fn plan_catalog(catalog: &Catalog) -> Result<Plans> {
         })?);
     }
     keys.keep_these();
+    plans.joins = catalog.joins().cloned().collect();
+    // Not a part of what a plan is kept by: it is of the catalog and not of the object.
+    for sink in &mut plans.sinks {
+        let (name, version) = (catalog.name_outside(sink.id), catalog.first_version(sink.id));
+        if sink.name_outside != name || sink.first_version != version {
+            let sink = Arc::make_mut(sink);
+            (sink.name_outside, sink.first_version) = (name, version);
+        }
+    }
     Ok(plans)
 }
 

@@ -29,6 +29,8 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SinkBody, plans: &
     let partitions = body.partitions.iter();
     Ok(SinkPlan {
         id: object.id,
+        name_outside: object.id.to_string(),
+        first_version: 0,
         name: object.name.clone(),
         from,
         from_name: body.from.clone(),

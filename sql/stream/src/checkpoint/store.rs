@@ -28,6 +28,8 @@ use crate::{Error, Result};
 /// Attempts at a put that other writers are in the way of.
 const PUTS_MAX: usize = 10;
 
+const PIPELINES: &str = "pipelines";
+
 #[derive(Clone, Debug)]
 pub(crate) struct CheckpointStore {
     store: Arc<dyn ObjectStore>,
@@ -49,7 +51,14 @@ pub(crate) struct Recovered {
 
 impl CheckpointStore {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, folder: &str, name: &str) -> Self {
-        Self { store, prefix: Path::from("pipelines").join(folder), name: name.to_owned(), writer: 0 }
+        Self { store, prefix: Path::from(PIPELINES).join(folder), name: name.to_owned(), writer: 0 }
+    }
+
+    /// Of all pipelines that have written anything.
+    pub(crate) async fn folders(store: &Arc<dyn ObjectStore>) -> Result<Vec<String>> {
+        let stored = |error| Error::Store { name: PIPELINES.to_owned(), source: Arc::new(error) };
+        let found = store.list_with_delimiter(Some(&Path::from(PIPELINES))).await.map_err(stored)?;
+        Ok(found.common_prefixes.iter().filter_map(|folder| Some(folder.filename()?.to_owned())).collect())
     }
 
     /// For another start of the pipeline. A request of an older start, or of another instance, may arrive

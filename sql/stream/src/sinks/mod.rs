@@ -182,7 +182,8 @@ pub(crate) fn build(plan: &SinkPlan, connectors: &dyn ConnectorRegistry, incarna
         partitions.map(|one| SinkPartition { column: one.column.clone(), transform: one.transform.clone() }).collect();
     let context = SinkContext {
         name: plan.name.clone(),
-        id: plan.id.to_string(),
+        id: plan.name_outside.clone(),
+        first_version: plan.first_version,
         schema: Arc::clone(&plan.schema),
         upsert_key: plan.upsert_key.clone(),
         on_view: plan.on_view,

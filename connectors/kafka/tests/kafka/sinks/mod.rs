@@ -55,6 +55,7 @@ pub(crate) fn context(broker: &Broker, topic: &str, incarnation: u64) -> SinkCon
         partitions: Vec::new(),
         options,
         incarnation,
+        first_version: 0,
     }
 }
 

@@ -178,6 +178,7 @@ pub(super) fn with(catalog: &Catalog, sql: &str) -> Catalog {
     for parsed in parse(sql).expect("the simulation's SQL parses") {
         out = apply(&out, &parsed.statement, &parsed.text, 0).expect("the simulation's SQL applies").catalog;
     }
+    out.number_joins(plan_catalog(&out).expect("the catalog plans").joined());
     out
 }
 
