@@ -24,7 +24,7 @@ pub enum Error {
     /// 55000: the other process goes on, this one stands by.
     #[error("another process runs \"{name}\" (its epoch {epoch} exists)")]
     Fenced { name: String, epoch: u64 },
-    /// 55000: it was created there, and does not begin here.
+    /// 55000: it was created there, or was taken over while this process started again.
     #[error("another process runs \"{name}\"")]
     Elsewhere { name: String },
     /// 53200

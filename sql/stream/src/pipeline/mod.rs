@@ -326,8 +326,8 @@ pub(crate) async fn supervise(
         let mut beside = std::mem::take(&mut *tasks.lock());
         beside.shutdown().await;
         let error = match ended {
-            // The older instance was faster once more; the next attempt starts behind what it wrote.
-            Err(Error::Fenced { .. }) if !started && takes_over && outrun < STARTS_MAX => {
+            // An older instance, or a put of an older start, was faster once more; the next attempt starts behind it.
+            Err(Error::Fenced { .. }) if !started && outrun < STARTS_MAX => {
                 outrun += 1;
                 continue;
             }

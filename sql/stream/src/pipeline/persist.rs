@@ -44,10 +44,9 @@ impl Pipeline {
         let checkpoints = checkpoints.of_new_writer();
         let seen = Seen::now(runtime.clock.as_ref());
         let Recovered { manifest, after, oldest } = checkpoints.recover().await?;
-        if let Some(newest) =
-            manifest.as_ref().filter(|newest| !start.takes_over && !start.writers.contains(&newest.writer))
-        {
-            return Err(Error::Fenced { name: runtime.plan.name.clone(), epoch: newest.epoch.0 });
+        let is_own = |newest: &Manifest| start.writers.contains(&newest.writer);
+        if !start.takes_over && !manifest.as_ref().is_none_or(is_own) {
+            return Err(Error::Elsewhere { name: runtime.plan.name.clone() });
         }
         start.writers.push_back(checkpoints.writer());
         if start.writers.len() > WRITERS_MAX {
