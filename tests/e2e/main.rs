@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             &shared,
             object_store::state_in_a_bucket_outlives_the_machine,
         ),
+        trials::trial("two_servers_share_a_bucket", &shared, object_store::two_servers_share_a_bucket),
         trials::trial("an_alert_pages_once_whatever_dies", &shared, alerts::an_alert_pages_once_whatever_dies),
         trials::trial(
             "alerts_of_the_migrations_reach_a_webhook",
