@@ -77,6 +77,8 @@ pub(crate) enum Job {
     Wide,
     /// 54 finished file streams and 284 views: what they cost at rest, and one more `CREATE`.
     Idle,
+    /// 200 plain views over a stream of 100 events a second: what they cost, and the 1,000th `CREATE`.
+    ManyViews,
     /// A steady rate for minutes: lag, latency, memory, checkpoints.
     Soak,
     /// `kill -9` with keys of state: until it serves, until it has caught up.

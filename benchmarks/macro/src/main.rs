@@ -18,6 +18,7 @@ mod idle;
 mod latency;
 mod levels;
 mod machine;
+mod many_views;
 mod meter;
 mod nexmark;
 mod paced;
@@ -77,6 +78,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
             Job::Views10 => views::run(&bench).await,
             Job::Wide => wide::run(&bench).await,
             Job::Idle => idle::run(&bench).await,
+            Job::ManyViews => many_views::run(&bench).await,
             Job::Soak => soak::run(&bench).await,
             Job::Recovery => recovery::run(&bench).await,
             Job::Nexmark => nexmark::run(&bench).await,
