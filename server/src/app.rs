@@ -66,7 +66,7 @@ impl App {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|error| anyhow::anyhow!("the data directory {folder} cannot be made (--data-dir): {error}"))?;
         let lock = lock(&config.data_dir)?;
-        remove_empty_folders(&config.data_dir.join("pipelines"));
+        remove_leftovers(&config.data_dir.join("pipelines"));
         let store = object_store(&config)?;
         let engine =
             Engine::open(config.engine.clone(), Arc::clone(&store), Arc::new(Connectors), SystemClock::shared())
@@ -237,14 +237,26 @@ fn origin() -> String {
     format!("{:016x}", Uuid::new_v4().as_u64_pair().0)
 }
 
-/// What dropped pipelines leave: the store deletes files alone, as a folder may be written to at that very moment. Here
-/// nothing is, so one that is not empty stays by itself.
-fn remove_empty_folders(folder: &Path) {
+/// Empty folders of dropped pipelines, as the store deletes files alone: one may be written to at that very moment. And
+/// files that a server was writing when it died, which the store does not list. Here nothing writes.
+fn remove_leftovers(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for inner in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        remove_empty_folders(&inner.path());
-        let _ = std::fs::remove_dir(inner.path());
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_leftovers(&path);
+            // One that is not empty stays.
+            let _ = std::fs::remove_dir(&path);
+        } else if is_cut_off(&entry.file_name().to_string_lossy()) {
+            let _ = std::fs::remove_file(&path);
+        }
     }
+}
+
+/// `LocalFileSystem` writes to such a name first.
+fn is_cut_off(name: &str) -> bool {
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Gives the sets of sources that views join now a place each for their state.

@@ -196,23 +196,40 @@ pub(crate) async fn views_made_anew_are_whole() -> anyhow::Result<()> {
         rows::execute(&client, &["FLUSH"]).await?;
         verify(&client, &VIEWS).await.with_context(|| format!("round {round}"))?;
     }
-    // None of what was dropped is left.
+    // None of what was dropped is left, also where the server died before it was gone.
+    let folder = ebap.data_dir().join("pipelines");
+    let before = folders(&folder)?;
+    let path = read.a.path.display();
+    let gone = format!("CREATE STREAM gone (n BIGINT) WITH (connector = 'file', path = '{path}')");
+    rows::execute(&client, &[&gone, "FLUSH"]).await?;
+    let of_gone =
+        folders(&folder)?.into_iter().find(|name| !before.contains(name)).context("a folder of the stream")?;
+    rows::execute(&client, &["DROP STREAM gone"]).await?;
     ebap.kill()?;
+    for file in ["manifest/000000000001.json", "state/000000000001-1-rows.arrow", "state/000000000002-1-rows.arrow#1"] {
+        let file = folder.join(&of_gone).join(file);
+        std::fs::create_dir_all(file.parent().context("a folder")?).context("a folder")?;
+        std::fs::write(file, "cut off").context("a file")?;
+    }
     ebap.start_again().await?;
     let client = ebap.connect().await?;
     rows::execute(&client, &["FLUSH"]).await?;
     verify(&client, &VIEWS).await?;
     let sets =
         rows::number(&client, "SELECT count(*) FROM ebap.jobs WHERE kind IN ('stream', 'table', 'join')").await?;
-    let folder = ebap.data_dir().join("pipelines");
     ebap_tests::wait::until("the state of what was dropped is gone", ebap_tests::wait::PATIENCE, async || {
         let mut used = 0;
-        for entry in std::fs::read_dir(&folder).context("the state")? {
-            used += i64::from(has_files(&entry?.path())?);
+        for name in folders(&folder)? {
+            used += i64::from(has_files(&folder.join(name))?);
         }
         Ok((used == sets).then_some(()))
     })
     .await
+}
+
+fn folders(folder: &std::path::Path) -> anyhow::Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).context("the state")?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn has_files(folder: &std::path::Path) -> anyhow::Result<bool> {
