@@ -232,7 +232,7 @@ impl App {
     }
 }
 
-/// Of a catalog that begins.
+/// Tells a catalog that begins apart from all others.
 fn origin() -> String {
     format!("{:016x}", Uuid::new_v4().as_u64_pair().0)
 }

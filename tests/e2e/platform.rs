@@ -264,7 +264,7 @@ async fn rows_follow_the_database(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the changelog says to do where an older set of the migrations is applied.
+/// Follows the changelog where an older set of the migrations is applied.
 pub(crate) async fn an_older_platform_is_replaced_by_one_more_file() -> anyhow::Result<()> {
     let mut ebap = Ebap::start().await?;
     let few = |dataset: &str| format!("connector = 'generator', dataset = 'ebap.{dataset}', rows = '500'");

@@ -101,7 +101,7 @@ impl Kafka {
         producer.flush(TIMEOUT).context("produce")
     }
 
-    /// What retention does, at once.
+    /// Deletes the oldest records at once, as retention does in time.
     pub async fn expire(&self, topic: &str, partition: i32, below: i64) -> anyhow::Result<()> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(below))?;

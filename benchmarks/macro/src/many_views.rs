@@ -13,9 +13,9 @@ use crate::{bench::Bench, machine, meter::round};
 const RATE: usize = 100;
 /// Views that run while it is measured.
 const VIEWS: usize = 200;
-/// And those there are when the last one is created.
+/// Views that there are when the last one is created.
 const VIEWS_MAX: usize = 1_000;
-/// Of the last ones the middle is told.
+/// Last views, of whose times the median is reported.
 const LAST: usize = 11;
 const ADDRESSES_KB: u64 = 16_000_000;
 /// Until what was created has come to rest.
@@ -63,7 +63,7 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<()> {
     bench.report("ebap", "many-views", figures)
 }
 
-/// How long each took.
+/// Creates the views and gives the time that each took.
 async fn create(client: &Client, numbers: std::ops::Range<usize>) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(numbers.len());
     for number in numbers {

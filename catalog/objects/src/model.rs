@@ -131,7 +131,7 @@ impl Catalog {
         Self { origin: Some(origin), joins: Some(Joins::default()), ..Self::default() }
     }
 
-    /// What an object is called where objects of other catalogs write too: in Redis, in Kafka, in a lake.
+    /// The name of an object where objects of other catalogs write too: in Redis, in Kafka, in a lake.
     pub fn name_outside(&self, id: ObjectId) -> String {
         match &self.origin {
             Some(origin) => format!("{origin}-{id}"),
@@ -139,7 +139,7 @@ impl Catalog {
         }
     }
 
-    /// What versions of an object's values are counted from outside: the nanoseconds of its creation. One that was
+    /// The first version of an object's values outside: the nanoseconds of its creation. One that was
     /// created earlier has not come this far, as a position is records or bytes, and fewer than one comes each nanosecond.
     pub fn first_version(&self, id: ObjectId) -> u64 {
         let created_at_us = self.get(id).map_or(0, |object| object.created_at_us);

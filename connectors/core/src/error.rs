@@ -33,7 +33,7 @@ pub enum Error {
     Unreachable { system: String, message: String },
     /// An outside system refused for a reason that trying again does not change (58000).
     Refused { system: String, message: String },
-    /// What was to be read next is not there any more (58000).
+    /// The next record is not there any more (58000).
     Gone { message: String },
     /// Another instance of this pipeline is writing (55000). The loser stops.
     Fenced { message: String },

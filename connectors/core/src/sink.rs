@@ -45,7 +45,7 @@ pub struct SinkContext {
     pub name: String,
     /// Stable over restarts. No other sink has it, of this catalog or of another one.
     pub id: String,
-    /// What versions of values are counted from: later sinks have greater ones, so that theirs replace what is there.
+    /// The first version of a value: later sinks have greater ones, so that theirs replace what is there.
     pub first_version: u64,
     /// Columns of the stream (declared and computed) or of the view.
     pub schema: SchemaRef,

@@ -30,7 +30,8 @@ pub(super) async fn others(app: Weak<App>) {
             }
             failure = failed;
         }
-        if look % LOOKS_SWEPT == 0 {
+        // Not at the start, which has looked by itself.
+        if look % LOOKS_SWEPT == LOOKS_SWEPT - 1 {
             app.sweep().await;
         }
         drop(app);
@@ -39,7 +40,7 @@ pub(super) async fn others(app: Weak<App>) {
 }
 
 impl App {
-    /// Whether another server has changed the catalog.
+    /// Asks the store for the version that another server may have put.
     pub(super) async fn has_news(&self) -> bool {
         // Where the store does not answer now, the next look will tell.
         self.store.has_next(self.catalog().version).await.unwrap_or(false)

@@ -14,9 +14,9 @@ pub struct EngineConfig {
     /// The loop waits until an epoch is durable, as for `FLUSH`. What readers see at that moment is then exactly
     /// the epoch, which is how the simulation compares them.
     pub checkpoint_waits: bool,
-    /// How long a manifest stays, at the least: who has slept for less finds the number that it takes.
+    /// Time that a manifest stays, at the least: a process that slept for less finds its number taken.
     pub manifests_kept: Duration,
-    /// How long a file of state stays that no newer manifest names: for whoever reads an older one.
+    /// Time that a file of state stays which no newer manifest names: a reader of an older one finds it.
     pub files_kept: Duration,
     /// Cores on which the splits of one step are decoded, at the most.
     pub lanes: usize,

@@ -156,7 +156,7 @@ impl Engine {
     /// follow.
     ///
     /// # Errors
-    /// Of a connector whose options are wrong.
+    /// As `reconcile`.
     pub async fn follow(&self, plans: Plans) -> Result<()> {
         self.set(plans, Origin::Elsewhere).await
     }
@@ -176,12 +176,7 @@ impl Engine {
             gone.iter().filter_map(|sources| inner.pipelines.remove(sources)).collect()
         };
         for running in doomed {
-            // The folder of a join may be in use again, that of a stream is its own for ever.
-            let how = match origin {
-                Origin::Elsewhere if !running.runtime.members.is_empty() => Stop::LetGo,
-                Origin::Here | Origin::Elsewhere => Stop::Forget,
-            };
-            stop(&running, how).await;
+            stop(&running, Stop::Forget).await;
         }
         {
             // At once: two views may have exchanged their names.

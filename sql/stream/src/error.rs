@@ -71,7 +71,7 @@ impl Error {
         Self::sql("22003", format!("{of} out of range"))
     }
 
-    /// What was to be read next is not there any more.
+    /// True where the next record is not there any more.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Connector(error) if matches!(**error, ebap_connector::Error::Gone { .. }))
     }

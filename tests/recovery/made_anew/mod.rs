@@ -1,5 +1,5 @@
-//! What is dropped and made again under its name has all of what is there now and nothing of what was, whatever comes in
-//! meanwhile and whenever the server dies.
+//! An object that is dropped and made again under its name has all of what is there now and nothing of what was,
+//! whatever comes in meanwhile and whenever the server dies.
 //!
 //! `EBAP_ANEW_ROUNDS` sets how often each kind is made again.
 
@@ -98,7 +98,7 @@ fn change(number: u64) -> String {
 struct Case {
     name: &'static str,
     view: &'static str,
-    /// What of the view is compared.
+    /// Columns of the view that are compared.
     columns: &'static str,
     batch: &'static str,
 }

@@ -115,7 +115,7 @@ const VIEWS: [Case; 15] = [
     },
 ];
 
-/// What the views read.
+/// The streams and tables that the views read.
 struct Read {
     a: Feed,
     b: Feed,

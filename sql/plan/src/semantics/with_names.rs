@@ -27,7 +27,7 @@ pub(super) fn rewrite(statement: &mut ast::Statement) -> Result<()> {
     Ok(())
 }
 
-/// How often each name is given, in all of the statement.
+/// Counts the queries of each name, in all of the statement.
 #[derive(Default)]
 struct Names {
     counts: HashMap<String, usize>,

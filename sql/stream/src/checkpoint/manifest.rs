@@ -24,7 +24,7 @@ pub(crate) struct Manifest {
     /// The last `ALTER … RESUME FROM` that was done.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) resumed: u64,
-    /// What such ones have passed over.
+    /// Records that `RESUME FROM` has passed over.
     #[serde(default, skip_serializing_if = "Gaps::is_empty")]
     pub(crate) gaps: Gaps,
     /// The next record of each split.

@@ -1,4 +1,4 @@
-//! What no manifest needs any more, and when it may go.
+//! Files and manifests that nothing needs any more, and when they may go.
 //!
 //! Manifests stay for a time: an instance that slept must still find its number taken when it wakes. Files stay for a
 //! shorter one: whoever reads an epoch finds its files until it has read them.
@@ -7,7 +7,7 @@ use std::{collections::VecDeque, ops::Range, time::Duration};
 
 /// Manifests deleted in one go, at the most.
 const MANIFESTS_MAX: u64 = 1_000;
-/// Of the epochs of such a time it is noted when the last of them was durable.
+/// Epochs of one such time are kept as long as the last of them.
 const MARK_US: i64 = 1_000_000;
 
 /// To be deleted now.
@@ -50,7 +50,7 @@ impl Retired {
         }
     }
 
-    /// What has been kept for long enough. The manifest of `newest` stays, whatever its age.
+    /// Gives up what has been kept for long enough. The manifest of `newest` stays, whatever its age.
     pub(crate) fn take_due(
         &mut self,
         now_us: i64,

@@ -54,7 +54,7 @@ impl CheckpointStore {
         Self { store, prefix: Path::from(PIPELINES).join(folder), name: name.to_owned(), writer: 0 }
     }
 
-    /// Of all pipelines that have written anything.
+    /// Lists the pipelines that have written anything.
     pub(crate) async fn folders(store: &Arc<dyn ObjectStore>) -> Result<Vec<String>> {
         let stored = |error| Error::Store { name: PIPELINES.to_owned(), source: Arc::new(error) };
         let found = store.list_with_delimiter(Some(&Path::from(PIPELINES))).await.map_err(stored)?;

@@ -9,10 +9,10 @@ use object_store::{ObjectStore, path::Path};
 /// A folder younger than this stays: who drops the stream may be at it now.
 const AGE_US: i64 = 24 * 3_600 * 1_000_000;
 
-/// Deletes folders of pipelines of which `dropped` is true for an id, and gives their names.
+/// Deletes folders of pipelines that `dropped` is true for, and gives their names.
 ///
 /// # Errors
-/// Of the store. What has been deleted by then is gone.
+/// Those of the store. Files that have been deleted by then are gone.
 pub(crate) async fn sweep(
     store: &Arc<dyn ObjectStore>,
     dropped: impl Fn(&str) -> bool,

@@ -42,7 +42,7 @@ pub(crate) struct TopNOp {
     append_only: bool,
     expiry: Option<Expiry>,
     settled: Option<Expiry>,
-    /// How many rows of a partition settle at a watermark.
+    /// Numbers of rows that settle, by watermark and partition.
     settling: BTreeMap<(i64, u32), usize>,
     slots: Slots,
     partitions: Vec<Partition>,
@@ -63,7 +63,7 @@ struct Partition {
     settled: usize,
 }
 
-/// Of each row its partition, its place in the order, itself, and the watermarks that end its partition and itself.
+/// The partition, the order and the columns of each row, and the watermarks that end its partition and itself.
 struct Placed {
     keys: Option<Rows>,
     by: Rows,

@@ -69,7 +69,7 @@ impl Pipeline {
     }
 }
 
-/// What whoever reads the stream again from there has to pass over, as the stream has.
+/// Records that a new reader from there passes over, as the stream has.
 pub(super) async fn behind(runtime: &Arc<SourceRuntime>, from: &Position) -> Result<Vec<Records>> {
     let mut missing = Vec::new();
     for (split, from) in &from.0 {

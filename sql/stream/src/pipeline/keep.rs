@@ -1,5 +1,4 @@
-//! What a pipeline does beside its epochs: it deletes what they no longer need, and looks whether it still is the one
-//! that writes them.
+//! A pipeline deletes what its epochs no longer need, and looks whether it still is the one that writes them.
 //!
 //! Nothing of this may hold up the loop while the store is away, so it runs beside it.
 
@@ -61,7 +60,7 @@ impl Keeping {
 }
 
 impl Pipeline {
-    /// Who was away for longer looks behind what it writes: manifests stay for four times as long.
+    /// A process that was away for longer looks behind what it writes: manifests stay for four times as long.
     pub(super) fn sleeps_max_us(&self) -> i64 {
         micros(self.runtime.config.manifests_kept / 4)
     }
@@ -97,7 +96,7 @@ impl Pipeline {
         (self.keeping.looking, self.keeping.idle_epochs) = (None, 0);
     }
 
-    /// Who has nothing to write looks now and then whether somebody else does.
+    /// A pipeline with nothing to write looks now and then whether another process writes.
     ///
     /// # Errors
     /// `Fenced` where another process has taken over.

@@ -127,7 +127,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Who has changed the catalog.
+/// The server that has changed the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Here,
@@ -139,10 +139,8 @@ pub(crate) enum Origin {
 pub(crate) enum Stop {
     /// Makes a last epoch durable.
     Durable,
-    /// The stream was dropped: its files are deleted.
+    /// The stream was dropped: its files are deleted, by the server that runs it.
     Forget,
-    /// It was dropped by another server, which may be using its folder again: nothing more is written or deleted.
-    LetGo,
 }
 
 /// An epoch on its way to the store. A pipeline that ends lets it go: its successor finds the epoch
@@ -496,10 +494,6 @@ impl Pipeline {
             }
             Command::CaughtUp { generation, end } if generation == self.generation => self.caught_up(*end).await,
             Command::CaughtUp { .. } => {}
-            Command::Stop { how: Stop::LetGo, reply } => {
-                let _ = reply.send(());
-                return Ok(Some(Ended::Stopped));
-            }
             Command::Stop { how: Stop::Forget, reply } => {
                 // What is still being written would come back after the rest has been deleted.
                 return match self.end_epoch(true).await {

@@ -18,7 +18,7 @@ pub(crate) struct RangeReader {
     preparer: Preparers,
     position: Position,
     to: BTreeMap<SplitId, Offset>,
-    /// What is to be passed over first.
+    /// Records that are passed over first.
     missing: Vec<Records>,
 }
 

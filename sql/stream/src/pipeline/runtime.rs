@@ -46,7 +46,7 @@ pub(crate) struct SourceRuntime {
     pub(crate) elsewhere: RwLock<Option<Error>>,
     /// It has stopped, as what it was to read next is not there any more.
     pub(crate) gone: AtomicBool,
-    /// What was passed over.
+    /// Records that were passed over.
     pub(crate) gaps: RwLock<Gaps>,
 }
 

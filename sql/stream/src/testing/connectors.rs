@@ -50,7 +50,7 @@ impl Outside {
         self.splits.lock().entry(SplitId::new(split)).or_default().extend(lines);
     }
 
-    /// What retention does.
+    /// Deletes the oldest records, as retention does.
     pub(super) fn expire(&self, split: &str, below: i64) {
         self.gone.lock().insert(SplitId::new(split), below);
     }

@@ -1,4 +1,4 @@
-//! What grows with the rows of one key, or with the number of keys, grows no faster than they do.
+//! Time and memory of a view grow no faster than the rows of one key, or the number of keys.
 
 use super::rig::Rig;
 

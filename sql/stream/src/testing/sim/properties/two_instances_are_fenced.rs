@@ -70,7 +70,7 @@ async fn both(world: &Arc<World>, catalog: &Catalog, config: &EngineConfig, paus
     lost
 }
 
-/// What the loser says.
+/// The message of the loser.
 const SUPERSEDED: &str = "another process runs \"events\"";
 /// Each is as long as a simulation and looked at as closely.
 const SEEDS_DIVISOR: u64 = 5;
