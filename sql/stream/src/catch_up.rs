@@ -6,18 +6,21 @@
 //!
 //! Windows stay open meanwhile: which rows were on time is known from the late log, and one of them
 //! may belong to any window until the stream's position is reached.
+//!
+//! Few catch-ups read at a time (`CatchUpTurns`): each has a consumer, a decoder and decoded rows of its own, and a
+//! migration creates hundreds of views at once. One that has read much makes room for those that wait.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use ebap_catalog::ObjectId;
 use ebap_connector::{Epoch, Position};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::{
-    Error, Result,
+    EngineConfig, Error, Result,
     guard::guarded_async,
     pipeline::{Command, range::RangeReader, runtime::SourceRuntime},
     prepare::StepBatch,
@@ -28,13 +31,51 @@ use crate::{
 /// Records the loop reads for a joining job between two steps, about at the most.
 pub(crate) const JOIN_RECORDS_MAX: u64 = 20_000;
 
+/// Records a catch-up reads before it makes room for one that waits, about.
+const TURN_RECORDS: u64 = 1_000_000;
+
+/// Views and sinks that may read at once, in the whole engine. Sinks have turns of their own, as an outside
+/// system may keep one waiting.
+pub(crate) struct CatchUpTurns {
+    views: Arc<Semaphore>,
+    sinks: Arc<Semaphore>,
+}
+
+impl CatchUpTurns {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        let semaphore = |turns: usize| Arc::new(Semaphore::new(turns.max(1)));
+        Self { views: semaphore(config.view_catch_ups_max), sinks: semaphore(config.sink_catch_ups_max) }
+    }
+
+    fn of(&self, job: &CatchUpJob) -> &Arc<Semaphore> {
+        match job {
+            CatchUpJob::View(_) => &self.views,
+            CatchUpJob::Sink(_) => &self.sinks,
+        }
+    }
+}
+
+/// What a catch-up has read, and its turn, which ends when the job has joined.
+pub(crate) struct Turn {
+    pub(crate) range: RangeReader,
+    _permit: OwnedSemaphorePermit,
+}
+
 /// What the loop and a catch-up tell each other while it goes on.
 #[derive(Debug, Default)]
 struct Progress {
     /// Versions of positions: records since the beginning of the stream.
     from: AtomicU64,
     at: AtomicU64,
-    stopped: AtomicBool,
+    stopped: watch::Sender<bool>,
+}
+
+impl Progress {
+    /// Ends when the loop has told it to stop.
+    async fn stop(&self) {
+        // The sender is part of this, so that it cannot be gone.
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
 }
 
 /// The loop's end of it. A catch-up that nobody waits for any more ends.
@@ -44,12 +85,12 @@ pub(crate) struct CatchUp(Arc<Progress>);
 impl CatchUp {
     /// It ends soon and gives the job back as far as it came.
     pub(crate) fn stop(&self) {
-        self.0.stopped.store(true, Ordering::Relaxed);
+        self.0.stopped.send_replace(true);
     }
 
     /// It shall go on, unless it has ended meanwhile.
     pub(crate) fn go_on(&self) {
-        self.0.stopped.store(false, Ordering::Relaxed);
+        self.0.stopped.send_replace(false);
     }
 
     /// Records it still has to read to come to this version.
@@ -118,8 +159,20 @@ impl CatchUpJob {
 
 /// The outcome, for the loop.
 pub(crate) enum CatchUpEnd {
-    Joins { job: CatchUpJob, range: RangeReader },
-    Failed { id: ObjectId, counted: Counted, error: Error },
+    Joins {
+        job: CatchUpJob,
+        turn: Turn,
+    },
+    /// It was told to stop, and has read up to there.
+    Stopped {
+        job: CatchUpJob,
+        at: Position,
+    },
+    Failed {
+        id: ObjectId,
+        counted: Counted,
+        error: Error,
+    },
 }
 
 /// A catch-up from there, to be spawned. The loop gets its end as a command.
@@ -141,52 +194,98 @@ pub(crate) fn start(
 async fn run(
     runtime: Arc<SourceRuntime>,
     mut job: CatchUpJob,
-    from: Position,
+    mut at: Position,
     (commands, generation): (mpsc::Sender<Command>, u64),
     progress: &Progress,
 ) {
-    let read = guarded_async(near(&runtime, &mut job, &from, progress)).await;
+    let read = guarded_async(near(&runtime, &mut job, &mut at, progress)).await;
     let end = match read {
-        Ok(range) => CatchUpEnd::Joins { job, range },
+        Ok(Some(turn)) => CatchUpEnd::Joins { job, turn },
+        Ok(None) => CatchUpEnd::Stopped { job, at },
         Err(error) => CatchUpEnd::Failed { id: job.id(), counted: job.counted(), error },
     };
     // The loop is gone only at shutdown.
     let _ = commands.send(Command::CaughtUp { generation, end: Box::new(end) }).await;
 }
 
+/// Why a turn has ended.
+enum TurnEnd {
+    Near(Box<Turn>),
+    Stopped,
+    /// Another waits, and this one has read much, or its source gives nothing.
+    GivesWay,
+}
+
+/// Reads in turns until little is missing. `None` where it was told to stop; `at` is what the job has then.
 async fn near(
     runtime: &Arc<SourceRuntime>,
     job: &mut CatchUpJob,
-    from: &Position,
+    at: &mut Position,
     progress: &Progress,
-) -> Result<RangeReader> {
+) -> Result<Option<Turn>> {
     if let CatchUpJob::Sink(sink) = job {
         sink.ready().await?;
     }
-    let mut range = RangeReader::open(Arc::clone(runtime), from).await?;
-    // Up to what is counted first, so that no batch holds both counted and uncounted records.
-    range.extend(&job.counted().position).await?;
-    let mut goes_on = read(job, &mut range, progress).await?;
-    while goes_on {
-        let target = runtime.published.borrow().clone();
-        range.extend(&target).await?;
-        goes_on = read(job, &mut range, progress).await?;
-        let missing = runtime.published.borrow().version().saturating_sub(range.position().version());
-        if missing <= JOIN_RECORDS_MAX {
-            break;
+    let turns = Arc::clone(runtime.turns.of(job));
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = progress.stop() => return Ok(None),
+            permit = Arc::clone(&turns).acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { return Ok(None) };
+        let others_wait = || turns.available_permits() == 0;
+        match take_turn(runtime, job, at, permit, (&others_wait, progress)).await? {
+            TurnEnd::Near(turn) => return Ok(Some(*turn)),
+            TurnEnd::Stopped => return Ok(None),
+            TurnEnd::GivesWay => {}
         }
     }
-    Ok(range)
 }
 
-/// Takes what the range gives; false where it was told to stop before the end.
-async fn read(job: &mut CatchUpJob, range: &mut RangeReader, progress: &Progress) -> Result<bool> {
-    while let Some(step) = range.next().await? {
-        job.take(&step, range.epoch()).await?;
-        progress.at.store(range.position().version(), Ordering::Relaxed);
-        if progress.stopped.load(Ordering::Relaxed) {
-            return Ok(false);
+async fn take_turn(
+    runtime: &Arc<SourceRuntime>,
+    job: &mut CatchUpJob,
+    at: &mut Position,
+    permit: OwnedSemaphorePermit,
+    (others_wait, progress): (&(impl Fn() -> bool + Sync), &Progress),
+) -> Result<TurnEnd> {
+    let first = at.version();
+    let mut range = RangeReader::open(Arc::clone(runtime), at).await?;
+    // Up to what is counted first, so that no batch holds both counted and uncounted records.
+    range.extend(&job.counted().position).await?;
+    let mut extended = false;
+    loop {
+        let step = tokio::select! {
+            biased;
+            () = progress.stop() => return Ok(TurnEnd::Stopped),
+            step = range.next() => step?,
+            () = silence(runtime, others_wait) => return Ok(TurnEnd::GivesWay),
+        };
+        if let Some(step) = step {
+            job.take(&step, range.epoch()).await?;
+            at.clone_from(range.position());
+            progress.at.store(at.version(), Ordering::Relaxed);
+            if at.version().saturating_sub(first) >= TURN_RECORDS && others_wait() {
+                return Ok(TurnEnd::GivesWay);
+            }
+            continue;
+        }
+        let target = runtime.published.borrow().clone();
+        if extended && target.version().saturating_sub(range.position().version()) <= JOIN_RECORDS_MAX {
+            return Ok(TurnEnd::Near(Box::new(Turn { range, _permit: permit })));
+        }
+        range.extend(&target).await?;
+        extended = true;
+    }
+}
+
+/// Ends when nothing has come for long and somebody waits for the turn: the source of this one may be down.
+async fn silence(runtime: &SourceRuntime, others_wait: &(impl Fn() -> bool + Sync)) {
+    loop {
+        runtime.clock.sleep(runtime.config.backoff_max).await;
+        if others_wait() {
+            return;
         }
     }
-    Ok(true)
 }

@@ -26,6 +26,10 @@ pub struct EngineConfig {
     pub step_wait: Duration,
     /// The same, where nothing has come for long and nothing waits for the loop.
     pub idle_wait_max: Duration,
+    /// Views that read a stream again at once to catch up, at the most. Each has a consumer and decoded rows of its own.
+    pub view_catch_ups_max: usize,
+    /// The same of sinks, which also wait for what is outside.
+    pub sink_catch_ups_max: usize,
     /// How often new splits are looked for.
     pub discover_interval: Duration,
     /// How far one split may be read ahead of another in event time, so that reading old records
@@ -58,6 +62,8 @@ impl Default for EngineConfig {
             step_rows_max: 32_768,
             step_wait: Duration::from_millis(10),
             idle_wait_max: Duration::from_millis(500),
+            view_catch_ups_max: 4,
+            sink_catch_ups_max: 16,
             discover_interval: Duration::from_secs(5),
             drift_max: Duration::from_secs(60),
             view_rows_max: 10_000_000,

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -20,9 +23,15 @@ use tokio::{
 
 use crate::{
     EngineConfig, Error, Result,
+    catch_up::CatchUpTurns,
     checkpoint::{CheckpointStore, sweep},
     failed_rows,
-    pipeline::{COMMANDS_MAX, Command, JobSet, Origin, Stop, flush::FailedJob, runtime::SourceRuntime, supervise},
+    pipeline::{
+        COMMANDS_MAX, Command, JobSet, Origin, Stop,
+        flush::FailedJob,
+        runtime::{Shared, SourceRuntime},
+        supervise,
+    },
     scan::{ComputedTable, StreamTable, ViewTable, at_one_step, dead_letter_rows, dead_letter_schema},
     system,
     view::{ViewJob, store::ViewStore},
@@ -115,12 +124,12 @@ pub struct Engine {
     config: EngineConfig,
     store: Arc<dyn ObjectStore>,
     connectors: Arc<dyn ConnectorRegistry>,
-    clock: Arc<dyn Clock>,
+    shared: Shared,
     inner: RwLock<Inner>,
-    /// See `SourceRuntime::gate`.
-    gate: Arc<RwLock<()>>,
     /// One change at a time.
     changing: Mutex<()>,
+    /// See `Engine::generation`.
+    generation: AtomicU64,
     /// The loops have threads of their own, so that a long query does not hold them up, nor they it.
     /// None where they run on the caller's.
     threads: Option<Runtime>,
@@ -139,8 +148,10 @@ impl Engine {
     ) -> Result<Arc<Self>> {
         let threads = tokio::runtime::Builder::new_multi_thread().thread_name("ebap-engine").enable_all().build();
         let threads = threads.map_err(|error| Error::Internal(format!("no threads for the engine: {error}")))?;
-        let (inner, gate, changing) = (RwLock::default(), Arc::default(), Mutex::default());
-        Ok(Arc::new(Self { config, store, connectors, clock, inner, gate, changing, threads: Some(threads) }))
+        let shared = shared(&config, clock);
+        let (inner, changing, generation) = (RwLock::default(), Mutex::default(), AtomicU64::default());
+        let threads = Some(threads);
+        Ok(Arc::new(Self { config, store, connectors, shared, inner, changing, generation, threads }))
     }
 
     /// Starts and stops jobs until what runs is what the plans say. Returns when every pipeline knows;
@@ -161,8 +172,20 @@ impl Engine {
         self.set(plans, Origin::Elsewhere).await
     }
 
+    /// Changes whenever a name may stand for another relation: a plan that was made before reads the old ones.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     async fn set(&self, plans: Plans, origin: Origin) -> Result<()> {
         let _one = self.changing.lock().await;
+        let set = self.run_plans(plans, origin).await;
+        // Behind the change, so that a plan which was made amid it is made again.
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        set
+    }
+
+    async fn run_plans(&self, plans: Plans, origin: Origin) -> Result<()> {
         let doomed: Vec<Running> = {
             let mut inner = self.inner.write();
             let needed = pipelines_of(&plans);
@@ -270,16 +293,16 @@ impl Engine {
     }
 
     fn start(&self, sources: &Sources, plans: &Plans, jobs: JobSet, origin: Origin) -> Result<()> {
-        let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
+        let (config, shared) = (self.config.clone(), self.shared.clone());
         let mut members: Vec<Arc<SourcePlan>> =
             plans.sources.iter().filter(|source| sources.contains(&source.id)).cloned().collect();
         members.sort_by_key(|source| source.id);
-        let (connectors, gate) = (Arc::clone(&self.connectors), Arc::clone(&self.gate));
+        let connectors = Arc::clone(&self.connectors);
         let runtime = Arc::new(match members.as_slice() {
-            [one] => SourceRuntime::new(Arc::clone(one), connectors, config, (clock, gate))?,
+            [one] => SourceRuntime::new(Arc::clone(one), connectors, config, shared)?,
             _ => {
                 let plan = Arc::new(together(&members));
-                SourceRuntime::group(plan, members, connectors, config, (clock, gate))?
+                SourceRuntime::group(plan, members, connectors, config, shared)?
             }
         });
         let folder = folder_of(sources, plans);
@@ -330,7 +353,7 @@ impl Engine {
     /// # Errors
     /// Of DataFusion, where the plan cannot be taken apart.
     pub fn at_one_step(&self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-        at_one_step(plan, &self.gate)
+        at_one_step(plan, &self.shared.gate)
     }
 
     /// Declared columns of what has virtual ones besides: a stream and its `name$late`.
@@ -388,7 +411,7 @@ impl Engine {
         let inner = self.inner.read();
         let infos = inner.pipelines.values().map(|running| running.runtime.status.get());
         let info = infos.flat_map(|info| info.alerts).find(|alert| alert.plan.name == name)?;
-        Some(crate::alerts::explain(&info, self.clock.now_us()))
+        Some(crate::alerts::explain(&info, self.shared.clock.now_us()))
     }
 
     /// The plan of a step of a view, with what each operator has done since the view started to run here, its
@@ -475,7 +498,7 @@ impl Engine {
     /// # Errors
     /// `Store` where the store does not answer.
     pub async fn sweep(&self, catalog: &Catalog) -> Result<()> {
-        let swept = sweep(&self.store, |folder| is_dropped(folder, catalog), self.clock.now_us()).await;
+        let swept = sweep(&self.store, |folder| is_dropped(folder, catalog), self.shared.clock.now_us()).await;
         for folder in swept.map_err(|error| Error::Store { name: "pipelines".to_owned(), source: Arc::new(error) })? {
             tracing::info!(folder, "the state of a dropped stream was still there, and is deleted");
         }
@@ -499,8 +522,17 @@ impl Engine {
         connectors: Arc<dyn ConnectorRegistry>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let (inner, gate, changing) = (RwLock::default(), Arc::default(), Mutex::default());
-        Arc::new(Self { config, store, connectors, clock, inner, gate, changing, threads: None })
+        let shared = shared(&config, clock);
+        Arc::new(Self {
+            config,
+            store,
+            connectors,
+            shared,
+            inner: RwLock::default(),
+            changing: Mutex::default(),
+            generation: AtomicU64::default(),
+            threads: None,
+        })
     }
 
     /// Ends every loop where it stands and returns when none runs any more.
@@ -530,6 +562,10 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("relations", &self.relation_names()).finish_non_exhaustive()
     }
+}
+
+fn shared(config: &EngineConfig, clock: Arc<dyn Clock>) -> Shared {
+    Shared { clock, gate: Arc::default(), turns: Arc::new(CatchUpTurns::new(config)) }
 }
 
 async fn stop(running: &Running, how: Stop) {

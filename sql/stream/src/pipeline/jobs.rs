@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use super::{JobSet, Lanes, Pipeline, Tasks, ViewSlot, ViewState};
 use crate::{
     Error, Result,
-    catch_up::{self, CatchUp, CatchUpEnd, CatchUpJob, JOIN_RECORDS_MAX},
+    catch_up::{self, CatchUp, CatchUpEnd, CatchUpJob, JOIN_RECORDS_MAX, Turn},
     checkpoint::{Held, JobFiles},
     guard::{guarded, guarded_async},
     needs,
@@ -96,6 +96,13 @@ impl ViewSlot {
         matches!(&self.state, ViewState::Running(job) if job.follows_clock())
     }
 
+    /// Lets its rows go, which statements that were prepared before a `DROP` would keep.
+    fn end(&self) {
+        let name = self.plan.as_ref().map_or(&self.table, |plan| &plan.name);
+        self.store.set_failure(Some(Error::sql("42P01", format!("relation \"{name}\" does not exist"))));
+        self.store.clear();
+    }
+
     /// `table`: whose rows they are where there is no plan.
     pub(super) fn new(
         table: &str,
@@ -134,7 +141,13 @@ impl Pipeline {
         // Before a view goes: its sinks may follow its name to another one.
         let view_sinks = self.take_view_sinks(jobs)?;
         let alerts = self.take_alerts(jobs);
-        self.views.retain(|id, _| Some(*id) == own || jobs.views.iter().any(|(plan, _)| plan.id.0 == *id));
+        self.views.retain(|id, slot| {
+            let stays = Some(*id) == own || jobs.views.iter().any(|(plan, _)| plan.id.0 == *id);
+            if !stays {
+                slot.end();
+            }
+            stays
+        });
         self.sinks.retain(|id, _| jobs.sinks.iter().any(|plan| plan.id.0 == *id));
         if let (Some(store), Some(id)) = (&jobs.table, own) {
             // A table is paused by not reading it: its rows are a job like a view's.
@@ -387,38 +400,54 @@ impl Pipeline {
                     }
                 }
             }
-            CatchUpEnd::Joins { job: CatchUpJob::View(job), range } => self.join_view(job, range).await,
-            CatchUpEnd::Joins { job: CatchUpJob::Sink(sink), range } => self.join_sink(sink, range).await,
+            CatchUpEnd::Joins { job: CatchUpJob::View(job), turn } => self.join_view(job, turn).await,
+            CatchUpEnd::Joins { job: CatchUpJob::Sink(sink), turn } => self.join_sink(sink, turn.range).await,
+            CatchUpEnd::Stopped { job: CatchUpJob::View(job), at } => self.view_stopped(job, at),
+            CatchUpEnd::Stopped { job: CatchUpJob::Sink(sink), at } => self.sink_stopped(sink, at),
         }
     }
 
-    /// Too much to read between two steps: it was told to stop, and then to go on.
-    fn is_far(&self, range: &RangeReader, counted: &Position) -> bool {
-        let missing = self.position.version().saturating_sub(range.position().version());
-        missing > JOIN_RECORDS_MAX || !range.position().covers(counted)
+    /// Too much to read between two steps.
+    fn is_far(&self, at: &Position) -> bool {
+        self.position.version().saturating_sub(at.version()) > JOIN_RECORDS_MAX
     }
 
-    async fn join_view(&mut self, job: Box<ViewJob>, mut range: RangeReader) {
+    /// It was told to stop, and goes on from there if it was told otherwise since.
+    fn view_stopped(&mut self, job: Box<ViewJob>, at: Position) {
         let id = job.id.0;
         let Some(view) = self.views.get_mut(&id) else { return };
         view.catching = None;
-        if matches!(view.state, ViewState::Paused(_)) {
-            let watermark = view.saved.as_ref().map_or(i64::MIN, |saved| saved.watermark);
-            view.hold(job, Held { position: range.position().clone(), watermark });
-            view.base_due = true;
-            return;
+        if !matches!(view.state, ViewState::Paused(_)) {
+            return self.catch_view_up(id, *job, at);
+        }
+        let watermark = view.saved.as_ref().map_or(i64::MIN, |saved| saved.watermark);
+        view.hold(job, Held { position: at, watermark });
+        view.base_due = true;
+    }
+
+    fn sink_stopped(&mut self, sink: Box<RowsSink>, at: Position) {
+        let id = sink.plan.id.0;
+        let Some(job) = self.sinks.get_mut(&id) else { return };
+        job.catching = None;
+        match job.head.state {
+            // What is outside decides where it goes on.
+            SinkState::Paused => job.keep_counted(sink.counted),
+            _ => self.catch_sink_up(id, sink, at),
+        }
+    }
+
+    async fn join_view(&mut self, job: Box<ViewJob>, mut turn: Turn) {
+        let id = job.id.0;
+        let Some(view) = self.views.get_mut(&id) else { return };
+        view.catching = None;
+        let range = &mut turn.range;
+        if matches!(view.state, ViewState::Paused(_)) || self.is_far(range.position()) {
+            return self.view_stopped(job, range.position().clone());
         }
         let mut job = CatchUpJob::View(job);
-        if self.is_far(&range, &job.counted().position) {
-            let from = range.position().clone();
-            if let CatchUpJob::View(job) = job {
-                self.catch_view_up(id, *job, from);
-            }
-            return;
-        }
         let mut joined = range.extend(&self.position).await;
         if joined.is_ok() {
-            joined = guarded_async(job.drain(&mut range)).await;
+            joined = guarded_async(job.drain(range)).await;
         }
         let (watermark, CatchUpJob::View(mut job)) = (self.watermarks.current().0, job) else { return };
         let Some(view) = self.views.get_mut(&id) else { return };
@@ -438,14 +467,8 @@ impl Pipeline {
         let (id, now_us) = (sink.plan.id.0, self.runtime.clock.now_us());
         let Some(job) = self.sinks.get_mut(&id) else { return };
         job.catching = None;
-        if matches!(job.head.state, SinkState::Paused) {
-            // What is outside decides where it goes on.
-            job.keep_counted(sink.counted);
-            return;
-        }
-        if self.is_far(&range, &sink.counted.position) {
-            let from = range.position().clone();
-            return self.catch_sink_up(id, sink, from);
+        if matches!(job.head.state, SinkState::Paused) || self.is_far(range.position()) {
+            return self.sink_stopped(sink, range.position().clone());
         }
         let mut sink = sink.on_task(&|run| spawn(&self.tasks, run));
         let joined = offer_rest(&mut sink, range, &self.position).await;

@@ -29,7 +29,7 @@ use std::{
 
 use arrow::array::RecordBatch;
 use ebap_connector::{
-    DeadLetterWriter, Epoch, Offset, Position, Retry, SourceReader, SplitId, SplitState, Wanted, time::Backoff,
+    DeadLetterWriter, Epoch, Offset, Position, Records, Retry, SourceReader, SplitId, SplitState, Wanted, time::Backoff,
 };
 use ebap_sql::{AlertPlan, Run, SinkPlan, SourceKind, ViewPlan};
 use tokio::{
@@ -256,6 +256,8 @@ struct Pipeline {
     keeping: Keeping,
     /// Steps in a row that had nothing to do.
     idle_steps: u32,
+    /// No step before that, so that each has more to do.
+    gather_until_us: i64,
     /// Came while the loop waited for records.
     early: Option<Command>,
     /// Something the newest manifest does not say.
@@ -465,7 +467,9 @@ impl Pipeline {
                 self.early = or_command(inbox, pause).await.err();
             } else if let Some(records) = self.next_records(inbox).await? {
                 self.idle_steps = if records.is_empty() { self.idle_steps.saturating_add(1) } else { 0 };
+                let rows = records.iter().map(Records::len).sum();
                 self.step(records).await?;
+                self.gather_behind(rows);
             }
             self.tend_views().await?;
             self.tend_sinks();

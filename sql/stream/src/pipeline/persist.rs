@@ -92,6 +92,7 @@ impl Pipeline {
             writing: None,
             keeping: Keeping::new(seen, oldest),
             idle_steps: 0,
+            gather_until_us: i64::MIN,
             early: None,
             dirty: true,
             checkpoint_at_us: now_us,

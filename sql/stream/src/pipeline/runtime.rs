@@ -17,10 +17,20 @@ use super::gaps::Gaps;
 use super::group::{GroupDecoder, GroupSource, Member, member_of};
 use crate::{
     EngineConfig, Error, Result,
+    catch_up::CatchUpTurns,
     late_log::LateLog,
     prepare::{Preparers, RowPreparer},
     status::Status,
 };
+
+/// What all pipelines of an engine have in common.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// See `SourceRuntime::gate`.
+    pub(crate) gate: Arc<RwLock<()>>,
+    pub(crate) turns: Arc<CatchUpTurns>,
+}
 
 pub(crate) struct SourceRuntime {
     /// Of a group a plan that stands for it, without columns.
@@ -34,6 +44,7 @@ pub(crate) struct SourceRuntime {
     pub(crate) clock: Arc<dyn Clock>,
     /// Held shared while a step brings views up to date; alone by whoever wants several of them at one step.
     pub(crate) gate: Arc<RwLock<()>>,
+    pub(crate) turns: Arc<CatchUpTurns>,
     pub(crate) late_log: RwLock<LateLog>,
     /// Where each split was read from first.
     pub(crate) start: RwLock<Position>,
@@ -55,11 +66,11 @@ impl SourceRuntime {
         plan: Arc<SourcePlan>,
         connectors: Arc<dyn ConnectorRegistry>,
         config: EngineConfig,
-        (clock, gate): (Arc<dyn Clock>, Arc<RwLock<()>>),
+        shared: Shared,
     ) -> Result<Self> {
         let context = context_of(&plan);
         let source = connectors.source(&context)?;
-        Ok(Self::over(plan, Vec::new(), source, context, (connectors, config), (clock, gate)))
+        Ok(Self::over(plan, Vec::new(), source, context, (connectors, config), shared))
     }
 
     /// Several read as one.
@@ -68,7 +79,7 @@ impl SourceRuntime {
         members: Vec<Arc<SourcePlan>>,
         connectors: Arc<dyn ConnectorRegistry>,
         config: EngineConfig,
-        (clock, gate): (Arc<dyn Clock>, Arc<RwLock<()>>),
+        shared: Shared,
     ) -> Result<Self> {
         let member = |plan: &Arc<SourcePlan>| -> Result<Member> {
             let source = connectors.source(&context_of(plan))?;
@@ -77,7 +88,7 @@ impl SourceRuntime {
         let sources = members.iter().map(member).collect::<Result<Vec<_>>>()?;
         let context = context_of(&plan);
         let source = Arc::new(GroupSource(Arc::new(sources)));
-        Ok(Self::over(plan, members, source, context, (connectors, config), (clock, gate)))
+        Ok(Self::over(plan, members, source, context, (connectors, config), shared))
     }
 
     fn over(
@@ -86,8 +97,9 @@ impl SourceRuntime {
         source: Arc<dyn Source>,
         context: SourceContext,
         (connectors, config): (Arc<dyn ConnectorRegistry>, EngineConfig),
-        (clock, gate): (Arc<dyn Clock>, Arc<RwLock<()>>),
+        shared: Shared,
     ) -> Self {
+        let Shared { clock, gate, turns } = shared;
         Self {
             plan,
             members,
@@ -97,6 +109,7 @@ impl SourceRuntime {
             config,
             clock,
             gate,
+            turns,
             late_log: RwLock::default(),
             start: RwLock::default(),
             published: watch::Sender::new(Position::default()),

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use ebap_connector::{Records, SplitId, time::Backoff};
+use ebap_connector::{Records, SplitId, SplitStatus, time::Backoff};
 use tokio::sync::mpsc;
 
-use super::{Command, Pipeline, ViewSlot, or_command};
+use super::{Command, Pipeline, ViewSlot, ViewState, micros, or_command};
 use crate::Result;
 
 pub(super) struct Waiting {
@@ -33,6 +33,9 @@ impl Waiting {
 const IDLE_STEPS: u32 = 20;
 /// Where something is decided by the clock.
 const CLOCK_WAIT: Duration = Duration::from_millis(100);
+/// A step costs each view something, however few its rows are: with many views, records gather for so long per view.
+const GATHER_PER_VIEW: Duration = Duration::from_micros(500);
+const GATHER_MAX: Duration = Duration::from_millis(100);
 
 impl Pipeline {
     /// The time that the next step waits for records. It grows while nothing comes, so that a thousand idle jobs cost
@@ -57,8 +60,33 @@ impl Pipeline {
         self.idle_steps >= IDLE_STEPS
     }
 
+    /// Lets records gather before the next step, where this one gave many views few rows and the source has no more.
+    pub(super) fn gather_behind(&mut self, rows: usize) {
+        let running = self.views.values().filter(|view| matches!(view.state, ViewState::Running(_))).count();
+        let pause = GATHER_PER_VIEW.saturating_mul(u32::try_from(running).unwrap_or(u32::MAX)).min(GATHER_MAX);
+        let here = |split: &SplitId| self.offset(split).0;
+        let more = |status: &SplitStatus| status.end.map_or(0, |end| end.0.saturating_sub(here(&status.split)).max(0));
+        let gathers = rows > 0
+            && pause > self.runtime.config.step_wait
+            && self.reader.status().iter().map(more).sum::<i64>() <= rows as i64;
+        self.gather_until_us = if gathers { self.runtime.clock.now_us() + micros(pause) } else { i64::MIN };
+    }
+
+    /// Waits until they have. A command ends it, and it goes on behind the command; for `FLUSH` it does not.
+    async fn gather(&mut self, inbox: &mut mpsc::Receiver<Command>) {
+        let left_us = self.gather_until_us.saturating_sub(self.runtime.clock.now_us());
+        if left_us > 0 && self.flushes.is_empty() && self.forced.is_none() {
+            let pause = self.runtime.clock.sleep(Duration::from_micros(left_us.unsigned_abs()));
+            self.early = or_command(inbox, pause).await.err();
+        }
+    }
+
     /// What the next step takes; none where nothing can be decoded now.
     pub(super) async fn next_records(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Result<Option<Vec<Records>>> {
+        self.gather(inbox).await;
+        if self.early.is_some() {
+            return Ok(None);
+        }
         let (rows, wait) = (self.runtime.config.step_rows_max, self.wait());
         let (records, mut backoff) = match self.waiting.take() {
             Some(waiting) => {

@@ -43,6 +43,15 @@ pub(super) struct Outside {
     pub(super) forgets: AtomicBool,
     /// Of the newest sink that was opened: an older one may still run for a moment after a kill.
     incarnation: AtomicU64,
+    /// Splits whose names start with this give nothing.
+    pub(super) silent: Mutex<Option<String>>,
+    readers: Mutex<Readers>,
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    now: usize,
+    most: usize,
 }
 
 impl Outside {
@@ -57,6 +66,17 @@ impl Outside {
 
     fn earliest(&self, split: &SplitId) -> i64 {
         self.gone.lock().get(split).copied().unwrap_or(0)
+    }
+
+    /// The most readers that there were at once since the last call.
+    pub(super) fn readers_most(&self) -> usize {
+        let mut readers = self.readers.lock();
+        let now = readers.now;
+        std::mem::replace(&mut readers.most, now)
+    }
+
+    fn is_silent(&self, split: &SplitId) -> bool {
+        self.silent.lock().as_ref().is_some_and(|prefix| split.as_str().starts_with(prefix))
     }
 
     /// The sink has the rows below this offset already.
@@ -143,6 +163,9 @@ impl Source for Lines {
     }
 
     async fn reader(&self) -> Result<Box<dyn SourceReader>> {
+        let mut readers = self.0.readers.lock();
+        readers.now += 1;
+        readers.most = readers.most.max(readers.now);
         Ok(Box::new(LinesReader { outside: Arc::clone(&self.0), at: BTreeMap::new() }))
     }
 }
@@ -150,6 +173,12 @@ impl Source for Lines {
 struct LinesReader {
     outside: Arc<Outside>,
     at: BTreeMap<SplitId, i64>,
+}
+
+impl Drop for LinesReader {
+    fn drop(&mut self) {
+        self.outside.readers.lock().now -= 1;
+    }
 }
 
 #[async_trait]
@@ -163,7 +192,7 @@ impl SourceReader for LinesReader {
         let mut out = Vec::new();
         {
             let splits = self.outside.splits.lock();
-            for split in wanted {
+            for split in wanted.iter().filter(|split| !self.outside.is_silent(split)) {
                 let (Some(at), Some(lines)) = (self.at.get_mut(split), splits.get(split)) else { continue };
                 if *at < self.outside.earliest(split) {
                     return Err(Error::Gone { message: format!("offset {at} of split {split} is not there any more") });

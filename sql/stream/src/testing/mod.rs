@@ -4,6 +4,7 @@ mod aggregate_tests;
 mod alert_tests;
 mod alter_tests;
 mod as_of_tests;
+mod catch_up_tests;
 mod connectors;
 mod delete_tests;
 mod failed_rows_tests;
