@@ -79,6 +79,8 @@ pub(crate) struct Planned {
     pub(crate) schema: SchemaRef,
     /// Whose clock its operators read.
     pub(crate) zone: Zone,
+    /// Of the relations that it reads: see `Engine::generation`.
+    pub(crate) generation: u64,
 }
 
 pub(crate) struct Session {
@@ -147,6 +149,8 @@ impl Session {
         text: &str,
         declared: &[Option<FieldRef>],
     ) -> Result<Planned> {
+        // Before anything is looked up.
+        let generation = self.app.engine.generation();
         let mut understood = self.surroundings.understood(statement, text, &self.catalog())?;
         ebap_sql::desugar(&mut understood)?;
         // Behind it, as two spellings may have become one.
@@ -169,7 +173,7 @@ impl Session {
         }
         let plan = sized::bounded(plan, &self.app.config.engine.memory).map_err(|error| from_query(error, text))?;
         let schema = ebap_sql::named_columns(statement, plan.schema().as_arrow());
-        Ok(Planned { plan, schema, zone })
+        Ok(Planned { plan, schema, zone, generation })
     }
 
     /// What plans and runs a query. Types of columns do not depend on the zone, operators and functions do.
@@ -238,13 +242,18 @@ impl Session {
             Statement::ExplainAlert { name } => self.explain_alert(name),
             Statement::ExplainView { analyze, name } => self.explain_view(*analyze, name),
             Statement::Query(query) => match planned {
-                Some((Planned { plan, schema, zone }, values)) => {
+                Some((Planned { plan, schema, zone, generation }, values)) => {
                     let plan = plan.with_param_values(values).map_err(|error| from_query(error, &parsed.text))?;
-                    self.execute(Planned { plan, schema, zone }, &parsed.text).await
+                    self.execute(Planned { plan, schema, zone, generation }, &parsed.text).await
                 }
                 None => self.query(query, &parsed.text).await,
             },
         }
+    }
+
+    /// Whether the plan is what the same text would give now.
+    pub(crate) fn is_fresh(&self, planned: &Planned) -> bool {
+        planned.zone == self.settings.zone() && planned.generation == self.app.engine.generation()
     }
 
     async fn query(&self, query: &ast::Statement, text: &str) -> Result<Output> {

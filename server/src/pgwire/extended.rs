@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast;
 use ebap_sql::{Parsed, Statement};
 use futures::{Sink, SinkExt};
+use parking_lot::Mutex;
 use pgwire::{
     api::{
         ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type,
@@ -38,7 +39,8 @@ use crate::session::{Planned, Session, guarded, on_own_task, parse};
 #[derive(Clone)]
 pub(super) struct Prepared {
     parsed: Option<Arc<Parsed>>,
-    planned: Option<Planned>,
+    /// Made anew where it has become old.
+    planned: Option<Arc<Mutex<Planned>>>,
     schema: Option<SchemaRef>,
     parameters: Vec<Parameter>,
 }
@@ -70,7 +72,7 @@ async fn prepare(session: Arc<Session>, text: String, declared: Vec<Option<Param
         let planned = session.plan(query, &parsed.text, &types).await.map_err(|error| error.shifted(before))?;
         prepared.parameters = parameters::found(&planned.plan, &declared)?;
         prepared.schema = Some(Arc::clone(&planned.schema));
-        prepared.planned = Some(planned);
+        prepared.planned = Some(Arc::new(Mutex::new(planned)));
     }
     prepared.parsed = Some(Arc::new(parsed));
     Ok(prepared)
@@ -250,20 +252,38 @@ impl ExtendedQueryHandler for Connection {
 }
 
 impl Connection {
-    /// The plan, made anew where the session has another time zone now.
-    async fn fresh(&self, planned: &Planned, statement: &Prepared, parsed: &Arc<Parsed>) -> Result<Planned, SqlError> {
-        if planned.zone == self.session.settings.zone() {
-            return Ok(planned.clone());
+    /// The plan, made anew where the session has another time zone now, or a name may stand for another relation.
+    ///
+    /// # Errors
+    /// 0A000 where it has other columns now than the client was told of, as PostgreSQL has it.
+    async fn fresh(
+        &self,
+        kept: &Mutex<Planned>,
+        statement: &Prepared,
+        parsed: &Arc<Parsed>,
+    ) -> Result<Planned, SqlError> {
+        let planned = kept.lock().clone();
+        if self.session.is_fresh(&planned) {
+            return Ok(planned);
         }
         let types: Vec<_> = statement.parameters.iter().map(|parameter| Some(parameter.field())).collect();
         let (session, parsed) = (Arc::clone(&self.session), Arc::clone(parsed));
-        on_own_task(async move {
+        let anew = on_own_task(async move {
             match &parsed.statement {
                 Statement::Query(query) => session.plan(query, &parsed.text, &types).await,
                 _ => Err(SqlError::new("XX000", "a statement without a plan was planned")),
             }
         })
-        .await
+        .await?;
+        let columns = |planned: &Planned| {
+            let fields = planned.schema.fields().iter();
+            fields.map(|field| (field.name().clone(), field.data_type().clone())).collect::<Vec<_>>()
+        };
+        if columns(&anew) != columns(&planned) {
+            return Err(SqlError::new("0A000", "cached plan must not change result type"));
+        }
+        kept.lock().clone_from(&anew);
+        Ok(anew)
     }
 
     /// Runs a portal, or runs it on. Rows are sent as they come; pgwire's own would first keep them all.

@@ -93,13 +93,13 @@ impl Session {
                 lines(&ebap_stream::explain(&source, &view)?)
             }
             Statement::Query(query) => {
-                let Planned { plan, zone, .. } = self.plan(query, text, &[]).await?;
+                let Planned { plan, zone, generation, .. } = self.plan(query, text, &[]).await?;
                 if analyze {
                     let explained = LogicalPlanBuilder::from(plan).explain(verbose, true);
                     let plan = explained.and_then(LogicalPlanBuilder::build);
                     let plan = plan.map_err(|error| from_query(error, text))?;
                     let schema = Arc::new(plan.schema().as_arrow().clone());
-                    return self.execute(Planned { plan, schema, zone }, text).await;
+                    return self.execute(Planned { plan, schema, zone, generation }, text).await;
                 }
                 let physical = self
                     .surroundings

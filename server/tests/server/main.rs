@@ -7,6 +7,7 @@ mod interrupts;
 mod memory;
 mod migrate;
 mod notices;
+mod prepared;
 mod process;
 mod sessions;
 mod transactions;
