@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::{
     EngineConfig, Error, Result,
-    guard::guarded_async,
+    guard::{guarded, guarded_async},
     pipeline::{Command, range::RangeReader, runtime::SourceRuntime},
     prepare::StepBatch,
     sinks::{Counted, RowsSink},
@@ -198,7 +198,14 @@ async fn run(
     (commands, generation): (mpsc::Sender<Command>, u64),
     progress: &Progress,
 ) {
+    if let CatchUpJob::View(view) = &mut job {
+        view.begin_behind();
+    }
     let read = guarded_async(near(&runtime, &mut job, &mut at, progress)).await;
+    let read = read.and_then(|turn| match &mut job {
+        CatchUpJob::View(view) => guarded(|| view.end_behind()).map(|()| turn),
+        CatchUpJob::Sink(_) => Ok(turn),
+    });
     let end = match read {
         Ok(Some(turn)) => CatchUpEnd::Joins { job, turn },
         Ok(None) => CatchUpEnd::Stopped { job, at },

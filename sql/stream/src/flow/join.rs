@@ -11,7 +11,7 @@ use arrow::{
     array::{
         Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
     },
-    compute::{concat_batches, take_record_batch},
+    compute::take_record_batch,
     datatypes::{SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::{common::JoinType, physical_expr::PhysicalExpr};
@@ -19,18 +19,17 @@ use ebap_sql::{Expiry, OnError};
 use hashbrown::HashMap;
 
 use super::{
+    Gathered,
     arrangement::{Arrangement, Keep, Keys},
     delta::Delta,
     time_range::TimeRange,
 };
 use crate::{
-    Error, Result,
+    Result,
     failed_rows::{Failing, without},
     rows::{physical, record_batch},
 };
 
-/// Pairs that one change may make: more would not fit into memory, whatever becomes of them.
-const PAIRS_MAX: usize = 8 << 20;
 /// Pairs that the condition is asked about at once.
 const TRIED_MAX: usize = 65_536;
 /// Rows that meet the other side at once when a state is read back.
@@ -116,40 +115,53 @@ impl JoinOp {
         [self.left.exprs(), self.right.exprs()]
     }
 
-    /// What came of both sides becomes what comes out. In a lookup the right side is brought up to date first.
-    pub(crate) fn apply(&mut self, left: Vec<Delta>, right: Vec<Delta>, failing: &Failing) -> Result<Vec<Delta>> {
-        let mut out = Vec::new();
-        let mut right = right;
-        if self.lookup {
-            for delta in right.drain(..) {
-                let keys = self.right.keys(&delta.batch)?;
-                self.right.add(&delta, &keys, None)?;
-            }
-        }
-        for delta in left {
-            self.side(true, &delta, failing, &mut out)?;
-        }
-        for delta in right {
-            self.side(false, &delta, failing, &mut out)?;
-        }
-        Ok(out)
+    /// Whether the right side is looked up, and brought up to date first.
+    pub(crate) fn looks_up(&self) -> bool {
+        self.lookup
     }
 
-    fn side(&mut self, is_left: bool, delta: &Delta, failing: &Failing, out: &mut Vec<Delta>) -> Result<()> {
+    /// Changes of one side become what comes out. Pairs are given on as they are found.
+    pub(crate) fn apply(
+        &mut self,
+        is_left: bool,
+        deltas: Vec<Delta>,
+        failing: &Failing,
+        out: &mut Gathered<'_>,
+    ) -> Result<()> {
+        for delta in deltas {
+            if self.lookup && !is_left {
+                let keys = self.right.keys(&delta.batch)?;
+                self.right.add(&delta, &keys, None)?;
+            } else {
+                self.side(is_left, &delta, failing, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn side(&mut self, is_left: bool, delta: &Delta, failing: &Failing, out: &mut Gathered<'_>) -> Result<()> {
         let (own, other) = if is_left { (&self.left, &self.right) } else { (&self.right, &self.left) };
         let keys = own.keys(&delta.batch)?;
-        let pairs = self.pairs((is_left, delta, &keys), other, failing)?;
         let mut matches = vec![0_i64; delta.rows()];
-        for (at, of) in pairs.of.iter().enumerate() {
-            // How often the other row is there.
-            matches[*of as usize] += pairs.weights[at] / delta.weight(*of as usize);
-        }
+        let mut met: HashMap<u32, i64> = HashMap::new();
         let shows_pairs = matches!(self.kind, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
-        if shows_pairs && pairs.batch.num_rows() > 0 {
-            let columns = pairs.batch.columns().to_vec();
-            let batch = record_batch(&self.schema, columns, pairs.batch.num_rows())?;
-            out.push(Delta::weighted(batch, pairs.weights));
-        }
+        let counts_others = !self.lookup && self.shown_alone(is_left).is_some();
+        self.pairs((is_left, delta, &keys), other, failing, &mut |pairs| {
+            for ((of, other), weight) in pairs.of.iter().zip(&pairs.others).zip(&pairs.weights) {
+                let own = delta.weight(*of as usize);
+                // How often the other row is there.
+                matches[*of as usize] += weight / own;
+                if counts_others {
+                    *met.entry(*other).or_default() += own;
+                }
+            }
+            if shows_pairs && !pairs.of.is_empty() {
+                let rows = pairs.batch.num_rows();
+                let batch = record_batch(&self.schema, pairs.batch.columns().to_vec(), rows)?;
+                out.put(Delta::weighted(batch, pairs.weights))?;
+            }
+            Ok(())
+        })?;
         // The rows of the change themselves.
         let alone = |count: &i64| match (self.kind, is_left) {
             (JoinType::Left | JoinType::Full, true) | (JoinType::Right | JoinType::Full, false) => *count == 0,
@@ -162,13 +174,13 @@ impl JoinOp {
         if !rows.is_empty() {
             let own = delta.take(&rows)?;
             let batch = self.padded(is_left, &own.batch)?;
-            out.push(own.with(batch));
+            out.put(own.with(batch))?;
         }
         // Rows of the other side that stand alone no more, or again.
         if !self.lookup {
-            let met = pairs.others.iter().zip(&pairs.of).map(|(other, of)| (*other, delta.weight(*of as usize)));
-            let changed = self.count(is_left, met)?;
-            out.extend(changed);
+            if let Some(changed) = self.count(is_left, met)? {
+                out.put(changed)?;
+            }
             let own = if is_left { &mut self.left } else { &mut self.right };
             own.add(delta, &keys, Some(&matches))?;
         }
@@ -191,17 +203,17 @@ impl JoinOp {
         record_batch(&self.schema, columns, rows)
     }
 
-    /// Rows of the change with those of the other side that they meet. What is tried is let go at once, so that memory
-    /// follows the pairs that pass.
+    /// Rows of the change with those of the other side that they meet, some at a time: memory follows neither the pairs
+    /// that are tried nor those that pass.
     fn pairs(
         &self,
         (is_left, delta, keys): (bool, &Delta, &Keys),
         other: &Arrangement,
         failing: &Failing,
-    ) -> Result<Pairs> {
+        give: &mut dyn FnMut(Pairs) -> Result<()>,
+    ) -> Result<()> {
         let times = self.times(is_left, delta);
-        let (mut tried, mut passed, mut count) = (Tried::default(), Vec::new(), 0);
-        let mut met = Vec::new();
+        let (mut tried, mut met) = (Tried::default(), Vec::new());
         for (row, key) in keys.each().enumerate() {
             if (keys.null[row] && !self.null_equals_null) || delta.weight(row) == 0 {
                 continue;
@@ -217,28 +229,14 @@ impl JoinOp {
             for number in met.drain(..) {
                 tried.put(row as u32, number, delta.weight(row) * other.entry(number).weight);
                 if tried.of.len() >= TRIED_MAX {
-                    passed.push(self.met((is_left, delta), std::mem::take(&mut tried), other, failing)?);
-                    count += passed.last().map_or(0, |pairs| pairs.of.len());
-                    if count > PAIRS_MAX {
-                        let message = format!("a step joins more than {PAIRS_MAX} pairs of rows");
-                        return Err(Error::Memory { job: String::new(), message });
-                    }
+                    give(self.met((is_left, delta), std::mem::take(&mut tried), other, failing)?)?;
                 }
             }
         }
-        let last = self.met((is_left, delta), tried, other, failing)?;
-        if passed.is_empty() {
-            return Ok(last);
+        if tried.of.is_empty() {
+            return Ok(());
         }
-        passed.push(last);
-        let batch = concat_batches(&self.joined, passed.iter().map(|pairs| &pairs.batch))?;
-        let mut all = Pairs { batch, weights: Vec::new(), of: Vec::new(), others: Vec::new() };
-        for pairs in passed {
-            all.weights.extend(pairs.weights);
-            all.of.extend(pairs.of);
-            all.others.extend(pairs.others);
-        }
-        Ok(all)
+        give(self.met((is_left, delta), tried, other, failing)?)
     }
 
     /// The times by which rows of the change meet the other side.
@@ -257,10 +255,6 @@ impl JoinOp {
         failing: &Failing,
     ) -> Result<Pairs> {
         let Tried { of, others, weights } = tried;
-        if of.is_empty() {
-            let batch = RecordBatch::new_empty(Arc::clone(&self.joined));
-            return Ok(Pairs { batch, weights, of, others });
-        }
         let one_each = of.len() == delta.rows() && of.iter().enumerate().all(|(at, row)| at == *row as usize);
         let own = match one_each {
             true => delta.batch.clone(),
@@ -290,19 +284,20 @@ impl JoinOp {
         Ok(Pairs { batch, weights, of, others })
     }
 
-    /// Counts what rows of the other side meet now. Gives those that no longer stand alone, and those that do again.
-    fn count(&mut self, change_is_left: bool, met: impl Iterator<Item = (u32, i64)>) -> Result<Vec<Delta>> {
-        let shows = match (self.kind, change_is_left) {
-            // Of the other side: shown alone while it meets nothing (-1 when it meets), or the other way round.
-            (JoinType::Left | JoinType::Full, false) | (JoinType::LeftAnti, false) => -1,
-            (JoinType::Right | JoinType::Full, true) => -1,
-            (JoinType::LeftSemi, false) => 1,
-            _ => return Ok(Vec::new()),
-        };
-        let mut changes: HashMap<u32, i64> = HashMap::new();
-        for (row, weight) in met {
-            *changes.entry(row).or_default() += weight;
+    /// How a row of the side that does not change is shown while it meets nothing, if it is: -1 where it goes as soon as
+    /// it meets, 1 where it comes.
+    fn shown_alone(&self, change_is_left: bool) -> Option<i64> {
+        match (self.kind, change_is_left) {
+            (JoinType::Left | JoinType::Full, false) | (JoinType::LeftAnti, false) => Some(-1),
+            (JoinType::Right | JoinType::Full, true) => Some(-1),
+            (JoinType::LeftSemi, false) => Some(1),
+            _ => None,
         }
+    }
+
+    /// Counts what rows of the other side meet now. Gives those that no longer stand alone, and those that do again.
+    fn count(&mut self, change_is_left: bool, changes: HashMap<u32, i64>) -> Result<Option<Delta>> {
+        let Some(shows) = self.shown_alone(change_is_left) else { return Ok(None) };
         let other = if change_is_left { &mut self.right } else { &mut self.left };
         let mut moved: Vec<(u32, i64)> = Vec::new();
         for (row, by) in changes {
@@ -317,12 +312,12 @@ impl JoinOp {
             }
         }
         if moved.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let other = if change_is_left { &self.right } else { &self.left };
         let batch = other.codec.batch(moved.iter().map(|(row, _)| other.row(*row)))?;
         let batch = self.padded(!change_is_left, &batch)?;
-        Ok(vec![Delta::weighted(batch, moved.into_iter().map(|(_, weight)| weight).collect())])
+        Ok(Some(Delta::weighted(batch, moved.into_iter().map(|(_, weight)| weight).collect())))
     }
 
     pub(crate) fn expire(&mut self, watermark: i64) {
@@ -352,11 +347,13 @@ impl JoinOp {
                 let other = if is_left { &self.right } else { &self.left };
                 let delta = Delta::came(own.codec.batch(part.iter().map(|row| own.row(*row)))?);
                 let keys = own.keys(&delta.batch)?;
-                let pairs = self.pairs((is_left, &delta, &keys), other, &silent)?;
                 let mut matches = vec![0; part.len()];
-                for (of, weight) in pairs.of.iter().zip(&pairs.weights) {
-                    matches[*of as usize] += weight;
-                }
+                self.pairs((is_left, &delta, &keys), other, &silent, &mut |pairs| {
+                    for (of, weight) in pairs.of.iter().zip(&pairs.weights) {
+                        matches[*of as usize] += weight;
+                    }
+                    Ok(())
+                })?;
                 let own = if is_left { &mut self.left } else { &mut self.right };
                 part.iter().zip(matches).for_each(|(row, matches)| own.entry_mut(*row).matches = matches);
             }

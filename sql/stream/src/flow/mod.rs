@@ -51,7 +51,7 @@ pub(crate) use self::{
     windows::{end_of, floor},
 };
 use crate::{
-    Result,
+    Error, Result,
     failed_rows::{Failing, that_can_fail},
     prepare::StepBatch,
     rows::{Computed, RowOps},
@@ -118,6 +118,44 @@ pub(crate) struct Operator {
     rows_alone: bool,
 }
 
+/// Takes what changes.
+pub(crate) type Out<'a> = dyn FnMut(Vec<Delta>) -> Result<()> + 'a;
+
+/// Rows that are given on together, about at the most: a join of one step may make more than fit into memory.
+const GATHERED_ROWS: usize = 1 << 20;
+
+/// What an operator gives on: at its end, be it nothing, and in parts before where it is much. An aggregate without keys
+/// has a row of nothing.
+pub(crate) struct Gathered<'a> {
+    mute: bool,
+    deltas: Vec<Delta>,
+    rows: usize,
+    out: &'a mut Out<'a>,
+}
+
+impl Gathered<'_> {
+    pub(crate) fn put(&mut self, delta: Delta) -> Result<()> {
+        if self.mute || delta.rows() == 0 {
+            return Ok(());
+        }
+        self.rows += delta.rows();
+        self.deltas.push(delta);
+        if self.rows < GATHERED_ROWS {
+            return Ok(());
+        }
+        self.rows = 0;
+        (self.out)(std::mem::take(&mut self.deltas))
+    }
+
+    fn put_all(&mut self, deltas: Vec<Delta>) -> Result<()> {
+        deltas.into_iter().try_for_each(|delta| self.put(delta))
+    }
+
+    fn end(self) -> Result<()> {
+        (self.out)(self.deltas)
+    }
+}
+
 impl Operator {
     pub(crate) fn build(flow: &Flow) -> Result<Self> {
         let schema = Arc::clone(&flow.schema);
@@ -177,19 +215,18 @@ impl Operator {
         }
     }
 
-    /// What changes in the answer.
-    pub(crate) fn run(&mut self, event: &Event<'_>) -> Result<Vec<Delta>> {
-        let changes = self.step(event)?;
-        Ok(if self.rows_alone && self.has_state() { Vec::new() } else { changes })
+    /// Gives what changes in the answer: at once, or in parts where it is much.
+    pub(crate) fn run(&mut self, event: &Event<'_>, out: &mut Out<'_>) -> Result<()> {
+        let mut given = Gathered { mute: self.rows_alone && self.has_state(), deltas: Vec::new(), rows: 0, out };
+        self.step(event, &mut given)?;
+        given.end()
     }
 
-    fn step(&mut self, event: &Event<'_>) -> Result<Vec<Delta>> {
-        let mut inputs: Vec<Vec<Delta>> =
-            self.inputs.iter_mut().map(|input| input.run(event)).collect::<Result<_>>()?;
-        let first = if inputs.is_empty() { Vec::new() } else { inputs.swap_remove(0) };
-        let (now_us, step, failing) = match event {
-            Event::Rows { now_us, step, failing, .. } => (*now_us, Some(*step), *failing),
-            Event::Time { now_us, failing, .. } => (*now_us, None, *failing),
+    fn step(&mut self, event: &Event<'_>, given: &mut Gathered<'_>) -> Result<()> {
+        let Self { op, schema, inputs, tried, .. } = self;
+        let (step, failing) = match event {
+            Event::Rows { step, failing, .. } => (Some(*step), *failing),
+            Event::Time { failing, .. } => (None, *failing),
         };
         // What is below has a state that must not take half of a change.
         let computable = |deltas: Vec<Delta>, exprs: &[Arc<dyn PhysicalExpr>]| -> Result<Vec<Delta>> {
@@ -198,102 +235,35 @@ impl Operator {
             }
             deltas.into_iter().map(|delta| failing.computable(delta, exprs, step)).collect()
         };
-        let first = computable(first, &self.tried[0])?;
-        let schema = &self.schema;
-        let each = |change: &dyn Fn(Delta) -> Result<Delta>| -> Result<Vec<Delta>> {
-            let changed: Result<Vec<Delta>> = first.iter().cloned().map(change).collect();
-            Ok(changed?.into_iter().filter(|delta| delta.rows() > 0).collect())
-        };
-        Ok(match &mut self.op {
-            Op::Scan { relation, late } => match event {
-                Event::Rows { of, .. } => {
-                    let own = of.iter().filter(|(id, rule, _)| id == relation && rule == late);
-                    own.map(|(_, _, delta)| delta.clone()).filter(|delta| delta.rows() > 0).collect()
+        match (op, inputs.as_mut_slice()) {
+            (Op::Join(op), [left, right]) => {
+                // What is looked up is brought up to date first.
+                for is_left in if op.looks_up() { [false, true] } else { [true, false] } {
+                    let (input, tried) = if is_left { (&mut *left, &tried[0]) } else { (&mut *right, &tried[1]) };
+                    input.run(event, &mut |deltas| op.apply(is_left, computable(deltas, tried)?, failing, given))?;
                 }
-                Event::Time { .. } => Vec::new(),
-            },
-            Op::One { given, .. } => match std::mem::replace(given, true) {
-                true => Vec::new(),
-                false => vec![Delta::came(crate::rows::record_batch(schema, Vec::new(), 1)?)],
-            },
-            Op::Table { relation, rows } => match event {
-                Event::Rows { of, .. } => {
-                    let own = of.iter().filter(|(id, ..)| id == relation).map(|(_, _, delta)| delta);
-                    rows.apply(own)?
-                }
-                Event::Time { .. } => Vec::new(),
-            },
-            Op::Versions { relation, rows } => match event {
-                Event::Rows { of, .. } => {
-                    rows.apply(of.iter().filter(|(id, ..)| id == relation).map(|(_, _, delta)| delta))?
-                }
-                Event::Time { watermark, .. } => {
-                    rows.expire(*watermark);
-                    Vec::new()
-                }
-            },
-            Op::Rows(ops) => {
-                let mut out = Vec::with_capacity(first.len());
-                for delta in first {
-                    let Computed { batch, index, bad } = ops.run_computable(delta.batch.clone(), failing)?;
-                    if !bad.is_empty() {
-                        failing.note_change(&delta, &bad, step);
-                    }
-                    if batch.num_rows() > 0 {
-                        out.push(delta.computed(index.as_ref(), batch));
-                    }
-                }
-                out
             }
-            Op::Window { time, frames, panes: false } => each(&|delta| windows::assign(delta, *time, frames, schema))?,
-            Op::Window { time, frames, panes: true } => each(&|delta| windows::in_pane(delta, *time, frames, schema))?,
-            Op::SessionWindow { time, gap_us } => each(&|delta| windows::alone(delta, *time, *gap_us, schema))?,
-            Op::Unnest { lists, keep_empty } => each(&|delta| windows::unnest(delta, lists, *keep_empty, schema))?,
-            Op::Union => {
-                let all = std::iter::once(first).chain(inputs).flatten();
-                let same = |delta: Delta| {
-                    let batch = crate::rows::record_batch(schema, delta.batch.columns().to_vec(), delta.rows())?;
-                    Ok(delta.with(batch))
-                };
-                all.map(same).collect::<Result<_>>()?
-            }
-            Op::Aggregate(op) => {
-                let mut out = op.apply(first)?;
-                if let Event::Time { watermark, .. } = event {
-                    out.extend(op.expire(*watermark, false)?);
+            (Op::Union, inputs) => {
+                for input in inputs {
+                    input.run(event, &mut |deltas| {
+                        deltas.into_iter().try_for_each(|delta| {
+                            let columns = delta.batch.columns().to_vec();
+                            let batch = crate::rows::record_batch(schema, columns, delta.rows())?;
+                            given.put(delta.with(batch))
+                        })
+                    })?;
                 }
-                out
             }
-            Op::Sessions(op) => {
-                let mut out = op.apply(first)?;
-                if let Event::Time { watermark, .. } = event {
-                    out.extend(op.expire(*watermark, false)?);
-                }
-                out
+            (op, [input]) => {
+                let place = (event, step, failing);
+                input.run(event, &mut |deltas| take(op, computable(deltas, &tried[0])?, schema, place, given))?;
             }
-            Op::TopN(op) => {
-                let out = op.apply(first)?;
-                if let Event::Time { watermark, .. } = event {
-                    op.expire(*watermark)?;
-                }
-                out
-            }
-            Op::Join(op) => {
-                let right = computable(inputs.pop().unwrap_or_default(), &self.tried[1])?;
-                let out = op.apply(first, right, failing)?;
-                if let Event::Time { watermark, .. } = event {
-                    op.expire(*watermark);
-                }
-                out
-            }
-            Op::Recent(op) => {
-                let mut out = op.apply(first, now_us)?;
-                if let Event::Time { .. } = event {
-                    out.extend(op.expire(now_us)?);
-                }
-                out
-            }
-        })
+            (op, _) => read(op, schema, event, given)?,
+        }
+        match event {
+            Event::Rows { .. } => Ok(()),
+            Event::Time { watermark, now_us, .. } => pass_time(&mut self.op, *watermark, *now_us, given),
+        }
     }
 
     /// Whether it has to run when nothing but time passes.
@@ -419,5 +389,85 @@ impl Operator {
             op.settle()?;
         }
         self.inputs.iter_mut().try_for_each(Self::settle)
+    }
+}
+
+/// An operator without inputs gives what it reads.
+fn read(op: &mut Op, schema: &SchemaRef, event: &Event<'_>, given: &mut Gathered<'_>) -> Result<()> {
+    let of: &[(ObjectId, Late, Delta)] = match event {
+        Event::Rows { of, .. } => of,
+        Event::Time { .. } => &[],
+    };
+    let own = |relation: ObjectId| of.iter().filter(move |(id, ..)| *id == relation).map(|(_, _, delta)| delta);
+    match op {
+        Op::Scan { relation, late } => {
+            let own = of.iter().filter(|(id, rule, _)| id == relation && rule == late);
+            own.map(|(_, _, delta)| delta.clone()).try_for_each(|delta| given.put(delta))
+        }
+        Op::One { given: was_given, .. } => match std::mem::replace(was_given, true) {
+            true => Ok(()),
+            false => given.put(Delta::came(crate::rows::record_batch(schema, Vec::new(), 1)?)),
+        },
+        Op::Table { relation, rows } => given.put_all(rows.apply(own(*relation))?),
+        Op::Versions { relation, rows } => given.put_all(rows.apply(own(*relation))?),
+        _ => Err(Error::Internal("an operator without its input".to_owned())),
+    }
+}
+
+/// An operator of one input takes its changes.
+fn take(
+    op: &mut Op,
+    deltas: Vec<Delta>,
+    schema: &SchemaRef,
+    (event, step, failing): (&Event<'_>, Option<&StepBatch>, &Failing),
+    given: &mut Gathered<'_>,
+) -> Result<()> {
+    let (Event::Rows { now_us, .. } | Event::Time { now_us, .. }) = event;
+    let each = |change: &dyn Fn(Delta) -> Result<Delta>, given: &mut Gathered<'_>| -> Result<()> {
+        deltas.iter().cloned().try_for_each(|delta| given.put(change(delta)?))
+    };
+    match op {
+        Op::Rows(ops) => deltas.into_iter().try_for_each(|delta| {
+            let Computed { batch, index, bad } = ops.run_computable(delta.batch.clone(), failing)?;
+            if !bad.is_empty() {
+                failing.note_change(&delta, &bad, step);
+            }
+            if batch.num_rows() == 0 { Ok(()) } else { given.put(delta.computed(index.as_ref(), batch)) }
+        }),
+        Op::Window { time, frames, panes: false } => {
+            each(&|delta| windows::assign(delta, *time, frames, schema), given)
+        }
+        Op::Window { time, frames, panes: true } => {
+            each(&|delta| windows::in_pane(delta, *time, frames, schema), given)
+        }
+        Op::SessionWindow { time, gap_us } => each(&|delta| windows::alone(delta, *time, *gap_us, schema), given),
+        Op::Unnest { lists, keep_empty } => each(&|delta| windows::unnest(delta, lists, *keep_empty, schema), given),
+        Op::Aggregate(op) => given.put_all(op.apply(deltas)?),
+        Op::Sessions(op) => given.put_all(op.apply(deltas)?),
+        Op::TopN(op) => given.put_all(op.apply(deltas)?),
+        Op::Recent(op) => given.put_all(op.apply(deltas, *now_us)?),
+        Op::Scan { .. } | Op::Table { .. } | Op::Versions { .. } | Op::One { .. } | Op::Join(_) | Op::Union => {
+            Err(Error::Internal("an operator with another number of inputs".to_owned()))
+        }
+    }
+}
+
+/// Lets go what the time ends.
+fn pass_time(op: &mut Op, watermark: i64, now_us: i64, given: &mut Gathered<'_>) -> Result<()> {
+    match op {
+        Op::Aggregate(op) => given.put_all(op.expire(watermark, false)?),
+        Op::Sessions(op) => given.put_all(op.expire(watermark, false)?),
+        Op::TopN(op) => op.expire(watermark),
+        Op::Join(op) => {
+            op.expire(watermark);
+            Ok(())
+        }
+        Op::Recent(op) => given.put_all(op.expire(now_us)?),
+        Op::Versions { rows, .. } => {
+            rows.expire(watermark);
+            Ok(())
+        }
+        Op::Scan { .. } | Op::Table { .. } | Op::One { .. } | Op::Rows(_) | Op::Window { .. } => Ok(()),
+        Op::SessionWindow { .. } | Op::Union | Op::Unnest { .. } => Ok(()),
     }
 }

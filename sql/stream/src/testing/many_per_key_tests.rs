@@ -72,3 +72,29 @@ async fn a_percentile_of_very_many_keys_takes_the_memory_of_its_values() {
         SELECT device, avg(id)::double precision AS p, min(id) AS m FROM readings GROUP BY device) AS each";
     assert_eq!(live, rig.query(batch).await);
 }
+
+#[tokio::test]
+async fn a_step_that_joins_more_pairs_than_fit_into_memory_is_joined_in_parts() {
+    let mut rig = Rig::new();
+    rig.config.step_rows_max = 100_000;
+    rig.config.view_rows_max = 1_000_000;
+    for side in ["a", "b"] {
+        rig.outside.produce(side, (0..1_500).map(|id| reading(id, 0, "one")));
+        rig.sql(&format!(
+            "CREATE STREAM {side} (id BIGINT, device TEXT, at TIMESTAMPTZ NOT NULL,
+                WATERMARK FOR at AS at - INTERVAL '10 seconds') WITH (connector = 'test', splits = '{side}')"
+        ))
+        .await;
+    }
+    let join = "FROM a FULL JOIN b ON a.device = b.device AND b.at BETWEEN a.at AND a.at + INTERVAL '1 second'";
+    rig.sql(&format!("CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n, sum(a.id - b.id) AS d {join}")).await;
+    rig.sql(&format!("CREATE MATERIALIZED VIEW pairs AS SELECT a.id AS x, b.id AS y {join} AND a.id = b.id")).await;
+    rig.flush().await;
+    assert!(rig.query("SELECT n, d FROM counted").await.contains("| 2250000 | 0 |"));
+    assert!(rig.query("SELECT count(*) AS n, sum(x - y) AS d FROM pairs").await.contains("| 1500 | 0 |"));
+    // A view of all pairs has more rows than a view may have, and says so.
+    rig.sql(&format!("CREATE MATERIALIZED VIEW all_pairs AS SELECT a.id AS x, b.id AS y {join}")).await;
+    let failed = rig.try_flush().await.expect_err("too many rows");
+    assert!(failed.contains("\"all_pairs\" has failed: 53200: "), "{failed}");
+    assert!(rig.query("SELECT n, d FROM counted").await.contains("| 2250000 | 0 |"));
+}

@@ -49,6 +49,23 @@ impl FlowState {
         Ok(Self { root, output, scans, times: event_times, follows_clock, text: flow.to_string(), restored: false })
     }
 
+    /// All that changes in the view, as readers see a step as a whole.
+    fn changes(&mut self, event: &Event<'_>, rows_max: usize) -> Result<Vec<Delta>> {
+        // Rows that go and rows that come.
+        let most = rows_max.saturating_mul(2);
+        let (mut all, mut rows) = (Vec::new(), 0_usize);
+        self.root.run(event, &mut |deltas| {
+            rows += deltas.iter().map(Delta::rows).sum::<usize>();
+            if rows > most {
+                let message = format!("a step changes more than {most} rows");
+                return Err(Error::Memory { job: String::new(), message });
+            }
+            all.extend(deltas);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
     /// See `ViewJob::rows_alone`.
     pub(super) fn rows_alone(&mut self) {
         self.root.rows_alone();
@@ -145,7 +162,7 @@ impl ViewJob {
         }
         self.figures.steps += 1;
         let event = Event::Rows { of: &changes, step, now_us, failing };
-        let deltas = flow.root.run(&event).map_err(|error| of_job(error, &self.name))?;
+        let deltas = flow.changes(&event, self.rows_max).map_err(|error| of_job(error, &self.name))?;
         for (at, (split, mut counts)) in step.splits.iter().zip(counts).enumerate() {
             let failed = failing.of_split(at);
             counts.emitted -= failed;
@@ -177,7 +194,7 @@ impl ViewJob {
         }
         let failing = Failing::new(self.on_error, now_us);
         let event = Event::Time { watermark: self.watermark, now_us, failing: &failing };
-        let deltas = flow.root.run(&event).map_err(|error| of_job(error, &self.name))?;
+        let deltas = flow.changes(&event, self.rows_max).map_err(|error| of_job(error, &self.name))?;
         let mut out = self.give(&deltas, wanted)?;
         self.keep_failed(failing.into_failed());
         if let (Some(retention), Kind::Flow(flow)) = (self.retention_us.filter(|_| passed), &mut self.kind)

@@ -121,8 +121,30 @@ pub(crate) struct ViewJob {
     rows_alone: bool,
     /// Rows taken since its memory was last measured.
     unmeasured_rows: usize,
+    /// While it catches up.
+    behind: Option<Behind>,
     /// For rows that leave by it.
     pub(crate) clock: Option<Arc<dyn Clock>>,
+}
+
+/// Rows that a job has taken since it fell behind, and how many they were when readers were last shown what they give.
+#[derive(Debug, Default)]
+struct Behind {
+    taken: usize,
+    shown: usize,
+}
+
+impl Behind {
+    /// Whether to show what there is. Each time twice as many rows have been taken: a long list of a group is made
+    /// anew each time.
+    fn shows(&mut self, rows: usize) -> bool {
+        self.taken += rows;
+        let due = self.taken >= self.shown.saturating_mul(2);
+        if due {
+            self.shown = self.taken;
+        }
+        due
+    }
 }
 
 /// The rows of one split that belong to the view.
@@ -200,6 +222,7 @@ impl ViewJob {
             bad_rows: None,
             rows_alone: false,
             unmeasured_rows: 0,
+            behind: None,
             clock: None,
         }
     }
@@ -309,6 +332,9 @@ impl ViewJob {
         self.figures.steps += 1;
         match &mut self.kind {
             Kind::Groups { state, .. } => {
+                if self.behind.as_mut().is_some_and(|behind| !behind.shows(rows)) {
+                    return Ok(Vec::new());
+                }
                 let touched = state.take_touched();
                 if self.emit == Emit::WindowClose || self.rows_alone {
                     return Ok(Vec::new());
@@ -638,6 +664,23 @@ impl ViewJob {
                     self.store.apply(&[], batch, times)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// From now on readers are shown now and then what came of many steps.
+    pub(crate) fn begin_behind(&mut self) {
+        self.behind = Some(Behind::default());
+    }
+
+    /// Readers are shown all of it, and each step from now on.
+    pub(crate) fn end_behind(&mut self) -> Result<()> {
+        let (Some(_), Kind::Groups { state, .. }) = (self.behind.take(), &mut self.kind) else { return Ok(()) };
+        let touched = state.take_touched();
+        if self.emit == Emit::Update {
+            let failing = Failing::new(self.on_error, self.now_us());
+            self.publish(&touched, false, &failing)?;
+            self.keep_failed(failing.into_failed());
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ use crate::{Error, Result, failed_rows::FailedRows};
 const SEGMENT_ROWS: usize = 8_192;
 /// Small segments kept before they are merged.
 const SMALL_SEGMENTS_MAX: usize = 32;
+/// Rows that nobody sees any more and that are kept in segments with others, however few those are.
+const DEAD_ROWS_MAX: usize = 64;
 
 /// Identifies a row of a view for as long as it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,6 +132,9 @@ impl ViewStore {
         let rows = if wanted && !gone.is_empty() { Some(inner.gather(&self.schema, &gone)?) } else { None };
         for id in &gone {
             inner.remove(*id);
+        }
+        if !gone.is_empty() {
+            inner.compact(&self.schema)?;
         }
         Ok(rows)
     }
@@ -243,10 +248,16 @@ impl Inner {
         Ok(interleave_record_batch(&batches, &places)?)
     }
 
-    /// Merges the small segments into one, and any that is mostly dead.
+    /// Merges the small segments into one, and any that is mostly dead: where they are many, or most rows are dead.
     fn compact(&mut self, schema: &SchemaRef) -> Result<()> {
         let small = |segment: &Segment| segment.live < SEGMENT_ROWS / 2 || segment.live * 2 < segment.rows.ids.len();
-        if self.segments.values().filter(|segment| small(segment)).count() <= SMALL_SEGMENTS_MAX {
+        let (mut few, mut live, mut dead) = (0, 0, 0);
+        for segment in self.segments.values() {
+            few += usize::from(small(segment));
+            live += segment.live;
+            dead += segment.rows.ids.len() - segment.live;
+        }
+        if few <= SMALL_SEGMENTS_MAX && dead <= live.max(DEAD_ROWS_MAX) {
             return Ok(());
         }
         let numbers: Vec<u64> =
@@ -310,5 +321,19 @@ mod tests {
         let gone = store.expire(489, true).expect("expire").expect("rows");
         assert_eq!(gone.num_rows(), 490);
         assert_eq!(values(&store.snapshot().expect("snapshot")), (490..500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_few_rows_do_not_keep_the_memory_of_many_that_are_gone() {
+        let store = ViewStore::new(batch(&[]).schema());
+        let values: Vec<i64> = (0..100_000).collect();
+        let ids = store.apply(&[], batch(&values), values.clone()).expect("insert");
+        let whole = store.bytes();
+        store.apply(&ids[..60_000], batch(&[]), Vec::new()).expect("delete");
+        assert!(store.bytes() * 2 < whole, "{} of {whole}", store.bytes());
+        store.expire(99_998, false).expect("expire");
+        assert!(store.bytes() < 1_000, "{}", store.bytes());
+        assert_eq!(self::values(&store.snapshot().expect("snapshot")), [99_999]);
+        assert_eq!(self::values(&[store.gather(&[ids[99_999]]).expect("gather")]), [99_999]);
     }
 }
