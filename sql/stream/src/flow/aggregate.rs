@@ -19,7 +19,7 @@ use super::{
     panes::{Partial, partial},
     slots::{Ends, Seen, Slots},
 };
-use crate::{Result, rows::physical};
+use crate::{Result, failed_rows::Failing, rows::physical};
 
 #[derive(Debug)]
 pub(crate) struct AggregateOp {
@@ -112,7 +112,7 @@ impl AggregateOp {
         self.groups.weights[group as usize] > 0 || self.is_global()
     }
 
-    pub(crate) fn apply(&mut self, input: Vec<Delta>) -> Result<Vec<Delta>> {
+    pub(crate) fn apply(&mut self, input: Vec<Delta>, failing: &Failing) -> Result<Vec<Delta>> {
         let begins = self.is_global() && self.slots.len() == 0;
         if input.is_empty() && !begins {
             return Ok(Vec::new());
@@ -128,14 +128,16 @@ impl AggregateOp {
             self.place(delta, &mut placed, &mut touched)?;
         }
         self.groups.resize(self.slots.end());
-        let old = self.rows_of(touched.iter().copied().filter(|group| self.shows(*group) && !begins))?;
+        let shown = touched.iter().copied().filter(|group| self.shows(*group) && !begins).collect();
+        let old = self.rows_of(shown, (failing, false))?;
         for change in &placed {
             match change {
                 Placed::Rows(delta, groups) => self.groups.update(delta, groups)?,
                 Placed::Partial { partial, counted, groups } => self.groups.absorb(counted, partial, groups)?,
             }
         }
-        let new = self.rows_of(touched.iter().copied().filter(|group| self.shows(*group)))?;
+        let shown = touched.iter().copied().filter(|group| self.shows(*group)).collect();
+        let new = self.rows_of(shown, (failing, true))?;
         for group in touched {
             if self.groups.weights[group as usize] == 0 && !self.is_global() {
                 let key = self.remove(group);
@@ -218,13 +220,14 @@ impl AggregateOp {
     }
 
     /// Lets go the groups that the watermark has ended; gives their rows where they come out then.
-    pub(crate) fn expire(&mut self, watermark: i64, silently: bool) -> Result<Vec<Delta>> {
+    pub(crate) fn expire(&mut self, watermark: i64, silently: bool, failing: &Failing) -> Result<Vec<Delta>> {
         self.watermark = self.watermark.max(watermark);
         let (slots, ends_at) = (&self.slots, &self.ends_at);
         let gone = self.ends.due(watermark, |group| slots.holds(group).then(|| ends_at[group as usize]));
         let mut out = Vec::new();
         if self.on_close && !silently {
-            let rows = self.rows_of(gone.iter().copied().filter(|group| self.shows(*group)))?;
+            let shown = gone.iter().copied().filter(|group| self.shows(*group)).collect();
+            let rows = self.rows_of(shown, (failing, true))?;
             out.extend(rows.map(|(_, batch)| Delta::came(batch)));
         }
         gone.into_iter().for_each(|group| {
@@ -243,12 +246,8 @@ impl AggregateOp {
         self.keys.columns(groups.iter().map(|group| self.slots.key(*group)))
     }
 
-    fn rows_of(&self, groups: impl Iterator<Item = u32>) -> Result<Option<GroupRows>> {
-        let groups: Vec<u32> = groups.collect();
-        if groups.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(self.groups.rows(self.key_columns(&groups)?, groups)?))
+    fn rows_of(&self, groups: Vec<u32>, failing: (&Failing, bool)) -> Result<Option<GroupRows>> {
+        self.groups.rows_computable(groups, &|groups| self.key_columns(groups), failing)
     }
 
     /// Groups, and bytes held, about.

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array},
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array},
     compute::{and, filter_record_batch, kernels::cmp::not_distinct, take},
-    datatypes::{Field, Schema, SchemaRef},
+    datatypes::{Field, Schema, SchemaRef, UInt32Type},
 };
 use datafusion::physical_expr::PhysicalExpr;
 use ebap_sql::Aggregation;
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     Result,
+    failed_rows::{Failing, without},
     rows::{cast, record_batch},
 };
 
@@ -159,6 +160,38 @@ impl Groups {
         }
         let batch = record_batch(&self.schema, columns, groups.len())?;
         Ok((groups, batch))
+    }
+
+    /// As `rows`, without the groups that have no value: a sum that no number of its type is. `keys`: the key columns of
+    /// groups. They are noted where `noted`.
+    pub(crate) fn rows_computable(
+        &self,
+        groups: Vec<u32>,
+        keys: &dyn Fn(&[u32]) -> Result<Vec<ArrayRef>>,
+        (failing, noted): (&Failing, bool),
+    ) -> Result<Option<GroupRows>> {
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let error = match self.rows(keys(&groups)?, groups.clone()) {
+            Ok(rows) => return Ok(Some(rows)),
+            Err(error) => error,
+        };
+        let numbers: ArrayRef = Arc::new(UInt32Array::from(groups.clone()));
+        let numbers = RecordBatch::try_from_iter([("group", numbers)])?;
+        let bad = failing.rows_of(&numbers, error, &|part| {
+            let groups = part.column(0).as_primitive::<UInt32Type>().values().to_vec();
+            self.rows(keys(&groups)?, groups).map(drop)
+        })?;
+        if noted {
+            let columns = keys(&groups)?;
+            let fields: Vec<_> = self.schema.fields().iter().take(columns.len()).cloned().collect();
+            let keys = record_batch(&Arc::new(Schema::new(fields)), columns, groups.len())?;
+            failing.note(&keys, &bad, &|_| None);
+        }
+        let good = without(groups.len(), &bad);
+        let kept: Vec<u32> = groups.iter().zip(good.values()).filter(|(_, good)| *good).map(|(of, _)| *of).collect();
+        if kept.is_empty() { Ok(None) } else { self.rows(keys(&kept)?, kept).map(Some) }
     }
 
     /// From rows as they were to rows as they are, those that are alike left out.

@@ -38,7 +38,7 @@ use arrow::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 use ebap_catalog::ObjectId;
-use ebap_sql::{Flow, Frame, Late, Node, SourceKind};
+use ebap_sql::{Flow, Frame, Late, Node, OnError, SourceKind};
 
 use self::{
     aggregate::AggregateOp, join::JoinOp, recent::RecentOp, sessions::SessionOp, table::TableOp, topn::TopNOp,
@@ -262,7 +262,9 @@ impl Operator {
         }
         match event {
             Event::Rows { .. } => Ok(()),
-            Event::Time { watermark, now_us, .. } => pass_time(&mut self.op, *watermark, *now_us, given),
+            Event::Time { watermark, now_us, failing } => {
+                pass_time(&mut self.op, (*watermark, *now_us), failing, given)
+            }
         }
     }
 
@@ -287,12 +289,14 @@ impl Operator {
         for input in &mut self.inputs {
             input.expire_silently(watermark)?;
         }
+        // What fails was noted before.
+        let silent = Failing::new(OnError::Skip, 0);
         match &mut self.op {
             Op::Aggregate(op) => {
-                op.expire(watermark, true)?;
+                op.expire(watermark, true, &silent)?;
             }
             Op::Sessions(op) => {
-                op.expire(watermark, true)?;
+                op.expire(watermark, true, &silent)?;
             }
             Op::TopN(op) => op.expire(watermark)?,
             Op::Join(op) => op.expire(watermark),
@@ -442,8 +446,8 @@ fn take(
         }
         Op::SessionWindow { time, gap_us } => each(&|delta| windows::alone(delta, *time, *gap_us, schema), given),
         Op::Unnest { lists, keep_empty } => each(&|delta| windows::unnest(delta, lists, *keep_empty, schema), given),
-        Op::Aggregate(op) => given.put_all(op.apply(deltas)?),
-        Op::Sessions(op) => given.put_all(op.apply(deltas)?),
+        Op::Aggregate(op) => given.put_all(op.apply(deltas, failing)?),
+        Op::Sessions(op) => given.put_all(op.apply(deltas, failing)?),
         Op::TopN(op) => given.put_all(op.apply(deltas)?),
         Op::Recent(op) => given.put_all(op.apply(deltas, *now_us)?),
         Op::Scan { .. } | Op::Table { .. } | Op::Versions { .. } | Op::One { .. } | Op::Join(_) | Op::Union => {
@@ -453,10 +457,10 @@ fn take(
 }
 
 /// Lets go what the time ends.
-fn pass_time(op: &mut Op, watermark: i64, now_us: i64, given: &mut Gathered<'_>) -> Result<()> {
+fn pass_time(op: &mut Op, (watermark, now_us): (i64, i64), failing: &Failing, given: &mut Gathered<'_>) -> Result<()> {
     match op {
-        Op::Aggregate(op) => given.put_all(op.expire(watermark, false)?),
-        Op::Sessions(op) => given.put_all(op.expire(watermark, false)?),
+        Op::Aggregate(op) => given.put_all(op.expire(watermark, false, failing)?),
+        Op::Sessions(op) => given.put_all(op.expire(watermark, false, failing)?),
         Op::TopN(op) => op.expire(watermark),
         Op::Join(op) => {
             op.expire(watermark);

@@ -16,7 +16,7 @@ use super::{
     slots::{Ends, Seen, Slots},
     windows::{end_of, out_of_range},
 };
-use crate::{Result, rows::physical};
+use crate::{Result, failed_rows::Failing, rows::physical};
 
 #[derive(Debug)]
 pub(crate) struct SessionOp {
@@ -80,7 +80,7 @@ impl SessionOp {
         self.exprs.iter().chain(self.groups.exprs())
     }
 
-    pub(crate) fn apply(&mut self, input: Vec<Delta>) -> Result<Vec<Delta>> {
+    pub(crate) fn apply(&mut self, input: Vec<Delta>, failing: &Failing) -> Result<Vec<Delta>> {
         if input.is_empty() {
             return Ok(Vec::new());
         }
@@ -90,7 +90,7 @@ impl SessionOp {
             placed.push((delta, keys, times));
         }
         let met = if self.on_close { Vec::new() } else { self.groups_met(&placed) };
-        let old = self.rows_of(met)?;
+        let old = self.rows_of(met, (failing, false))?;
         for (delta, keys, times) in &placed {
             // First all sessions grow together, so that a row's is known for good.
             for (key, time) in keys.iter().zip(times) {
@@ -104,7 +104,7 @@ impl SessionOp {
             return Ok(Vec::new());
         }
         let groups = self.groups_of_rows(&placed);
-        let new = self.rows_of(groups)?;
+        let new = self.rows_of(groups, (failing, true))?;
         self.groups.changes(old, new, 0)
     }
 
@@ -219,7 +219,7 @@ impl SessionOp {
     }
 
     /// Lets go the sessions that the watermark has ended; gives their rows where they come out then.
-    pub(crate) fn expire(&mut self, watermark: i64, silently: bool) -> Result<Vec<Delta>> {
+    pub(crate) fn expire(&mut self, watermark: i64, silently: bool, failing: &Failing) -> Result<Vec<Delta>> {
         let (places, gap_us) = (&self.places, self.session.gap_us);
         let end_of = |group: u32| {
             let place = places[group as usize];
@@ -229,7 +229,7 @@ impl SessionOp {
         let mut out = Vec::new();
         if self.on_close && !silently {
             let shown = gone.iter().copied().filter(|group| self.groups.weights[*group as usize] > 0);
-            out.extend(self.rows_of(shown.collect())?.map(|(_, batch)| Delta::came(batch)));
+            out.extend(self.rows_of(shown.collect(), (failing, true))?.map(|(_, batch)| Delta::came(batch)));
         }
         self.remove(&gone);
         Ok(out)
@@ -258,11 +258,13 @@ impl SessionOp {
         }
     }
 
-    fn rows_of(&self, groups: Vec<u32>) -> Result<Option<GroupRows>> {
-        if groups.is_empty() {
-            return Ok(None);
-        }
-        let mut own = key_columns(&self.keys, &self.slots, &self.places, &groups)?.into_iter();
+    fn rows_of(&self, groups: Vec<u32>, failing: (&Failing, bool)) -> Result<Option<GroupRows>> {
+        self.groups.rows_computable(groups, &|groups| self.columns_of(groups), failing)
+    }
+
+    /// The group columns of these sessions.
+    fn columns_of(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut own = key_columns(&self.keys, &self.slots, &self.places, groups)?.into_iter();
         let mut all: Vec<ArrayRef> = Vec::with_capacity(self.exprs.len());
         for at in 0..self.exprs.len() {
             let places = groups.iter().map(|group| self.places[*group as usize]);
@@ -276,7 +278,7 @@ impl SessionOp {
             };
             all.push(Arc::new(TimestampMicrosecondArray::from(times).with_timezone("+00:00")));
         }
-        Ok(Some(self.groups.rows(all, groups)?))
+        Ok(all)
     }
 
     /// Sessions, and bytes held, about.

@@ -270,3 +270,59 @@ async fn of_a_long_value_the_beginning_is_kept() {
     let told = rig.query("SELECT length(message) < 2000 AS short FROM jobs WHERE name = 'v'").await;
     assert_eq!(sorted(&told), ["|true|"]);
 }
+
+/// Sums that no DOUBLE PRECISION is: of groups over what changes, of sessions, and of those that have ended.
+#[tokio::test]
+async fn a_group_that_has_no_value_is_left_out_until_it_has_one() {
+    let mut rig = Rig::new();
+    rig.sql(
+        "CREATE TABLE amounts (id TEXT PRIMARY KEY, g TEXT, x DOUBLE PRECISION)
+         WITH (connector = 'test', splits = 'r', format = 'changes', idle_timeout = '1 hour');
+         CREATE STREAM visits (g TEXT, x DOUBLE PRECISION, at TIMESTAMPTZ NOT NULL,
+            WATERMARK FOR at AS at - INTERVAL '1 second') WITH (connector = 'test', splits = 'v');",
+    )
+    .await;
+    for view in [
+        "sums AS SELECT g, sum(x) AS s FROM amounts GROUP BY g",
+        "of_sums AS SELECT count(*) AS n, max(s) AS m FROM (SELECT g, sum(x) AS s FROM amounts GROUP BY g) AS q",
+        "spans AS SELECT g, sum(x) AS s FROM visits GROUP BY g WINDOW SESSION (at, INTERVAL '1 minute')",
+        "ended AS SELECT g, sum(x) AS s FROM visits GROUP BY g WINDOW SESSION (at, INTERVAL '1 minute')
+            EMIT ON WINDOW CLOSE",
+    ] {
+        rig.sql(&format!("CREATE MATERIALIZED VIEW {view}")).await;
+    }
+    let amount = |id: &str, g: &str, x: &str| format!(r#"{{"id":"{id}","g":"{g}","x":{x}}}"#);
+    rig.outside.produce("r", [amount("a", "one", "1e308"), amount("b", "one", "1e308"), amount("c", "two", "3")]);
+    let visit =
+        |g: &str, x: &str, minute: i64| format!(r#"{{"g":"{g}","x":{x},"at":"2026-01-01T00:{minute:02}:00Z"}}"#);
+    let large = [visit("one", "1e308", 0), visit("one", "1.1e308", 0), visit("two", "3", 0), visit("two", "4", 10)];
+    rig.outside.produce("v", large);
+    rig.flush().await;
+    let two = ["+-----+-----+", "| g   | s   |", "+-----+-----+", "| two | 3.0 |", "+-----+-----+"];
+    assert_eq!(rig.query("SELECT g, s FROM sums").await.lines().collect::<Vec<_>>(), two);
+    for view in ["spans", "ended"] {
+        let shown = rig.query(&format!("SELECT g, s FROM {view} WHERE s < 4")).await;
+        assert_eq!(shown.lines().collect::<Vec<_>>(), two, "{view}");
+        let errors = rig.query(&format!("SELECT row, reason FROM \"{view}$errors\"")).await;
+        assert!(errors.contains("out of range"), "{view}: {errors}");
+    }
+    assert!(rig.query("SELECT n, m FROM of_sums").await.contains("| 1 | 3.0 |"));
+    let errors = rig.query("SELECT row, sqlstate FROM \"sums$errors\"").await;
+    assert!(errors.contains(r#"{"g":"one"}"#) && errors.contains("22003"), "{errors}");
+    // A change gives it a value again, also when the server has died between.
+    rig.kill();
+    rig.start().await;
+    rig.outside.produce("r", [amount("b", "one", "-1e308")]);
+    rig.flush().await;
+    let sums = rig.query("SELECT g, s FROM sums ORDER BY g").await;
+    assert!(sums.contains("| one | 0.0 |") && sums.contains("| two | 3.0 |"), "{sums}");
+    assert!(rig.query("SELECT n, m FROM of_sums").await.contains("| 2 | 3.0 |"));
+    // Who wants it stops at it.
+    rig.outside.produce("r", [amount("b", "one", "1e308")]);
+    rig.sql(
+        "CREATE MATERIALIZED VIEW strict WITH (on_error = 'stop') AS SELECT g, sum(x) AS s FROM amounts GROUP BY g",
+    )
+    .await;
+    let stopped = rig.try_flush().await.expect_err("it has stopped");
+    assert!(stopped.contains("\"strict\" has failed: 22003"), "{stopped}");
+}
