@@ -15,7 +15,7 @@ EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
 # What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
 SERVICES := redis prometheus alertmanager kafka iceberg-rest trino minio postgres connect schema-registry
 
-.PHONY: help deps build demo check fmt lint rustdoc doctest deny advisories unused typos committed unit architecture slt recovery e2e conformance fuzz test test-long nightly bench-build bench bench-peers bench-nexmark stack-install stack-up stack-down
+.PHONY: help deps build demo check fmt lint rustdoc doctest deny advisories unused typos committed unit architecture slt recovery e2e conformance fuzz test test-long nightly bench-build bench bench-peers bench-nexmark bench-backlog stack-install stack-up stack-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -117,6 +117,9 @@ bench-peers: bench-build ## the same topic and jobs on EBAP, Flink and Spark; ta
 bench-nexmark: bench-build ## Nexmark on EBAP and Flink, answers compared; table (NEXMARK_ARGS='q1 q5')
 	@$(BENCH_ENV) bash benchmarks/peers/nexmark.sh $(NEXMARK_ARGS)
 	@python3 benchmarks/peers/nexmark_table.py --write
+
+bench-backlog: bench-build ## every kind of view over 5 M rows of 1, 10 and 1 M keys, answers compared with DuckDB's (BACKLOG_ARGS='--kinds tumble,top')
+	@$(BENCH_ENV) bash benchmarks/backlog/run.sh $(BACKLOG_ARGS)
 
 stack-install: ## fetch and build the services of the end-to-end tests
 	@bash tests/deps.sh stack

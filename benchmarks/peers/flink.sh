@@ -2,7 +2,7 @@
 # Flink SQL on the benchmark's topic: a standalone cluster (one JobManager, one TaskManager of 2 slots and
 # 4 GiB), parallelism 2, exactly-once checkpoints every 10 s. The topic must be there: see run.sh.
 #
-#   flink.sh t1|t3|d1|l1|q0|q1...   starts a cluster for each job, runs it RUNS times, prints one JSON line a run, stops it
+#   flink.sh t1|t3|d1|l1|join|q0|q1...   starts a cluster for each job, runs it RUNS times, prints one JSON line a run, stops it
 #   flink.sh stop             stops a cluster that was left
 #
 # Run 1 is on JVMs that have just started, the later ones on warm ones. Time: RUNNING to FINISHED by the
@@ -127,5 +127,5 @@ bash "$BENCH_DIR/install.sh" flink || exit 1
 trap stop EXIT
 trap 'exit 130' INT TERM
 for name in "$@"; do
-  case "$name" in t1 | t3 | d1 | l1 | q[0-9] | q[0-9][0-9]) job "$name" ;; *) st_usage ;; esac
+  case "$name" in t1 | t3 | d1 | l1 | join | q[0-9] | q[0-9][0-9]) job "$name" ;; *) st_usage ;; esac
 done

@@ -48,6 +48,17 @@ INSERT INTO out_users SELECT window_start, metadata.region, COUNT(DISTINCT user_
   FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(`timestamp`), INTERVAL '1' MINUTE))
   GROUP BY window_start, window_end, metadata.region;
 """
+BACKLOG = """
+CREATE TABLE backlog (id BIGINT, k_ten BIGINT, v BIGINT, ts BIGINT, happened AS TO_TIMESTAMP_LTZ(ts, 3),
+  WATERMARK FOR happened AS happened - INTERVAL '2' SECOND)
+  WITH ('connector' = 'filesystem', 'path' = 'file://{path}', 'format' = 'json');
+CREATE TABLE out_pairs (start_at TIMESTAMP(3), n BIGINT, x BIGINT, y BIGINT)
+  WITH ('connector' = 'print', 'print-identifier' = '{name}-pairs');
+CREATE VIEW pairs AS SELECT a.happened AS happened, a.v AS x, b.v AS y FROM backlog a JOIN backlog b ON a.k_ten = b.k_ten
+  AND b.happened BETWEEN a.happened + INTERVAL '0.001' SECOND AND a.happened + INTERVAL '1' SECOND;
+INSERT INTO out_pairs SELECT window_start, COUNT(*), SUM(x), SUM(y)
+  FROM TABLE(TUMBLE(TABLE pairs, DESCRIPTOR(happened), INTERVAL '1' HOUR)) GROUP BY window_start, window_end;
+"""
 INTERVALS = {"1s": "'1' SECOND", "1m": "'1' MINUTE", "5m": "'5' MINUTE", "1h": "'1' HOUR"}
 SIZES = {"t1": ["1m"], "t3": ["1m", "5m", "1h"], "l1": ["1s"]}
 
@@ -74,6 +85,10 @@ def sql(job, run):
     settings = {"pipeline.name": name, "pipeline.object-reuse": "true", "table.local-time-zone": "UTC",
                 "table.optimizer.agg-phase-strategy": "TWO_PHASE"}
     parts = [f"SET '{key}' = '{value}';" for key, value in settings.items()]
+    if job == "join":
+        parts.append(BACKLOG.format(path=os.environ["BACKLOG_ROWS"], name=name))
+        print("\n".join(parts))
+        return
     parts.append(SOURCE.format(name=name, bootstrap=os.environ["BOOTSTRAP"], topic=os.environ["TOPIC"] + ("-live" if live else ""),
                                delay="" if live else " - INTERVAL '10' SECOND", bounds=LIVE if live else FULL))
     if job == "d1":
@@ -97,7 +112,7 @@ def milliseconds(text):
 
 def result(line, name):
     """(sink, columns) of a line that the print connector wrote, else None."""
-    found = re.match(rf"{re.escape(name)}-(\w+):(?:\d+> |> )?\+I\[(.*)\]", line)
+    found = re.match(rf"{re.escape(name)}-(\w+):?(?:\d+> |> )?\+I\[(.*)\]", line)
     return (found[1], found[2].split(", ")) if found else None
 
 
@@ -112,6 +127,9 @@ def wrong(job, name, offset):
         for line in log:
             if found := result(line, name):
                 rows.setdefault(found[0], []).append(found[1])
+    if job == "join":
+        pairs = {str(milliseconds(start)): [int(n), int(x), int(y)] for start, n, x, y in rows.get("pairs", [])}
+        return measure.differences(pairs, json.loads(measure.read(os.environ["BACKLOG_EXPECTED"])))
     if job == "d1":
         return measure.wrong_users([(milliseconds(start), region, int(users)) for start, region, users in rows.get("users", [])])
     for size in SIZES[job]:

@@ -407,9 +407,10 @@ impl Pipeline {
         }
     }
 
-    /// Too much to read between two steps.
+    /// Too much to read between two steps. A large step may have been made since it was near.
     fn is_far(&self, at: &Position) -> bool {
-        self.position.version().saturating_sub(at.version()) > JOIN_RECORDS_MAX
+        let step = self.runtime.config.step_rows_max as u64;
+        self.position.version().saturating_sub(at.version()) > JOIN_RECORDS_MAX + 2 * step
     }
 
     /// It was told to stop, and goes on from there if it was told otherwise since.
