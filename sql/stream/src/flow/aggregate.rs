@@ -189,10 +189,20 @@ impl AggregateOp {
         for columns in key_columns {
             let encoded = self.keys.rows(&columns)?;
             let mut groups = Vec::with_capacity(rows);
+            // Pairs of a join come by the row that they have in common: the group before is this row's too, often.
+            let mut before: Option<(&[u8], i64, Option<u32>)> = None;
             for row in 0..rows {
                 let key = encoded.as_ref().map_or(&[][..], |keys| keys.row(row).data());
-                let group = self.group_of(key, ends.as_ref().map_or(i64::MAX, |ends| ends[row]));
-                touched.extend(group.filter(|group| self.seen.first(*group)));
+                let end = ends.as_ref().map_or(i64::MAX, |ends| ends[row]);
+                let group = match before {
+                    Some((known, until, group)) if known == key && until == end => group,
+                    Some(_) | None => {
+                        let group = self.group_of(key, end);
+                        touched.extend(group.filter(|group| self.seen.first(*group)));
+                        group
+                    }
+                };
+                before = Some((key, end, group));
                 groups.push(group);
             }
             placed.push(match partial_of.take() {

@@ -86,13 +86,14 @@ impl JoinOp {
         let joined = Arc::new(arrow::datatypes::Schema::new(
             both.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
         ));
+        let range = if plan.lookup { None } else { TimeRange::of(plan) };
         let filter = match &plan.filter {
+            Some(_) if range.is_some_and(|range| range.is_all) => None,
             None => None,
             Some((filter, schema)) => Some((physical(filter, schema)?, Arc::clone(&joined))),
         };
         let mut left = Arrangement::new(&plan.left.schema, left_keys, keep(plan.left_expiry, plan.left_ttl_us))?;
         let mut right = Arrangement::new(&plan.right.schema, right_keys, keep(plan.right_expiry, plan.right_ttl_us))?;
-        let range = if plan.lookup { None } else { TimeRange::of(plan) };
         if let Some(range) = range {
             left.order_by(range.left);
             right.order_by(range.right);

@@ -10,7 +10,7 @@ use datafusion::{
 };
 use ebap_sql::Join;
 
-/// The difference of two times, right less left, lies between two bounds. The condition itself is looked at besides.
+/// The difference of two times, right less left, lies between two bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimeRange {
     /// Columns of the two sides.
@@ -18,19 +18,24 @@ pub(crate) struct TimeRange {
     pub(crate) right: usize,
     low_us: i64,
     high_us: i64,
+    /// The condition says no more; else it is looked at besides.
+    pub(crate) is_all: bool,
 }
 
 impl TimeRange {
     /// None where the condition bounds no pair of times on both ends.
     pub(crate) fn of(plan: &Join) -> Option<Self> {
         let (filter, _) = plan.filter.as_ref()?;
-        let bounds: Vec<Bound> =
-            split_conjunction(filter).into_iter().flat_map(comparisons).filter_map(|one| one.bound(plan)).collect();
+        let comparisons: Vec<Option<Comparison<'_>>> =
+            split_conjunction(filter).into_iter().flat_map(comparisons).collect();
+        let bounds: Vec<Bound> = comparisons.iter().flatten().filter_map(|one| one.bound(plan)).collect();
         bounds.iter().find_map(|first| {
             let of_pair = || bounds.iter().filter(|bound| (bound.left, bound.right) == (first.left, first.right));
             let low_us = of_pair().filter_map(|bound| bound.low_us).max()?;
             let high_us = of_pair().filter_map(|bound| bound.high_us).min()?;
-            Some(Self { left: first.left, right: first.right, low_us, high_us })
+            let said = |one: &Option<Comparison<'_>>| one.as_ref().is_some_and(|one| !one.strict);
+            let is_all = comparisons.iter().all(said) && of_pair().count() == comparisons.len();
+            Some(Self { left: first.left, right: first.right, low_us, high_us, is_all })
         })
     }
 
@@ -52,26 +57,30 @@ struct Bound {
     high_us: Option<i64>,
 }
 
-/// `a <= b`, or `a = b`; a strict comparison is taken for the other, as it is looked at besides.
+/// `a <= b`, or `a = b`; a strict comparison is taken for the other, and looked at besides.
 struct Comparison<'a> {
     lesser: &'a Expr,
     greater: &'a Expr,
     equal: bool,
+    strict: bool,
 }
 
-fn comparisons(condition: &Expr) -> Vec<Comparison<'_>> {
+/// None for what is no comparison.
+fn comparisons(condition: &Expr) -> Vec<Option<Comparison<'_>>> {
+    let comparison = |lesser, greater| Comparison { lesser, greater, equal: false, strict: false };
     match condition {
-        Expr::Between(between) if !between.negated => vec![
-            Comparison { lesser: &between.low, greater: &between.expr, equal: false },
-            Comparison { lesser: &between.expr, greater: &between.high, equal: false },
-        ],
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-            Operator::Lt | Operator::LtEq => vec![Comparison { lesser: left, greater: right, equal: false }],
-            Operator::Gt | Operator::GtEq => vec![Comparison { lesser: right, greater: left, equal: false }],
-            Operator::Eq => vec![Comparison { lesser: left, greater: right, equal: true }],
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
+        Expr::Between(between) if !between.negated => {
+            vec![Some(comparison(&between.low, &between.expr)), Some(comparison(&between.expr, &between.high))]
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => vec![match op {
+            Operator::LtEq => Some(comparison(left, right)),
+            Operator::GtEq => Some(comparison(right, left)),
+            Operator::Lt => Some(Comparison { strict: true, ..comparison(left, right) }),
+            Operator::Gt => Some(Comparison { strict: true, ..comparison(right, left) }),
+            Operator::Eq => Some(Comparison { equal: true, ..comparison(left, right) }),
+            _ => None,
+        }],
+        _ => vec![None],
     }
 }
 
@@ -206,7 +215,11 @@ impl TimedRows {
 
     /// Appends the rows whose time is within, the earliest first.
     pub(crate) fn within(&self, times: &RangeInclusive<i64>, into: &mut Vec<u32>) {
-        let (first, last) = ((*times.start(), 0), (*times.end(), u32::MAX));
+        // A row without a time meets nothing.
+        let (first, last) = (((*times.start()).max(i64::MIN + 1), 0), (*times.end(), u32::MAX));
+        if first > last {
+            return;
+        }
         match self {
             Self::Few(rows) => {
                 let from = rows.partition_point(|known| *known < first);
@@ -236,6 +249,7 @@ mod tests {
         }
         assert_eq!(found(&rows, 3..=4), [6, 7, 8, 9]);
         assert_eq!(found(&rows, i64::MIN..=0), [0, 1]);
+        assert!(found(&rows, i64::MIN..=i64::MIN).is_empty());
         (0..98).for_each(|row| rows.remove(i64::from(row / 2), row));
         rows.remove(7, 98);
         assert_eq!(found(&rows, i64::MIN..=i64::MAX), [98, 99]);
@@ -245,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_range_is_the_same_from_both_sides() {
-        let range = TimeRange { left: 0, right: 0, low_us: -5, high_us: 10 };
+        let range = TimeRange { left: 0, right: 0, low_us: -5, high_us: 10, is_all: true };
         assert_eq!(range.met(true, 100), Some(95..=110));
         assert_eq!(range.met(false, 100), Some(90..=105));
         assert_eq!(range.met(true, i64::MAX), Some(i64::MAX - 5..=i64::MAX));
