@@ -79,7 +79,7 @@ pub(crate) struct Planned {
     pub(crate) schema: SchemaRef,
     /// Whose clock its operators read.
     pub(crate) zone: Zone,
-    /// Of the relations that it reads: see `Engine::generation`.
+    /// That of the relations that it reads: see `Engine::generation`.
     pub(crate) generation: u64,
 }
 

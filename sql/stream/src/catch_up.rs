@@ -55,7 +55,7 @@ impl CatchUpTurns {
     }
 }
 
-/// What a catch-up has read, and its turn, which ends when the job has joined.
+/// A reader that is near its stream, and its turn, which ends when the job has joined.
 pub(crate) struct Turn {
     pub(crate) range: RangeReader,
     _permit: OwnedSemaphorePermit,

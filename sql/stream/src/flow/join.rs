@@ -285,8 +285,8 @@ impl JoinOp {
         Ok(Pairs { batch, weights, of, others })
     }
 
-    /// How a row of the side that does not change is shown while it meets nothing, if it is: -1 where it goes as soon as
-    /// it meets, 1 where it comes.
+    /// The weight with which a row of the side that does not change comes (1) or goes (-1) as soon as it meets one; none
+    /// where it is not shown by itself.
     fn shown_alone(&self, change_is_left: bool) -> Option<i64> {
         match (self.kind, change_is_left) {
             (JoinType::Left | JoinType::Full, false) | (JoinType::LeftAnti, false) => Some(-1),

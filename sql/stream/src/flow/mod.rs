@@ -124,8 +124,8 @@ pub(crate) type Out<'a> = dyn FnMut(Vec<Delta>) -> Result<()> + 'a;
 /// Rows that are given on together, about at the most: a join of one step may make more than fit into memory.
 const GATHERED_ROWS: usize = 1 << 20;
 
-/// What an operator gives on: at its end, be it nothing, and in parts before where it is much. An aggregate without keys
-/// has a row of nothing.
+/// Gathers what an operator gives on: at its end, be it nothing, and in parts before where it is much. An aggregate
+/// without keys has a row of nothing.
 pub(crate) struct Gathered<'a> {
     mute: bool,
     deltas: Vec<Delta>,

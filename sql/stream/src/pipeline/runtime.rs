@@ -23,7 +23,7 @@ use crate::{
     status::Status,
 };
 
-/// What all pipelines of an engine have in common.
+/// Shared by all pipelines of an engine.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
