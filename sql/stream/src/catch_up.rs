@@ -175,6 +175,15 @@ pub(crate) enum CatchUpEnd {
     },
 }
 
+impl CatchUpEnd {
+    pub(crate) fn id(&self) -> ObjectId {
+        match self {
+            Self::Joins { job, .. } | Self::Stopped { job, .. } => job.id(),
+            Self::Failed { id, .. } => *id,
+        }
+    }
+}
+
 /// A catch-up from there, to be spawned. The loop gets its end as a command.
 pub(crate) fn start(
     runtime: &Arc<SourceRuntime>,

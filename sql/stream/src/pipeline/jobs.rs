@@ -129,6 +129,7 @@ impl ViewSlot {
             note: None,
             leaves_out: false,
             leaving_out: false,
+            begins_anew: false,
         }
     }
 }
@@ -214,11 +215,16 @@ impl Pipeline {
     fn start_another(&mut self, id: u64, run: Run) -> Result<()> {
         let Some(slot) = self.views.get_mut(&id) else { return Ok(()) };
         slot.keep_for_sinks()?;
-        (slot.run, slot.catching) = (run, None);
-        if run.paused {
+        slot.run = run;
+        if run.paused || slot.catching.is_some() {
             slot.store.clear();
             (slot.files, slot.saved, slot.base_due) = (JobFiles::default(), None, true);
-            slot.set_state(ViewState::Paused(None));
+            slot.set_state(if run.paused { ViewState::Paused(None) } else { ViewState::CatchingUp });
+            if let Some(catching) = &slot.catching {
+                // Its job writes into the same rows, so that the other one waits for its end.
+                catching.stop();
+                slot.begins_anew = true;
+            }
             return Ok(());
         }
         self.start_anew(id)
@@ -372,6 +378,20 @@ impl Pipeline {
     /// A catch-up has ended: the job reads the little that is missing and joins.
     pub(super) async fn caught_up(&mut self, end: CatchUpEnd) {
         self.dirty = true;
+        let id = end.id().0;
+        if let Some(view) = self.views.get_mut(&id)
+            && std::mem::take(&mut view.begins_anew)
+        {
+            drop(end);
+            view.catching = None;
+            view.store.clear();
+            if !matches!(view.state, ViewState::Paused(_))
+                && let Err(error) = self.start_anew(id)
+            {
+                tracing::warn!(error = error.chain(), "the view cannot begin again");
+            }
+            return;
+        }
         match end {
             CatchUpEnd::Failed { id, counted, error } => {
                 let now_us = self.runtime.clock.now_us();

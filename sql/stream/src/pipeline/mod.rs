@@ -199,6 +199,8 @@ struct ViewSlot {
     leaves_out: bool,
     /// It does so now.
     leaving_out: bool,
+    /// Its definition is another one since it began to catch up: what comes of that is thrown away.
+    begins_anew: bool,
 }
 
 enum ViewState {

@@ -112,7 +112,9 @@ impl Pipeline {
             ViewState::Paused(None) => match &view.catching {
                 // It has not noticed yet that it shall stop, or its end is on the way.
                 Some(catching) => {
-                    catching.go_on();
+                    if !view.begins_anew {
+                        catching.go_on();
+                    }
                     Ok(())
                 }
                 None => self.start_again(id).await,

@@ -117,3 +117,27 @@ async fn sinks_made_at_once_read_the_stream_a_few_at_a_time_and_lose_nothing() {
     let rows: usize = rig.outside.committed.lock().0.iter().map(arrow::array::RecordBatch::num_rows).sum();
     assert_eq!(rows, 8 * 400);
 }
+
+#[tokio::test]
+async fn a_view_whose_definition_changes_while_it_catches_up_begins_again() {
+    let mut rig = rig_behind(300).await;
+    rig.sql("CREATE MATERIALIZED VIEW x AS SELECT id % 7 AS k, id AS i FROM a").await;
+    rig.sql("CREATE MATERIALIZED VIEW y AS SELECT id % 3 AS k, id AS i FROM a WHERE id < 200").await;
+    rig.flush().await;
+    *rig.outside.silent.lock() = Some("a".to_owned());
+    let over = |name: &str| format!("CREATE MATERIALIZED VIEW {name} AS SELECT k, count(*) AS n FROM x GROUP BY k");
+    rig.sql(&format!("{};{}", over("going"), over("held"))).await;
+    rig.sql("ALTER MATERIALIZED VIEW held PAUSE").await;
+    for _ in 0..3 {
+        rig.sql("ALTER MATERIALIZED VIEW x SWAP WITH y").await;
+    }
+    *rig.outside.silent.lock() = None;
+    rig.flush().await;
+    rig.sql("ALTER MATERIALIZED VIEW held RESUME").await;
+    rig.flush().await;
+    let batch = rig.query("SELECT k, count(*) AS n FROM x GROUP BY k ORDER BY k").await;
+    assert!(batch.contains("| 2 | 66 ") && !batch.contains("| 3 |"), "{batch}");
+    for view in ["going", "held"] {
+        assert_eq!(rig.query(&format!("SELECT k, n FROM {view} ORDER BY k")).await, batch, "{view}");
+    }
+}
