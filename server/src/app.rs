@@ -181,6 +181,7 @@ impl App {
         for source in plans.sources.iter().filter(|source| known.get(source.id).is_none()) {
             let context = SourceContext {
                 name: source.name.clone(),
+                id: source.name_outside.clone(),
                 connector: source.connector.clone(),
                 schema: Arc::clone(&source.decoded),
                 options: Options(source.options.clone()),

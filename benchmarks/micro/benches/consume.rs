@@ -131,6 +131,7 @@ async fn ours(
     let options = [("bootstrap_servers", bootstrap), ("topic", TOPIC)];
     let context = SourceContext {
         name: "bench".to_owned(),
+        id: "1".to_owned(),
         connector: "kafka".to_owned(),
         schema: events_schema(),
         options: Options(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()),

@@ -21,11 +21,12 @@ pub struct DeadLetter {
 
 /// Delivers dead letters once each: `flush` gives a token that goes into the manifest; `open` with
 /// that token finds what was delivered after it (by the stream's name, split and offset that every
-/// dead letter carries), and `write` leaves those out.
+/// dead letter carries), and `write` leaves those out. What was written before the last `flush` by a writer that was
+/// opened earlier for the same stream is never delivered once this one is open.
 #[async_trait]
 pub trait DeadLetterWriter: Send {
     async fn open(&mut self, token: Option<&str>) -> Result<()>;
     async fn write(&mut self, letters: &[DeadLetter]) -> Result<()>;
-    /// Returns when all that was written is acknowledged.
+    /// Returns when all that was written is delivered.
     async fn flush(&mut self) -> Result<String>;
 }

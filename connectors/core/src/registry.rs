@@ -13,6 +13,8 @@ use crate::{
 pub struct SourceContext {
     /// Name of the stream or table.
     pub name: String,
+    /// No other stream or table has it, of this server or another one.
+    pub id: String,
     /// Value of the option `connector`, or the kind of the connection.
     pub connector: String,
     /// The declared columns that are not computed.

@@ -253,7 +253,13 @@ mod tests {
     fn error_of(options: &[(&str, &str)]) -> String {
         let options = Options(options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect());
         let schema = Arc::new(Schema::empty());
-        let context = SourceContext { name: "s".to_owned(), connector: "generator".to_owned(), schema, options };
+        let context = SourceContext {
+            name: "s".to_owned(),
+            id: "1".to_owned(),
+            connector: "generator".to_owned(),
+            schema,
+            options,
+        };
         source(&context).err().map(|error| error.to_string()).unwrap_or_default()
     }
 

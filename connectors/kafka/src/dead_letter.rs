@@ -1,4 +1,7 @@
 //! A topic for rejected records: each of them once, with where it came from in its headers.
+//!
+//! The letters of an epoch are one transaction. Its id is of the stream alone, so of two servers that run the stream the
+//! newer one ends the other's: what that has not committed is never seen.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -9,16 +12,22 @@ use std::{
 use async_trait::async_trait;
 use ebap_connector::{DeadLetter, DeadLetterWriter, Error, Result, SourceContext};
 use rdkafka::{
-    Message, Offset as KafkaOffset, TopicPartitionList,
+    ClientConfig, Message, Offset as KafkaOffset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Header, Headers, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer},
+    message::{BorrowedMessage, Headers},
+    producer::{BaseProducer, Producer, ProducerContext},
 };
 
-use crate::{options::KafkaOptions, source::ASK_MAX, topic, writer::Deliveries};
+use crate::{
+    options::KafkaOptions,
+    source::ASK_MAX,
+    topic,
+    transactions::{Outgoing, Transactions},
+};
 
-const FLUSH_MAX: Duration = Duration::from_secs(30);
+/// Epochs come more often (`Pipeline::letters_are_due`).
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Letters remembered from after the last epoch, at the most; where there are more, opening fails.
 const DELIVERED_MAX: usize = 5_000_000;
 
@@ -26,12 +35,15 @@ struct Writer {
     options: Arc<KafkaOptions>,
     topic: String,
     stream: String,
-    producer: Option<Arc<BaseProducer<Deliveries>>>,
-    deliveries: Deliveries,
+    transactional_id: String,
+    /// None until it is opened, and after an error.
+    transactions: Option<Transactions>,
     /// Partition and offset of records that were delivered after the epoch that is resumed.
     delivered: HashSet<(i32, i64)>,
-    /// What `open` was given, or the beginning.
-    resumed: String,
+    /// Behind what a start has to look for letters.
+    token: String,
+    /// Letters came since the last flush.
+    moved: bool,
 }
 
 /// The writer for option `dead_letter_topic`; connects when opened.
@@ -42,21 +54,29 @@ pub fn dead_letters(context: &SourceContext) -> Result<Option<Box<dyn DeadLetter
     let options = KafkaOptions::parse(context)?;
     let Some(topic) = options.dead_letter_topic.clone() else { return Ok(None) };
     let stream = context.name.clone();
-    let (deliveries, delivered) = (Deliveries::default(), HashSet::new());
+    // The topic is among it, so that two servers that follow the same SQL and write elsewhere do not end each other's.
+    let transactional_id = format!("ebap-{topic}-{stream}-{}", context.id);
     Ok(Some(Box::new(Writer {
         options: Arc::new(options),
         topic,
         stream,
-        producer: None,
-        deliveries,
-        delivered,
-        resumed: String::new(),
+        transactional_id,
+        transactions: None,
+        delivered: HashSet::new(),
+        token: String::new(),
+        moved: false,
     })))
 }
 
 impl Writer {
-    fn unreachable(&self, error: impl std::fmt::Display) -> Error {
-        unreachable(&self.options, &self.topic, error)
+    fn producer_config(&self) -> ClientConfig {
+        let mut config = self.options.base_config();
+        config
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "5")
+            .set("transactional.id", &self.transactional_id)
+            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+        config
     }
 
     /// What is in the topic behind the token, of this stream.
@@ -136,7 +156,7 @@ fn origin(message: &BorrowedMessage<'_>, stream: &str, topic: &str) -> Option<(i
 #[async_trait]
 impl DeadLetterWriter for Writer {
     async fn open(&mut self, token: Option<&str>) -> Result<()> {
-        self.resumed = token.unwrap_or("{}").to_owned();
+        self.token = token.unwrap_or("{}").to_owned();
         let (config, system) = (self.options.base_config(), self.options.system());
         topic::ensure(&config, &system, (&self.topic, Some(1)), &[]).await?;
         let from: BTreeMap<i32, i64> = match token {
@@ -144,26 +164,23 @@ impl DeadLetterWriter for Writer {
             None => BTreeMap::new(),
         };
         let (options, topic, stream) = (Arc::clone(&self.options), self.topic.clone(), self.stream.clone());
-        let found = tokio::task::spawn_blocking(move || Self::scan(&options, &topic, &stream, &from)).await;
-        self.delivered = found.map_err(Error::internal)??;
-        let mut config = self.options.base_config();
-        config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "30000");
-        let producer: BaseProducer<Deliveries> = config
-            .create_with_context(self.deliveries.clone())
-            .map_err(|error| Error::option("kafka", error.to_string()))?;
-        self.producer = Some(Arc::new(producer));
+        let config = self.producer_config();
+        let opened = tokio::task::spawn_blocking(move || {
+            // First: behind this, an older writer delivers nothing more, and the look below sees all that it has.
+            let transactions = Transactions::take_over(&config, options.system(), TRANSACTION_TIMEOUT)?;
+            Ok((transactions, Self::scan(&options, &topic, &stream, &from)?))
+        });
+        let (transactions, delivered) = opened.await.map_err(Error::internal)??;
+        (self.transactions, self.delivered) = (Some(transactions), delivered);
         Ok(())
     }
 
     async fn write(&mut self, letters: &[DeadLetter]) -> Result<()> {
-        let Some(producer) = &self.producer else { return Err(Error::internal("the dead-letter writer is not open")) };
+        let Some(transactions) = &mut self.transactions else { return Err(not_open()) };
         for letter in letters {
+            self.moved = true;
             if self.delivered.remove(&(letter.partition, letter.offset)) {
                 continue;
-            }
-            let mut headers = OwnedHeaders::new();
-            for (key, value) in &letter.headers {
-                headers = headers.insert(Header { key, value: value.as_ref() });
             }
             let facts = [
                 ("ebap.stream", self.stream.clone()),
@@ -173,51 +190,56 @@ impl DeadLetterWriter for Writer {
                 ("ebap.timestamp", letter.timestamp_ms.to_string()),
                 ("ebap.reason", letter.reason.clone()),
             ];
-            for (key, value) in &facts {
-                headers = headers.insert(Header { key, value: Some(value) });
-            }
-            let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic).headers(headers);
-            record.key = letter.key.as_deref();
-            record.payload = letter.value.as_deref();
-            loop {
-                match producer.send(record) {
-                    Ok(()) => break,
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
-                        record = again;
-                        producer.poll(Duration::from_millis(10));
-                    }
-                    Err((error, _)) => return Err(self.unreachable(error)),
-                }
-            }
-            producer.poll(Duration::ZERO);
+            let own = letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+            let facts = facts.iter().map(|(name, value)| (*name, Some(value.as_bytes())));
+            transactions.send(&Outgoing {
+                topic: &self.topic,
+                key: letter.key.as_deref(),
+                value: letter.value.as_deref(),
+                timestamp_ms: None,
+                headers: &own.chain(facts).collect::<Vec<_>>(),
+            })?;
         }
-        self.deliveries.check(&self.options.system())
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<String> {
-        let Some(producer) = self.producer.clone() else {
-            return Err(Error::internal("the dead-letter writer is not open"));
-        };
-        let topic = self.topic.clone();
-        let asked = tokio::task::spawn_blocking(move || -> Result<BTreeMap<i32, i64>, KafkaError> {
-            if producer.in_flight_count() > 0 {
-                producer.flush(FLUSH_MAX)?;
-            }
-            let metadata = producer.client().fetch_metadata(Some(&topic), ASK_MAX)?;
-            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-            let ends = partitions.map(|partition| {
-                let (_, high) = producer.client().fetch_watermarks(&topic, partition.id(), ASK_MAX)?;
-                Ok((partition.id(), high))
-            });
-            ends.collect()
-        });
-        let ends = asked.await.map_err(Error::internal)?.map_err(|error| self.unreachable(error))?;
-        self.deliveries.check(&self.options.system())?;
-        if !self.delivered.is_empty() {
-            // Letters from before the crash are still to be met again: a crash now must find them
-            // behind the token once more.
-            return Ok(self.resumed.clone());
+        let Some(mut transactions) = self.transactions.take() else { return Err(not_open()) };
+        if !self.moved {
+            self.transactions = Some(transactions);
+            return Ok(self.token.clone());
         }
-        serde_json::to_string(&ends).map_err(Error::internal)
+        let topic = self.topic.clone();
+        let committed = tokio::task::spawn_blocking(move || {
+            transactions.commit()?;
+            let ends = ends(transactions.producer()?, &topic);
+            Ok::<_, Error>((transactions, ends))
+        });
+        // After an error the outcome is unknown: whoever opens again finds out.
+        let (transactions, ends) = committed.await.map_err(Error::internal)??;
+        self.transactions = Some(transactions);
+        let ends = ends.map_err(|error| unreachable(&self.options, &self.topic, error))?;
+        self.moved = false;
+        if self.delivered.is_empty() {
+            self.token = serde_json::to_string(&ends).map_err(Error::internal)?;
+        }
+        // Else letters from before the crash are still to be met again: a crash now must find them behind the token
+        // once more.
+        Ok(self.token.clone())
     }
+}
+
+/// The offset behind the last record of each partition.
+fn ends<C: ProducerContext>(producer: &BaseProducer<C>, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let metadata = producer.client().fetch_metadata(Some(topic), ASK_MAX)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let ends = partitions.map(|partition| {
+        let (_, high) = producer.client().fetch_watermarks(topic, partition.id(), ASK_MAX)?;
+        Ok((partition.id(), high))
+    });
+    ends.collect()
+}
+
+fn not_open() -> Error {
+    Error::internal("the dead-letter writer is not open")
 }

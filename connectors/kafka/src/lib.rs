@@ -12,6 +12,7 @@ mod reader;
 mod sink;
 mod source;
 mod topic;
+mod transactions;
 mod writer;
 
 pub use alert::{is_alert_option, notifier};

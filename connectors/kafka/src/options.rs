@@ -184,7 +184,13 @@ mod tests {
                 options.set(*name, *value);
             }
             let schema = Arc::new(arrow::datatypes::Schema::empty());
-            SourceContext { name: "events".to_owned(), connector: "kafka".to_owned(), schema, options }
+            SourceContext {
+                name: "events".to_owned(),
+                id: "1".to_owned(),
+                connector: "kafka".to_owned(),
+                schema,
+                options,
+            }
         }
     }
 

@@ -24,6 +24,8 @@ pub enum SourceKind {
 #[derive(Clone, Debug)]
 pub struct SourcePlan {
     pub id: ObjectId,
+    /// As systems outside know it (`Catalog::name_outside`).
+    pub name_outside: String,
     pub name: String,
     pub kind: SourceKind,
     /// Option `connector`, or the kind of the connection (`kafka`).

@@ -96,6 +96,7 @@ fn together(members: &[Arc<SourcePlan>]) -> SourcePlan {
     let nothing: SchemaRef = Arc::new(arrow::datatypes::Schema::empty());
     SourcePlan {
         id: ObjectId(0),
+        name_outside: String::new(),
         name: names.join(" + "),
         kind: SourceKind::Stream,
         connector: String::new(),

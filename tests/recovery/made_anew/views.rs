@@ -254,9 +254,9 @@ fn create(case: &Case) -> String {
     format!("CREATE MATERIALIZED VIEW {} AS {}", case.name, case.view)
 }
 
-/// One by one, in one go, or all together.
+/// One by one, in one go, all together, in the place of the old one, or beside it and then under its name.
 async fn make_anew(client: &Client, read: &mut Read, round: u64) -> anyhow::Result<()> {
-    match round % 3 {
+    match round % 5 {
         0 => {
             for case in VIEWS.iter().rev() {
                 read.goes_on()?;
@@ -275,6 +275,26 @@ async fn make_anew(client: &Client, read: &mut Read, round: u64) -> anyhow::Resu
                 let case = VIEWS.iter().find(|case| case.name == name).context("a view")?;
                 let drop = format!("DROP MATERIALIZED VIEW IF EXISTS {name} CASCADE");
                 rows::execute(client, &[&drop, &create(case)]).await?;
+            }
+            Ok(())
+        }
+        2 => {
+            // A view that others read is not replaced.
+            rows::execute(client, &["DROP MATERIALIZED VIEW on_two_views", "DROP MATERIALIZED VIEW on_a_view"]).await?;
+            for case in &VIEWS {
+                read.goes_on()?;
+                let replace = create(case).replacen("CREATE", "CREATE OR REPLACE", 1);
+                rows::execute(client, &[&replace]).await?;
+            }
+            Ok(())
+        }
+        3 => {
+            for case in &VIEWS {
+                read.goes_on()?;
+                let (name, beside) = (case.name, format!("{}_beside", case.name));
+                let create = format!("CREATE MATERIALIZED VIEW {beside} AS {}", case.view);
+                let swap = format!("ALTER MATERIALIZED VIEW {name} SWAP WITH {beside}");
+                rows::execute(client, &[&create, &swap, &format!("DROP MATERIALIZED VIEW {beside}")]).await?;
             }
             Ok(())
         }

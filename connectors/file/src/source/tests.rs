@@ -26,7 +26,7 @@ fn try_open(path: &Path, options: &[(&str, &str)]) -> Result<Arc<dyn Source>> {
     let mut all = Options(options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect());
     all.set("path", path.display().to_string());
     let schema = Arc::new(Schema::empty());
-    source(&SourceContext { name: "s".into(), connector: "file".into(), schema, options: all })
+    source(&SourceContext { name: "s".into(), id: "1".into(), connector: "file".into(), schema, options: all })
 }
 
 fn open(folder: &TempDir, name: &str, options: &[(&str, &str)]) -> Arc<dyn Source> {

@@ -36,7 +36,8 @@ fn open(options: &[(&str, &str)], clock: &Arc<HandClock>) -> GeneratorSource {
     let mut all = Options(options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect());
     all.set("dataset", "ebap.events");
     let schema = Arc::new(Schema::empty());
-    let context = SourceContext { name: "events".into(), connector: "generator".into(), schema, options: all };
+    let context =
+        SourceContext { name: "events".into(), id: "1".into(), connector: "generator".into(), schema, options: all };
     GeneratorSource::new(&context, clock.clone()).expect("the options are valid")
 }
 

@@ -18,8 +18,8 @@ use super::{
     encode::{Encoder, time_ms},
     link::{Link, Mark, blocking, not_open},
     options::SinkOptions,
-    producer::Outgoing,
 };
+use crate::transactions::Outgoing;
 
 /// A row that waits, by the end of its window.
 type Waiting = (i64, Arc<RecordBatch>, usize);
@@ -154,7 +154,7 @@ fn send(link: &mut Link, encoder: &Encoder, rows: &[Waiting]) -> Result<()> {
         let (key, value) = (encoder.key(batch, &options.key, *row)?, encoder.value(batch, *row)?);
         let (key, value) = (key.as_deref(), Some(value.as_slice()));
         let timestamp_ms = time_ms(batch, options.time_column, *row);
-        link.send(&Outgoing { topic: &options.topic, key, value, timestamp_ms, header: None })?;
+        link.send(&Outgoing { topic: &options.topic, key, value, timestamp_ms, headers: &[] })?;
     }
     let window_end_us = rows.last().map(|row| row.0).max(link.mark.window_end_us);
     link.commit(Mark { window_end_us, ..link.mark.clone() })

@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     options::{Kind, SinkOptions},
-    producer::{Outgoing, Transactions},
     scan::{self, To},
 };
-use crate::topic;
+use crate::{
+    topic,
+    transactions::{Outgoing, Transactions},
+};
 
 /// Positions come with every commit, and the newest alone is read: segments that are closed often are compacted often.
 const POSITION_SETTINGS: [(&str, &str); 4] = [
@@ -59,7 +61,8 @@ impl Link {
             // First without a claim: an older instance must not put the newer one out of its work. What is open may be
             // our own, from before a crash, and ends with the claim.
             check(&options, read(&options, To::Stable)?)?;
-            let producer = Transactions::take_over(&options)?;
+            let timeout = options.transaction_timeout;
+            let producer = Transactions::take_over(&options.producer_config(), options.system(), timeout)?;
             let found = check(&options, read(&options, To::End)?)?.unwrap_or_default();
             let mark = Mark { sink: options.name.clone(), incarnation: options.incarnation, ..found };
             let mut link = Self { options, mark: mark.clone(), producer };
@@ -82,7 +85,7 @@ impl Link {
             key: Some(options.transactional_id.as_bytes()),
             value: Some(&value),
             timestamp_ms: None,
-            header: None,
+            headers: &[],
         })?;
         self.producer.commit()?;
         self.mark = mark;

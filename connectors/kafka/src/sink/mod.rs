@@ -3,8 +3,8 @@
 //! ```text
 //! options    what the user wrote                     rows       of a stream: sent as they come
 //! link       the producer and the mark, `open`       finals     of a view whose rows do not change: once, by window
-//! producer   transactions of librdkafka              upserts    of any view: what differs from what the topic has
-//! scan       a topic as a reader of it sees it       encode     rows as bytes; avro: by the schemas of a registry
+//! scan       a topic as a reader of it sees it       upserts    of any view: what differs from what the topic has
+//!                                                    encode     rows as bytes; avro: by the schemas of a registry
 //! ```
 //!
 //! # Invariants
@@ -18,7 +18,6 @@ mod encode;
 mod finals;
 mod link;
 mod options;
-mod producer;
 mod rows;
 mod scan;
 mod upserts;

@@ -14,8 +14,8 @@ use super::{
     encode::{Encoder, time_ms},
     link::{Link, Mark, blocking, not_open},
     options::SinkOptions,
-    producer::Outgoing,
 };
+use crate::transactions::Outgoing;
 
 pub(super) struct RowSink {
     options: Arc<SinkOptions>,
@@ -98,7 +98,7 @@ fn send(link: &mut Link, encoder: &Encoder, rows: &RecordBatch) -> Result<()> {
             key: key.as_deref(),
             value: Some(&value),
             timestamp_ms,
-            header: None,
+            headers: &[],
         })?;
     }
     Ok(())

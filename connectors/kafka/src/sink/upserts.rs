@@ -25,9 +25,9 @@ use super::{
     encode::{Encoder, time_ms},
     link::{Link, blocking, not_open},
     options::SinkOptions,
-    producer::Outgoing,
     scan::{self, To},
 };
+use crate::transactions::Outgoing;
 
 const HEADER: &str = "ebap.sink";
 /// Keys of one topic that are kept in memory, some 50 bytes each.
@@ -305,7 +305,7 @@ fn send(mut link: Link, mut outside: Outside, encoder: &Encoder, sealed: Pending
             key: key.as_deref(),
             value: value.as_deref(),
             timestamp_ms,
-            header: Some((HEADER, &options.name)),
+            headers: &[(HEADER, Some(options.name.as_bytes()))],
         })?;
         if sent.len() >= TRANSACTION_ROWS_MAX {
             commit(&mut link, &mut outside, &mut sent)?;

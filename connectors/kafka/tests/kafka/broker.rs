@@ -133,11 +133,6 @@ impl Broker {
         producer.flush(TIMEOUT).context("produce")
     }
 
-    /// Everything in the topic, without transactions.
-    pub(crate) fn read_all(&self, topic: &str) -> anyhow::Result<Vec<Seen>> {
-        self.read(topic, "read_uncommitted")
-    }
-
     /// What a reader of committed records comes to now.
     pub(crate) fn read_committed(&self, topic: &str) -> anyhow::Result<Vec<Seen>> {
         self.read(topic, "read_committed")

@@ -47,7 +47,7 @@ pub(crate) async fn a_letter_keeps_its_bytes_and_tells_where_it_came_from(broker
     writer.write(&[binary, tombstone]).await?;
     writer.flush().await?;
 
-    let seen = broker.read_all(&topic)?;
+    let seen = broker.read_committed(&topic)?;
     let [first, second] = &seen[..] else { anyhow::bail!("{seen:?}") };
     ensure_eq((&first.key, &first.value), (&Some(b"key".to_vec()), &Some(vec![0, 159, 146, 150])), "bytes")?;
     ensure_eq((&second.key, &second.value), (&None, &None), "no bytes")?;
@@ -91,7 +91,7 @@ pub(crate) async fn a_letter_is_delivered_once_when_the_writer_is_opened_again(
     second.open(None).await?;
     second.write(&letters(0..70)).await?;
     let token = second.flush().await?;
-    ensure_eq(values(&broker.read_all(&topic)?), expected(0..70), "none twice")?;
+    ensure_eq(values(&broker.read_committed(&topic)?), expected(0..70), "none twice")?;
     // Delivered after the epoch.
     second.write(&letters(70..90)).await?;
     second.flush().await?;
@@ -101,7 +101,7 @@ pub(crate) async fn a_letter_is_delivered_once_when_the_writer_is_opened_again(
     third.open(Some(&token)).await?;
     third.write(&letters(70..100)).await?;
     let token = third.flush().await?;
-    ensure_eq(values(&broker.read_all(&topic)?), expected(0..100), "none twice, none lost")?;
+    ensure_eq(values(&broker.read_committed(&topic)?), expected(0..100), "none twice, none lost")?;
     ensure_eq(third.flush().await?, token.clone(), "a token says where the topic ends")?;
 
     // Letters of another stream over the same topic are not taken for ours.
@@ -109,7 +109,7 @@ pub(crate) async fn a_letter_is_delivered_once_when_the_writer_is_opened_again(
     other.open(None).await?;
     other.write(&letters(0..10)).await?;
     other.flush().await?;
-    ensure_eq(broker.read_all(&topic)?.len(), 110, "letters of both")?;
+    ensure_eq(broker.read_committed(&topic)?.len(), 110, "letters of both")?;
 
     // Another client's transaction leaves markers at the end of the topic.
     let producer = broker.producer(&[("transactional.id", &topic)])?;
@@ -120,4 +120,46 @@ pub(crate) async fn a_letter_is_delivered_once_when_the_writer_is_opened_again(
     producer.abort_transaction(TIMEOUT)?;
     let mut fourth = writer(&broker, STREAM, &topic)?;
     Ok(fourth.open(Some(&token)).await?)
+}
+
+pub(crate) async fn of_two_servers_the_one_that_took_over_delivers_each_letter(
+    broker: Arc<Broker>,
+) -> anyhow::Result<()> {
+    let topic = broker.topic("dlq.two", 2).await?;
+    let letters = |range: std::ops::Range<i64>| range.map(|at| letter(0, at)).collect::<Vec<_>>();
+    let expected: Vec<String> = (0..9).map(|at| format!("{{broken 0/{at}")).collect();
+    let mut older = writer(&broker, STREAM, &topic)?;
+    older.open(None).await?;
+    older.write(&letters(0..3)).await?;
+    let token = older.flush().await?;
+    // It stops here for as long as another server takes over, and wakes up with letters in hand.
+    older.write(&letters(3..6)).await?;
+
+    let mut newer = writer(&broker, STREAM, &topic)?;
+    newer.open(Some(&token)).await?;
+    let late = older.flush().await;
+    anyhow::ensure!(late.is_err(), "an older server delivers nothing more: {late:?}");
+    newer.write(&letters(3..9)).await?;
+    let token = newer.flush().await?;
+    ensure_eq(values(&broker.read_committed(&topic)?), expected.clone(), "each once")?;
+    anyhow::ensure!(older.write(&letters(6..7)).await.is_err(), "it is not open any more");
+
+    // What was not flushed is not there, and a start behind it delivers it.
+    newer.write(&letters(9..10)).await?;
+    drop(newer);
+    let mut third = writer(&broker, STREAM, &topic)?;
+    third.open(Some(&token)).await?;
+    ensure_eq(values(&broker.read_committed(&topic)?), expected, "an open transaction ends with its writer")?;
+    third.write(&letters(9..10)).await?;
+    third.flush().await?;
+    ensure_eq(broker.read_committed(&topic)?.len(), 10, "and then it is")?;
+
+    // Another installation with the same names writes into the same topic, and ends nobody.
+    let mut context = context(&broker, "others", "source", &[("dead_letter_topic", &topic)]);
+    context.name = STREAM.to_owned();
+    let mut other = ebap_kafka::dead_letters(&context)?.context("a writer")?;
+    other.open(None).await?;
+    third.write(&letters(10..11)).await?;
+    third.flush().await?;
+    Ok(())
 }

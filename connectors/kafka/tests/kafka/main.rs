@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         faults::a_split_given_again_while_the_broker_is_away_loses_nothing,
         dead_letters::a_letter_keeps_its_bytes_and_tells_where_it_came_from,
         dead_letters::a_letter_is_delivered_once_when_the_writer_is_opened_again,
+        dead_letters::of_two_servers_the_one_that_took_over_delivers_each_letter,
         rows::rows_become_visible_with_their_position,
         rows::what_a_crash_left_open_is_never_seen,
         rows::of_two_instances_the_newer_one_writes,
@@ -104,7 +105,7 @@ fn context(broker: &Broker, stream: &str, topic: &str, more: &[(&str, &str)]) ->
         options.set(*name, *value);
     }
     let schema = Arc::new(arrow::datatypes::Schema::empty());
-    SourceContext { name: stream.to_owned(), connector: "kafka".to_owned(), schema, options }
+    SourceContext { name: stream.to_owned(), id: format!("{stream}-1"), connector: "kafka".to_owned(), schema, options }
 }
 
 fn source(broker: &Broker, topic: &str, more: &[(&str, &str)]) -> anyhow::Result<Arc<dyn Source>> {

@@ -55,6 +55,12 @@ pub fn plan_catalog(catalog: &Catalog) -> Result<Plans> {
     keys.keep_these();
     plans.joins = catalog.joins().cloned().collect();
     // Not a part of what a plan is kept by: it is of the catalog and not of the object.
+    for source in &mut plans.sources {
+        let name = catalog.name_outside(source.id);
+        if source.name_outside != name {
+            Arc::make_mut(source).name_outside = name;
+        }
+    }
     for sink in &mut plans.sinks {
         let (name, version) = (catalog.name_outside(sink.id), catalog.first_version(sink.id));
         if sink.name_outside != name || sink.first_version != version {

@@ -60,6 +60,7 @@ pub(super) fn plan(catalog: &Catalog, object: &Object, body: &SourceBody, text: 
     let future = future_limit(&options)?;
     Ok(SourcePlan {
         id: object.id,
+        name_outside: object.id.to_string(),
         name: object.name.clone(),
         kind: body.kind,
         connector,

@@ -278,7 +278,8 @@ impl Operator {
         let own = match &self.op {
             Op::Scan { relation, late } => Some((*relation, *late)),
             Op::Table { relation, .. } | Op::Versions { relation, .. } => Some((*relation, Late::Never)),
-            _ => None,
+            Op::One { .. } | Op::Rows(_) | Op::Window { .. } | Op::SessionWindow { .. } | Op::Union => None,
+            Op::Aggregate(_) | Op::Sessions(_) | Op::TopN(_) | Op::Join(_) | Op::Recent(_) | Op::Unnest { .. } => None,
         };
         into.extend(own.filter(|own| !into.contains(own)));
         self.inputs.iter().for_each(|input| input.scans(into));
@@ -301,7 +302,8 @@ impl Operator {
             Op::TopN(op) => op.expire(watermark)?,
             Op::Join(op) => op.expire(watermark),
             Op::Versions { rows, .. } => rows.expire(watermark),
-            _ => {}
+            Op::Scan { .. } | Op::One { .. } | Op::Rows(_) | Op::Window { .. } | Op::SessionWindow { .. } => {}
+            Op::Table { .. } | Op::Recent(_) | Op::Union | Op::Unnest { .. } => {}
         }
         Ok(())
     }
@@ -316,7 +318,8 @@ impl Operator {
             Op::Recent(op) => op.size(),
             Op::Table { rows, .. } => rows.size(),
             Op::Versions { rows, .. } => rows.size(),
-            _ => (0, 0),
+            Op::Scan { .. } | Op::One { .. } | Op::Rows(_) | Op::Window { .. } | Op::SessionWindow { .. } => (0, 0),
+            Op::Union | Op::Unnest { .. } => (0, 0),
         };
         self.inputs.iter().map(Self::size).fold(own, |(rows, bytes), (more, and)| (rows + more, bytes + and))
     }
@@ -330,7 +333,8 @@ impl Operator {
             Op::Recent(op) => op.forget_changes(),
             Op::Table { rows, .. } => rows.forget_changes(),
             Op::Versions { rows, .. } => rows.forget_changes(),
-            _ => {}
+            Op::Scan { .. } | Op::One { .. } | Op::Rows(_) | Op::Window { .. } | Op::SessionWindow { .. } => {}
+            Op::Union | Op::Unnest { .. } => {}
         }
         self.inputs.iter_mut().for_each(Self::forget_changes);
     }
@@ -357,7 +361,8 @@ impl Operator {
                     side.saved(all)?.into_iter().for_each(|batch| put(part, batch));
                 }
             }
-            _ => {}
+            Op::Scan { .. } | Op::One { .. } | Op::Rows(_) | Op::Window { .. } | Op::SessionWindow { .. } => {}
+            Op::Union | Op::Unnest { .. } => {}
         }
         self.inputs.iter_mut().try_for_each(|input| input.saved(all, next, into))
     }
@@ -381,7 +386,10 @@ impl Operator {
                     Some(side) => side.restore(&part.batch),
                     None => Err(arrangement::wrong()),
                 },
-                _ => Err(arrangement::wrong()),
+                Op::Scan { .. } | Op::Rows(_) | Op::Window { .. } | Op::SessionWindow { .. } => {
+                    Err(arrangement::wrong())
+                }
+                Op::Union | Op::Unnest { .. } => Err(arrangement::wrong()),
             };
         }
         self.inputs.iter_mut().try_for_each(|input| input.restore(part, next))
@@ -414,7 +422,16 @@ fn read(op: &mut Op, schema: &SchemaRef, event: &Event<'_>, given: &mut Gathered
         },
         Op::Table { relation, rows } => given.put_all(rows.apply(own(*relation))?),
         Op::Versions { relation, rows } => given.put_all(rows.apply(own(*relation))?),
-        _ => Err(Error::Internal("an operator without its input".to_owned())),
+        Op::Aggregate(_)
+        | Op::Sessions(_)
+        | Op::TopN(_)
+        | Op::Join(_)
+        | Op::Recent(_)
+        | Op::Window { .. }
+        | Op::Rows(_)
+        | Op::SessionWindow { .. }
+        | Op::Union
+        | Op::Unnest { .. } => Err(Error::Internal("an operator without its input".to_owned())),
     }
 }
 

@@ -47,7 +47,9 @@ impl ViewSlot {
         let reason = error.reason();
         let counted = match &self.state {
             ViewState::Running(job) | ViewState::Paused(Some((job, _))) => job.accounting.clone(),
-            _ => self.files.accounting.clone(),
+            ViewState::CatchingUp | ViewState::Paused(None) | ViewState::Retrying { .. } | ViewState::Failed { .. } => {
+                self.files.accounting.clone()
+            }
         };
         self.set_state(ViewState::Failed { reason, counted });
     }
@@ -78,7 +80,7 @@ impl ViewSlot {
             ViewState::Failed { reason, .. } => {
                 Some(FailedJob { kind: self.kind(), name: self.name().to_owned(), reason: reason.clone() })
             }
-            _ => None,
+            ViewState::CatchingUp | ViewState::Running(_) | ViewState::Paused(_) | ViewState::Retrying { .. } => None,
         }
     }
 
@@ -416,7 +418,9 @@ impl Pipeline {
                     sink.catching = None;
                     match sink.head.state {
                         SinkState::Paused => sink.keep_counted(counted),
-                        _ => sink.lose_counted(counted, &connector_error(error), now_us),
+                        SinkState::Waiting { .. } | SinkState::CatchingUp | SinkState::Running | SinkState::Failed => {
+                            sink.lose_counted(counted, &connector_error(error), now_us);
+                        }
                     }
                 }
             }
@@ -453,7 +457,9 @@ impl Pipeline {
         match job.head.state {
             // What is outside decides where it goes on.
             SinkState::Paused => job.keep_counted(sink.counted),
-            _ => self.catch_sink_up(id, sink, at),
+            SinkState::Waiting { .. } | SinkState::CatchingUp | SinkState::Running | SinkState::Failed => {
+                self.catch_sink_up(id, sink, at);
+            }
         }
     }
 

@@ -233,6 +233,8 @@ struct Pipeline {
     wanted: Vec<Wanted>,
     dead_letters: Option<Box<dyn DeadLetterWriter>>,
     dead_letters_changed: bool,
+    /// When the first of the letters came that no epoch has committed.
+    letters_since_us: Option<i64>,
     position: Position,
     watermarks: Watermarks,
     accounting: Accounting,

@@ -1,6 +1,6 @@
 //! Opening a pipeline at its newest epoch, and making the next one durable.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use ebap_connector::{DeadLetter, Epoch, Position, SplitId};
@@ -29,6 +29,8 @@ use crate::{
 
 /// Files of the late log after which they are written as one.
 const LATE_FILES_MAX: usize = 100;
+/// A broker keeps a transaction of dead letters for a minute.
+const LETTERS_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Epochs between two looks at how much memory the states take.
 const MEMORY_CHECK_EPOCHS: u64 = 10;
 
@@ -73,6 +75,7 @@ impl Pipeline {
             wanted: runtime.everything(),
             dead_letters,
             dead_letters_changed: false,
+            letters_since_us: None,
             position: Position::default(),
             watermarks: Watermarks::new(delay_us, plan.idle_timeout_us),
             accounting: Accounting::default(),
@@ -238,7 +241,8 @@ impl Pipeline {
     pub(super) async fn checkpoint(&mut self, force: bool) -> Result<()> {
         self.end_epoch(force).await?;
         let now_us = self.runtime.clock.now_us();
-        if self.writing.is_some() || !(force || now_us >= self.checkpoint_at_us) {
+        let due = force || now_us >= self.checkpoint_at_us || self.letters_are_due(now_us);
+        if self.writing.is_some() || !due {
             return Ok(());
         }
         let next_us = now_us.saturating_add(micros(self.runtime.config.checkpoint_interval));
@@ -269,6 +273,11 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Dead letters wait for an epoch in a transaction, which a broker ends after a while.
+    fn letters_are_due(&self, now_us: i64) -> bool {
+        self.letters_since_us.is_some_and(|since_us| now_us.saturating_sub(since_us) >= micros(LETTERS_WAIT_MAX))
+    }
+
     /// What the views have told their sinks is in this epoch.
     fn seal_sinks(&self, epoch: Epoch) {
         for view in self.views.values() {
@@ -276,7 +285,10 @@ impl Pipeline {
                 ViewState::Running(_) => &self.position,
                 ViewState::Paused(Some((_, at))) => &at.position,
                 // Nothing of it is written but what there was before.
-                _ => continue,
+                ViewState::CatchingUp
+                | ViewState::Paused(None)
+                | ViewState::Retrying { .. }
+                | ViewState::Failed { .. } => continue,
             };
             view.sinks.iter().for_each(|sink| sink.seal(epoch, position));
         }
@@ -313,6 +325,7 @@ impl Pipeline {
             Some(writer) => Some(writer.flush().await?),
             None => None,
         };
+        self.letters_since_us = None;
         // Files beside those of the jobs.
         let mut beside = Vec::new();
         let late_log = self.take_late_log(epoch, &mut beside)?;

@@ -211,6 +211,7 @@ impl SourceRuntime {
 fn context_of(plan: &SourcePlan) -> SourceContext {
     SourceContext {
         name: plan.name.clone(),
+        id: plan.name_outside.clone(),
         connector: plan.connector.clone(),
         schema: Arc::clone(&plan.decoded),
         options: Options(plan.options.clone()),

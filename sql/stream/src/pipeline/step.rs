@@ -94,6 +94,7 @@ impl Pipeline {
         }
         if let Some(writer) = &mut self.dead_letters {
             writer.write(&letters).await?;
+            self.letters_since_us.get_or_insert(self.runtime.clock.now_us());
         }
         self.dead_letters_changed = true;
         let mut ring = self.runtime.dead_letters.lock();

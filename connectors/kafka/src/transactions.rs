@@ -7,14 +7,12 @@ use std::{
 
 use ebap_connector::{Error, Result, time::instant};
 use rdkafka::{
-    ClientContext,
+    ClientConfig, ClientContext,
     error::KafkaError,
     message::{DeliveryResult, Header, Message, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
     types::RDKafkaErrorCode,
 };
-
-use super::options::SinkOptions;
 
 /// How long the brokers may take to say whose the transactional id is.
 const INIT_MAX: Duration = Duration::from_secs(30);
@@ -27,7 +25,7 @@ const KEY_SHOWN_MAX: usize = 200;
 
 /// What librdkafka tells in callbacks.
 #[derive(Clone, Default)]
-struct Reports(Arc<Mutex<Said>>);
+pub(crate) struct Reports(Arc<Mutex<Said>>);
 
 #[derive(Default)]
 struct Said {
@@ -67,8 +65,8 @@ fn shown(key: Option<&[u8]>) -> String {
     })
 }
 
-/// The one producer of a sink.
-pub(super) struct Transactions {
+/// The one producer of whoever has the transactional id: a sink, or a writer of dead letters.
+pub(crate) struct Transactions {
     /// None once it is being dropped.
     producer: Option<BaseProducer<Reports>>,
     reports: Reports,
@@ -80,36 +78,35 @@ pub(super) struct Transactions {
 }
 
 /// A record to be written.
-pub(super) struct Outgoing<'a> {
-    pub(super) topic: &'a str,
-    pub(super) key: Option<&'a [u8]>,
+pub(crate) struct Outgoing<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) key: Option<&'a [u8]>,
     /// None takes away what is at the key.
-    pub(super) value: Option<&'a [u8]>,
-    pub(super) timestamp_ms: Option<i64>,
-    pub(super) header: Option<(&'a str, &'a str)>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) timestamp_ms: Option<i64>,
+    pub(crate) headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
 impl Transactions {
     /// Takes the transactional id over: who had it before can write no more, and what it had begun is aborted, or
     /// committed where that was decided.
-    pub(super) fn take_over(options: &SinkOptions) -> Result<Self> {
+    ///
+    /// `config` has the id and `timeout`, in which brokers and the commit go by.
+    pub(crate) fn take_over(config: &ClientConfig, system: String, timeout: Duration) -> Result<Self> {
         let reports = Reports::default();
-        let producer: BaseProducer<Reports> = options
-            .producer_config()
-            .create_with_context(reports.clone())
-            .map_err(|error| Error::option("kafka", error.to_string()))?;
-        let (system, timeout) = (options.system(), options.transaction_timeout);
+        let producer: BaseProducer<Reports> =
+            config.create_with_context(reports.clone()).map_err(|error| Error::option("kafka", error.to_string()))?;
         let one = Self { producer: Some(producer), reports, system, timeout, open: false, unserved: 0 };
         one.producer()?.init_transactions(INIT_MAX).map_err(|error| one.failed(&error, "its transactional id"))?;
         Ok(one)
     }
 
-    fn producer(&self) -> Result<&BaseProducer<Reports>> {
+    pub(crate) fn producer(&self) -> Result<&BaseProducer<Reports>> {
         self.producer.as_ref().ok_or_else(|| Error::internal("a producer was used after its end"))
     }
 
     /// Hands a record over, in the transaction that is open or a new one; waits while the client's queue is full.
-    pub(super) fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
+    pub(crate) fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
         if !self.open {
             self.producer()?.begin_transaction().map_err(|error| self.failed(&error, "a transaction"))?;
             self.open = true;
@@ -117,8 +114,12 @@ impl Transactions {
         let producer = self.producer()?;
         let mut next = BaseRecord::<[u8], [u8]>::to(record.topic);
         (next.key, next.payload, next.timestamp) = (record.key, record.value, record.timestamp_ms);
-        if let Some((key, value)) = record.header {
-            next = next.headers(OwnedHeaders::new().insert(Header { key, value: Some(value) }));
+        if !record.headers.is_empty() {
+            let headers = record
+                .headers
+                .iter()
+                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: *value }));
+            next = next.headers(headers);
         }
         let begun = instant();
         loop {
@@ -145,7 +146,10 @@ impl Transactions {
     }
 
     /// Makes what was sent visible, in one act. After an error the outcome is unknown: who takes over finds it out.
-    pub(super) fn commit(&mut self) -> Result<()> {
+    pub(crate) fn commit(&mut self) -> Result<()> {
+        if !self.open {
+            return Ok(());
+        }
         let (producer, begun) = (self.producer()?, instant());
         // The binding's own flush looks every 100 ms.
         while producer.in_flight_count() > 0 {
@@ -191,7 +195,7 @@ impl Transactions {
     fn undelivered(&self, error: &KafkaError, record: &str) -> Error {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
-                let way = "raise kafka.message.max.bytes of the sink and max.message.bytes of the topic";
+                let way = "raise kafka.message.max.bytes here and max.message.bytes of the topic";
                 Error::refused(&self.system, format!("the record {record} is too large; {way}"))
             }
             _ => self.failed(error, &format!("the record {record}")),
