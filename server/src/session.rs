@@ -2,6 +2,7 @@
 
 mod bounds;
 mod change;
+mod cursors;
 mod functions;
 mod interrupt;
 mod parameters;
@@ -26,7 +27,7 @@ use datafusion::{
     sql::{parser::Statement as DataFusionStatement, sqlparser::ast},
 };
 use ebap_catalog::Catalog;
-use ebap_sql::{Parsed, ShowKind, Statement};
+use ebap_sql::{Copy, CopyOptions, Parsed, ShowKind, Statement};
 use ebap_stream::MemoryBudget;
 use ebap_values::time::Zone;
 use futures::{StreamExt, stream::BoxStream};
@@ -40,6 +41,7 @@ use crate::{
     system::Surroundings,
 };
 pub(crate) use bounds::parse;
+use cursors::Cursors;
 pub(crate) use functions::probe;
 pub(crate) use interrupt::{Interrupts, guarded, on_own_task};
 pub(crate) use parameters::parameter_number;
@@ -62,6 +64,14 @@ pub(crate) enum Output {
         schema: SchemaRef,
         rows: BoxStream<'static, Result<RecordBatch>>,
         tag: String,
+        /// In the binary format, whatever the client has asked for.
+        binary: bool,
+    },
+    /// The rows of `COPY … TO STDOUT`.
+    Copy {
+        schema: SchemaRef,
+        rows: BoxStream<'static, Result<RecordBatch>>,
+        options: CopyOptions,
     },
     Done(String),
     /// The session is in a transaction block that has not failed.
@@ -89,6 +99,7 @@ pub(crate) struct Session {
     pub(crate) settings: Arc<Settings>,
     pub(crate) interrupts: Arc<Interrupts>,
     transaction: Mutex<Option<Transaction>>,
+    cursors: Arc<Mutex<Cursors>>,
     /// Notices of the statement that runs.
     notices: Mutex<Vec<String>>,
 }
@@ -101,6 +112,7 @@ impl Session {
             settings,
             interrupts: Arc::default(),
             transaction: Mutex::default(),
+            cursors: Arc::default(),
             notices: Mutex::default(),
         }
     }
@@ -241,6 +253,14 @@ impl Session {
             }
             Statement::ExplainAlert { name } => self.explain_alert(name),
             Statement::ExplainView { analyze, name } => self.explain_view(*analyze, name),
+            Statement::Copy(copy) => self.copy(copy, planned, &parsed.text).await,
+            Statement::Declare(declare) => self.declare(declare, planned, &parsed.text).await,
+            Statement::Fetch { name, direction, moves } => self.fetch(name, *direction, *moves).await,
+            Statement::Close { name } => self.close(name.as_deref()),
+            // Whoever has the connection keeps what is prepared.
+            Statement::Prepare(_) | Statement::Execute { .. } => {
+                Err(SqlError::new("0A000", "PREPARE and EXECUTE within another statement are not supported"))
+            }
             Statement::Query(query) => match planned {
                 Some((Planned { plan, schema, zone, generation }, values)) => {
                     let plan = plan.with_param_values(values).map_err(|error| from_query(error, &parsed.text))?;
@@ -268,10 +288,14 @@ impl Session {
             ast::Statement::Discard { object_type } => {
                 if matches!(object_type, ast::DiscardObject::ALL) {
                     self.settings.reset_all();
+                    self.cursors.lock().close_all();
                 }
                 Ok(Output::Done(format!("DISCARD {object_type}")))
             }
-            ast::Statement::Deallocate { .. } => Ok(Output::Done("DEALLOCATE".to_owned())),
+            ast::Statement::Deallocate { name, .. } => {
+                let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+                Ok(Output::Done(if all { "DEALLOCATE ALL" } else { "DEALLOCATE" }.to_owned()))
+            }
             ast::Statement::ShowVariable { variable } => self.show_setting(variable),
             ast::Statement::Insert(insert) => self.insert(insert).await,
             query => {
@@ -311,7 +335,27 @@ impl Session {
                 Err(error) => Some((Err(error), None)),
             }
         });
-        Ok(Output::Rows { schema: planned.schema, rows: rows.boxed(), tag: "SELECT".to_owned() })
+        Ok(Output::Rows { schema: planned.schema, rows: rows.boxed(), tag: "SELECT".to_owned(), binary: false })
+    }
+
+    async fn copy(&self, copy: &Copy, planned: Option<(Planned, ParamValues)>, text: &str) -> Result<Output> {
+        if let Some((_, ParamValues::List(values))) = &planned
+            && !values.is_empty()
+        {
+            return Err(SqlError::new("42P02", "there is no parameter $1").hint("COPY takes no parameters."));
+        }
+        let planned = match (planned, &copy.text) {
+            (Some((planned, _)), _) => planned,
+            (None, None) => self.plan(&copy.query, text, &[]).await?,
+            // The query is ours, and so are its positions.
+            (None, Some(own)) => {
+                self.plan(&copy.query, own, &[]).await.map_err(|error| SqlError { position: None, ..error })?
+            }
+        };
+        match self.execute(planned, text).await? {
+            Output::Rows { schema, rows, .. } => Ok(Output::Copy { schema, rows, options: copy.options.clone() }),
+            other => Ok(other),
+        }
     }
 
     async fn select(&self, text: &str) -> Result<Output> {

@@ -169,7 +169,15 @@ impl Surroundings {
     fn translated(&self, statement: &ast::Statement, text: &str) -> Result<ast::Statement, SqlError> {
         let mut translated = statement.clone();
         // Some of the parser's rewrites are of the tokens that clients send: those must stay as they are.
-        let as_sent = self.compatibility.parse(text).ok().filter(|all| all.len() == 1).and_then(|mut all| all.pop());
+        let parsed =
+            |text: &str| self.compatibility.parse(text).ok().filter(|all| all.len() == 1).and_then(|mut all| all.pop());
+        // A query within EXPLAIN, COPY, DECLARE or PREPARE is not all that was sent.
+        let inner = statement.to_string();
+        let is_whole = |found: &ast::Statement| std::mem::discriminant(found) == std::mem::discriminant(statement);
+        let (as_sent, text) = match parsed(text) {
+            Some(whole) if is_whole(&whole) => (Some(whole), text),
+            Some(_) | None => (parsed(&inner), inner.as_str()),
+        };
         let is_known = as_sent.is_some_and(|found| found != self.compatibility.rewrite(statement.clone()));
         dialect::translate(&mut translated, &self.path, &self.described, !is_known)?;
         let parsed = match translated == *statement {

@@ -17,6 +17,7 @@ mod operations;
 mod parameters;
 mod pool;
 mod precedence;
+mod protocol;
 mod queries;
 mod records;
 mod servers;
@@ -58,12 +59,14 @@ fn main() -> ExitCode {
 type Mode = fn(&Servers, Run) -> anyhow::Result<()>;
 
 /// Each with the number of statements that `make test` makes.
-const MODES: [(&str, usize, Mode); 10] = [
+const MODES: [(&str, usize, Mode); 12] = [
     ("every_operation", 1, expressions::every_operation),
     ("every_pair_of_types", 400, expressions::every_pair_of_types),
     ("expressions", 1000, expressions::random),
     ("precedence", 1, precedence::fixed),
     ("parameters", 600, parameters::random),
+    ("copies", 1, protocol::copies),
+    ("cursors_and_prepared_statements", 1, protocol::scripts),
     ("queries", 300, whole::queries),
     ("views", 100, whole::views),
     ("windows", 140, windowed::random),

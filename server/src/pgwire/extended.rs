@@ -12,8 +12,11 @@ use pgwire::{
     api::{
         ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type,
         portal::{Format, Portal, PortalExecutionState},
-        query::{ExtendedQueryHandler, send_execution_response, send_partial_query_response, send_ready_for_query},
-        results::{FieldInfo, Response, Tag},
+        query::{
+            ExtendedQueryHandler, send_describe_response, send_execution_response, send_partial_query_response,
+            send_ready_for_query,
+        },
+        results::{DescribePortalResponse, FieldInfo, Response, Tag},
         stmt::{QueryParser, StoredStatement},
         store::PortalStore,
     },
@@ -21,7 +24,8 @@ use pgwire::{
     messages::{
         PgWireBackendMessage,
         extendedquery::{
-            Bind, BindComplete, Close, CloseComplete, Execute, Parse, ParseComplete, Sync, TARGET_TYPE_BYTE_STATEMENT,
+            Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, Sync,
+            TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
         },
         response::EmptyQueryResponse,
     },
@@ -29,8 +33,9 @@ use pgwire::{
 
 use super::{
     encode,
-    handlers::Connection,
+    handlers::{Answer, Connection},
     parameters::{self, Parameter},
+    prepared::Named,
     sqlstate::SqlError,
 };
 use crate::session::{Planned, Session, guarded, on_own_task, parse};
@@ -38,20 +43,30 @@ use crate::session::{Planned, Session, guarded, on_own_task, parse};
 /// A statement of the extended protocol; empty text has none.
 #[derive(Clone)]
 pub(super) struct Prepared {
-    parsed: Option<Arc<Parsed>>,
+    pub(super) parsed: Option<Arc<Parsed>>,
     /// Made anew where it has become old.
-    planned: Option<Arc<Mutex<Planned>>>,
+    pub(super) planned: Option<Arc<Mutex<Planned>>>,
     schema: Option<SchemaRef>,
-    parameters: Vec<Parameter>,
+    pub(super) parameters: Vec<Parameter>,
 }
 
 pub(super) struct StatementParser {
     session: Arc<Session>,
+    named: Arc<Mutex<Named>>,
 }
 
 impl StatementParser {
-    pub(super) fn new(session: Arc<Session>) -> Self {
-        Self { session }
+    pub(super) fn new(session: Arc<Session>, named: Arc<Mutex<Named>>) -> Self {
+        Self { session, named }
+    }
+
+    /// The columns of what the statement answers with. Those of a cursor, and of what EXECUTE names, may be others by now.
+    fn schema(&self, statement: &Prepared) -> Option<SchemaRef> {
+        match statement.parsed.as_ref().map(|parsed| &parsed.statement) {
+            Some(fetch @ Statement::Fetch { .. }) => self.session.answer_schema(fetch),
+            Some(Statement::Execute { name, .. }) => self.named.lock().get(name)?.schema,
+            Some(_) | None => statement.schema.clone(),
+        }
     }
 }
 
@@ -60,22 +75,44 @@ async fn prepare(session: Arc<Session>, text: String, declared: Vec<Option<Param
     if all.len() > 1 {
         return Err(SqlError::new("42601", "cannot insert multiple commands into a prepared statement"));
     }
+    match all.pop() {
+        Some(parsed) => {
+            let before = text[..parsed.start].chars().count();
+            prepare_query(session, parsed, declared).await.map_err(|error| error.shifted(before))
+        }
+        None => Ok(Prepared { parsed: None, planned: None, schema: None, parameters: Vec::new() }),
+    }
+}
+
+/// The query of a statement, and of a cursor, is planned here; what else there is when it runs.
+pub(super) async fn prepare_query(
+    session: Arc<Session>,
+    parsed: Parsed,
+    declared: Vec<Option<Parameter>>,
+) -> Result<Prepared, SqlError> {
     let mut prepared = Prepared { parsed: None, planned: None, schema: None, parameters: Vec::new() };
-    let Some(parsed) = all.pop() else { return Ok(prepared) };
     prepared.schema = session.answer_schema(&parsed.statement);
-    if let Statement::Query(query) = &parsed.statement
-        && matches!(query.as_ref(), ast::Statement::Query(_))
-    {
+    if let Some(query) = query_of(&parsed.statement) {
         session.refuse_in_failed_block(&parsed.statement)?;
-        let before = text[..parsed.start].chars().count();
         let types: Vec<_> = declared.iter().map(|one| one.as_ref().map(Parameter::field)).collect();
-        let planned = session.plan(query, &parsed.text, &types).await.map_err(|error| error.shifted(before))?;
+        let planned = session.plan(query, &parsed.text, &types).await?;
         prepared.parameters = parameters::found(&planned.plan, &declared)?;
-        prepared.schema = Some(Arc::clone(&planned.schema));
+        if matches!(parsed.statement, Statement::Query(_)) {
+            prepared.schema = Some(Arc::clone(&planned.schema));
+        }
         prepared.planned = Some(Arc::new(Mutex::new(planned)));
     }
     prepared.parsed = Some(Arc::new(parsed));
     Ok(prepared)
+}
+
+/// What has parameters.
+fn query_of(statement: &Statement) -> Option<&ast::Statement> {
+    match statement {
+        Statement::Query(query) => matches!(query.as_ref(), ast::Statement::Query(_)).then_some(query),
+        Statement::Declare(declare) => Some(&declare.query),
+        _ => None,
+    }
 }
 
 #[async_trait]
@@ -96,14 +133,14 @@ impl QueryParser for StatementParser {
     }
 
     fn get_result_schema(&self, statement: &Prepared, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
-        let schema = statement.schema.as_ref();
-        Ok(schema.map_or_else(Vec::new, |schema| encode::fields(schema, format.unwrap_or(&Format::UnifiedText))))
+        let format = format.unwrap_or(&Format::UnifiedText);
+        Ok(self.schema(statement).map_or_else(Vec::new, |schema| encode::fields(&schema, format)))
     }
 }
 
 /// # Errors
 /// 08P01 for counts that do not fit the statement, 22023 for a format that there is not.
-fn check_bind(message: &Bind, statement: &Prepared) -> Result<(), SqlError> {
+fn check_bind(message: &Bind, statement: &Prepared, columns: usize) -> Result<(), SqlError> {
     let malformed = |message: String| Err(SqlError::new("08P01", message));
     let (formats, sent) = (message.parameter_format_codes.len(), message.parameters.len());
     if formats > 1 && formats != sent {
@@ -113,7 +150,6 @@ fn check_bind(message: &Bind, statement: &Prepared) -> Result<(), SqlError> {
     if sent != needed {
         return malformed(format!("bind message supplies {sent} parameters, but prepared statement requires {needed}"));
     }
-    let columns = statement.schema.as_ref().map_or(0, |schema| schema.fields().len());
     let formats = message.result_column_format_codes.len();
     if formats > 1 && formats != columns {
         return malformed(format!("bind message has {formats} result formats but query has {columns} columns"));
@@ -142,10 +178,10 @@ impl ExtendedQueryHandler for Connection {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let name = message.name.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
-        self.kept.lock().room_for_statement(&name, message.query.len())?;
+        self.named.lock().kept.room_for_statement(&name, message.query.len())?;
         let statement = StoredStatement::parse(client, &message, self.query_parser()).await?.statement;
         let types = statement.parameters.iter().map(|parameter| Some(parameter.wire.clone())).collect();
-        self.kept.lock().statement(&name, message.query.len());
+        self.named.lock().put(&name, message.query.len(), statement.clone());
         client.portal_store().put_statement(Arc::new(StoredStatement::new(name, statement, types)));
         client.send(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
         Ok(())
@@ -159,12 +195,15 @@ impl ExtendedQueryHandler for Connection {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
-        let statement = client.portal_store().get_statement(name);
-        let statement = statement.ok_or_else(|| PgWireError::StatementNotFound(name.to_owned()))?;
-        check_bind(&message, &statement.statement)?;
+        let statement = match client.portal_store().get_statement(name) {
+            Some(statement) => statement,
+            None => self.prepared_in_sql(name)?,
+        };
+        let columns = self.parser.schema(&statement.statement).map_or(0, |schema| schema.fields().len());
+        check_bind(&message, &statement.statement, columns)?;
         let portal = message.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
         let bytes = message.parameters.iter().flatten().map(bytes::Bytes::len).sum();
-        self.kept.lock().portal(portal, bytes)?;
+        self.named.lock().kept.portal(portal, bytes)?;
         client.portal_store().put_portal(Arc::new(Portal::try_new(&message, statement)?));
         client.send(PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
         Ok(())
@@ -180,11 +219,11 @@ impl ExtendedQueryHandler for Connection {
         let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
         match message.target_type {
             TARGET_TYPE_BYTE_STATEMENT => {
-                self.kept.lock().close_statement(name);
+                self.named.lock().close(name);
                 client.portal_store().rm_statement(name);
             }
             _ => {
-                self.kept.lock().close_portal(name);
+                self.named.lock().kept.close_portal(name);
                 client.portal_store().rm_portal(name);
             }
         }
@@ -201,7 +240,7 @@ impl ExtendedQueryHandler for Connection {
     {
         // Outside of a block the transaction ends here, and a portal ends with its transaction.
         if !self.session.in_block() {
-            self.kept.lock().close_portals();
+            self.named.lock().kept.close_portals();
             client.portal_store().clear_portals();
         }
         send_ready_for_query(client, client.transaction_status()).await
@@ -225,7 +264,48 @@ impl ExtendedQueryHandler for Connection {
         done
     }
 
-    async fn do_query<C>(&self, client: &mut C, portal: &Portal<Prepared>, _max_rows: usize) -> PgWireResult<Response>
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        // A cursor of SQL is a portal too, and a statement of SQL one of the protocol.
+        if message.target_type == TARGET_TYPE_BYTE_PORTAL {
+            if let Some(schema) = self.session.cursor_schema(name) {
+                let columns = encode::fields(&schema, &Format::UnifiedText);
+                return send_describe_response(client, &DescribePortalResponse::new(columns)).await;
+            }
+        } else if client.portal_store().get_statement(name).is_none() {
+            client.portal_store().put_statement(self.prepared_in_sql(name)?);
+        }
+        self._on_describe(client, message).await
+    }
+
+    async fn do_query<C>(&self, _: &mut C, _: &Portal<Prepared>, _: usize) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        Err(SqlError::new("XX000", "a portal is run in on_execute").into())
+    }
+}
+
+impl Connection {
+    /// A statement of `PREPARE` as the protocol's store has it.
+    fn prepared_in_sql(&self, name: &str) -> PgWireResult<Arc<StoredStatement<Prepared>>> {
+        let statement = self.named.lock().get(name);
+        let statement = statement.ok_or_else(|| PgWireError::StatementNotFound(name.to_owned()))?;
+        let types = statement.parameters.iter().map(|parameter| Some(parameter.wire.clone())).collect();
+        Ok(Arc::new(StoredStatement::new(name.to_owned(), statement, types)))
+    }
+
+    /// Runs a portal up to its first rows.
+    async fn run_portal<C>(&self, client: &mut C, portal: &Portal<Prepared>) -> PgWireResult<Answer>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + std::marker::Sync,
         C::PortalStore: PortalStore<Statement = Prepared>,
@@ -233,7 +313,7 @@ impl ExtendedQueryHandler for Connection {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let statement = &portal.statement.statement;
-        let Some(parsed) = &statement.parsed else { return Ok(Response::EmptyQuery) };
+        let Some(parsed) = &statement.parsed else { return Ok(Answer::Empty) };
         let planned = match &statement.planned {
             Some(planned) => {
                 let planned = self.fresh(planned, statement, parsed).await?;
@@ -244,19 +324,19 @@ impl ExtendedQueryHandler for Connection {
             }
             None => None,
         };
-        let answer = self.answer(parsed, planned, &portal.result_column_format).await?;
-        self.forget(client.portal_store(), &parsed.statement);
+        let answer = self.perform(parsed, planned, &portal.result_column_format).await?;
+        for name in self.forgotten(&parsed.statement)? {
+            client.portal_store().rm_statement(&name);
+        }
         self.notify(client).await?;
         Ok(answer)
     }
-}
 
-impl Connection {
     /// The plan, made anew where the session has another time zone now, or a name may stand for another relation.
     ///
     /// # Errors
     /// 0A000 where it has other columns now than the client was told of, as PostgreSQL has it.
-    async fn fresh(
+    pub(super) async fn fresh(
         &self,
         kept: &Mutex<Planned>,
         statement: &Prepared,
@@ -269,9 +349,9 @@ impl Connection {
         let types: Vec<_> = statement.parameters.iter().map(|parameter| Some(parameter.field())).collect();
         let (session, parsed) = (Arc::clone(&self.session), Arc::clone(parsed));
         let anew = on_own_task(async move {
-            match &parsed.statement {
-                Statement::Query(query) => session.plan(query, &parsed.text, &types).await,
-                _ => Err(SqlError::new("XX000", "a statement without a plan was planned")),
+            match query_of(&parsed.statement) {
+                Some(query) => session.plan(query, &parsed.text, &types).await,
+                None => Err(SqlError::new("XX000", "a statement without a plan was planned")),
             }
         })
         .await?;
@@ -304,12 +384,17 @@ impl Connection {
         let state = portal.state();
         let mut state = state.lock().await;
         if matches!(*state, PortalExecutionState::Initial) {
-            match ExtendedQueryHandler::do_query(self, client, &portal, 0).await? {
-                Response::Query(rows) => *state = PortalExecutionState::Suspended(rows),
-                Response::Execution(tag) | Response::TransactionStart(tag) | Response::TransactionEnd(tag) => {
-                    send_execution_response(client, tag).await?;
+            match self.run_portal(client, &portal).await? {
+                Answer::Rows(rows) => *state = PortalExecutionState::Suspended(rows),
+                Answer::Done(tag) => send_execution_response(client, tag).await?,
+                Answer::Copy(copy) => {
+                    *state = PortalExecutionState::Finished;
+                    copy.send(client).await?;
+                    self.notify(client).await?;
                 }
-                _ => client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?,
+                Answer::Empty => {
+                    client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+                }
             }
         } else if matches!(*state, PortalExecutionState::Finished) {
             send_execution_response(client, Tag::new("SELECT").with_rows(0)).await?;

@@ -2,45 +2,65 @@
 
 use std::{fmt::Debug, sync::Arc};
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::{common::ParamValues, sql::sqlparser::ast};
 use ebap_sql::{Parsed, Statement};
-use futures::{Sink, SinkExt, StreamExt, stream};
+use futures::{
+    Sink, SinkExt, Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use parking_lot::Mutex;
 use pgwire::{
     api::{
         ClientInfo, ClientPortalStore, DEFAULT_NAME, ErrorHandler, PgWireConnectionState,
         portal::Format,
         query::{SimpleQueryHandler, send_execution_response, send_query_response, send_ready_for_query},
-        results::{QueryResponse, Response, Tag},
+        results::{FieldInfo, QueryResponse, Response, Tag},
         store::PortalStore,
     },
     error::{PgWireError, PgWireResult},
     messages::{
         PgWireBackendMessage,
+        data::DataRow,
         response::{EmptyQueryResponse, NoticeResponse, TransactionStatus},
         simplequery::Query,
         startup::ParameterStatus,
     },
 };
 
-use super::{encode, extended::StatementParser, kept::Kept, sessions::Sessions, sqlstate::SqlError};
+use super::{
+    copy::{self, CopyOut},
+    encode,
+    extended::StatementParser,
+    prepared::Named,
+    sessions::Sessions,
+    sqlstate::SqlError,
+};
 use crate::session::{Output, Planned, Session, on_own_task, parse};
 
 pub(super) struct Connection {
     pub(super) session: Arc<Session>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) parser: Arc<StatementParser>,
-    /// Names of what the client has prepared.
-    pub(super) kept: Mutex<Kept>,
+    /// What the client has prepared.
+    pub(super) named: Arc<Mutex<Named>>,
+}
+
+/// What a statement is answered with.
+pub(super) enum Answer {
+    Rows(QueryResponse),
+    Copy(CopyOut),
+    Done(Tag),
+    Empty,
 }
 
 impl Connection {
     pub(super) fn new(session: Session, sessions: Arc<Sessions>) -> Self {
         let session = Arc::new(session);
-        let parser = Arc::new(StatementParser::new(Arc::clone(&session)));
-        let kept = Mutex::new(Kept::new(session.app.config.message_bytes_max));
-        Self { session, sessions, parser, kept }
+        let named = Arc::new(Mutex::new(Named::new(session.app.config.message_bytes_max)));
+        let parser = Arc::new(StatementParser::new(Arc::clone(&session), Arc::clone(&named)));
+        Self { session, sessions, parser, named }
     }
 
     /// Runs a statement up to its first rows.
@@ -49,7 +69,7 @@ impl Connection {
         parsed: &Arc<Parsed>,
         planned: Option<(Planned, ParamValues)>,
         format: &Format,
-    ) -> Result<Response, SqlError> {
+    ) -> Result<Answer, SqlError> {
         let (session, statement) = (Arc::clone(&self.session), Arc::clone(parsed));
         let run = on_own_task(async move { session.run(&statement, planned).await });
         let output = match changes(&parsed.statement) {
@@ -58,23 +78,56 @@ impl Connection {
             false => self.session.interrupts.current().or(run).await?,
         };
         Ok(match output {
-            Output::Empty => Response::EmptyQuery,
-            Output::Done(tag) => Response::Execution(Tag::new(&tag)),
-            Output::Begun(tag) => Response::TransactionStart(Tag::new(&tag)),
-            Output::Ended(tag) => Response::TransactionEnd(Tag::new(&tag)),
-            Output::Rows { schema, rows, tag } => {
-                let zone = self.session.settings.zone();
+            Output::Empty => Answer::Empty,
+            Output::Done(tag) | Output::Begun(tag) | Output::Ended(tag) => Answer::Done(Tag::new(&tag)),
+            Output::Rows { schema, rows, tag, binary } => {
+                let format = if binary { &Format::UnifiedBinary } else { format };
                 let fields = Arc::new(encode::fields(&schema, format));
-                let encoded = Arc::clone(&fields);
-                let rows = rows.flat_map(move |batch| match batch {
-                    Ok(batch) => stream::iter(encode::rows(&batch, &schema, &encoded, &zone)).left_stream(),
-                    Err(error) => stream::iter([Err(error.into())]).right_stream(),
-                });
+                let rows = self.encoded(schema, Arc::clone(&fields), rows);
                 let mut answer = QueryResponse::new(fields, rows);
                 answer.set_command_tag(&tag);
-                Response::Query(answer)
+                Answer::Rows(answer)
+            }
+            Output::Copy { schema, rows, options } => {
+                let fields = Arc::new(encode::fields(&schema, &copy::format_of(&options)));
+                let rows = self.encoded(Arc::clone(&schema), fields, rows).boxed();
+                Answer::Copy(CopyOut::new(&schema, options, rows)?)
             }
         })
+    }
+
+    fn encoded(
+        &self,
+        schema: SchemaRef,
+        fields: Arc<Vec<FieldInfo>>,
+        rows: BoxStream<'static, Result<RecordBatch, SqlError>>,
+    ) -> impl Stream<Item = PgWireResult<DataRow>> + Send + use<> {
+        let zone = self.session.settings.zone();
+        rows.flat_map(move |batch| match batch {
+            Ok(batch) => stream::iter(encode::rows(&batch, &schema, &fields, &zone)).left_stream(),
+            Err(error) => stream::iter([Err(error.into())]).right_stream(),
+        })
+    }
+
+    /// Runs any statement, those too that need what the connection keeps.
+    pub(super) async fn perform(
+        &self,
+        parsed: &Arc<Parsed>,
+        planned: Option<(Planned, ParamValues)>,
+        format: &Format,
+    ) -> Result<Answer, SqlError> {
+        match &parsed.statement {
+            Statement::Prepare(prepare) => {
+                self.session.refuse_in_failed_block(&parsed.statement)?;
+                self.prepare(parsed, prepare).await?;
+                Ok(Answer::Done(Tag::new("PREPARE")))
+            }
+            Statement::Execute { name, values } => {
+                self.session.refuse_in_failed_block(&parsed.statement)?;
+                self.execute_named(name, values, format).await
+            }
+            _ => self.answer(parsed, planned, format).await,
+        }
     }
 
     /// Notices of the statement, and settings it has changed.
@@ -116,17 +169,24 @@ impl Connection {
             let before = text[..parsed.start].chars().count();
             self.session.interrupts.begin(self.session.settings.statement_timeout());
             let parsed = Arc::new(parsed);
-            let answer = self.answer(&parsed, None, &Format::UnifiedText).await;
+            let answer = self.perform(&parsed, None, &Format::UnifiedText).await;
             let answer = answer.map_err(|error| error.shifted(before))?;
-            self.forget(client.portal_store(), &parsed.statement);
+            for name in self.forgotten(&parsed.statement)? {
+                client.portal_store().rm_statement(&name);
+            }
             match answer {
-                Response::Query(rows) => {
+                Answer::Copy(copy) => {
+                    self.notify(client).await?;
+                    copy.send(client).await?;
+                    self.notify(client).await?;
+                }
+                Answer::Rows(rows) => {
                     self.notify(client).await?;
                     send_query_response(client, rows, true).await?;
                     // `set_config` runs as its row is made, which may have been just now.
                     self.notify(client).await?;
                 }
-                Response::Execution(tag) | Response::TransactionStart(tag) | Response::TransactionEnd(tag) => {
+                Answer::Done(tag) => {
                     if at == last {
                         // Before the client is told that all is done.
                         self.session.end_implicit(true).await?;
@@ -134,27 +194,12 @@ impl Connection {
                     self.notify(client).await?;
                     send_execution_response(client, tag).await?;
                 }
-                _ => client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?,
+                Answer::Empty => {
+                    client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+                }
             }
         }
         Ok(self.session.end_implicit(true).await?)
-    }
-
-    /// Follows `DEALLOCATE` and `DISCARD ALL`, which are for statements of the extended protocol too.
-    pub(super) fn forget(&self, store: &impl PortalStore, statement: &Statement) {
-        let Statement::Query(query) = statement else { return };
-        let mut kept = self.kept.lock();
-        let names = match query.as_ref() {
-            ast::Statement::Deallocate { name, .. } if !name.value.eq_ignore_ascii_case("all") => {
-                kept.close_statement(&name.value);
-                vec![name.value.clone()]
-            }
-            ast::Statement::Deallocate { .. } | ast::Statement::Discard { object_type: ast::DiscardObject::ALL } => {
-                kept.close_statements()
-            }
-            _ => return,
-        };
-        names.iter().for_each(|name| store.rm_statement(name));
     }
 
     pub(super) fn status(&self) -> TransactionStatus {

@@ -50,8 +50,13 @@ impl Kept {
         Ok(())
     }
 
-    pub(super) fn close_statement(&mut self, name: &str) {
-        self.statements.remove(name);
+    pub(super) fn has_statement(&self, name: &str) -> bool {
+        self.statements.contains_key(name)
+    }
+
+    /// True where there was one of this name.
+    pub(super) fn close_statement(&mut self, name: &str) -> bool {
+        self.statements.remove(name).is_some()
     }
 
     /// Gives the names of all that there were.

@@ -1,6 +1,7 @@
 //! The Postgres wire: connections, both protocols, errors. What a statement does is in `session`.
 
 mod connection;
+mod copy;
 mod encode;
 mod extended;
 mod frames;
@@ -8,6 +9,7 @@ mod handlers;
 mod kept;
 mod listener;
 mod parameters;
+mod prepared;
 mod sessions;
 pub(crate) mod sqlstate;
 mod startup;

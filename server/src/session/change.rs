@@ -26,7 +26,7 @@ impl Session {
         match block {
             Some(block) if ok => self.make_durable(block).await,
             Some(_) => {
-                self.settings.roll_back();
+                self.roll_back_all();
                 Ok(())
             }
             None => Ok(()),
@@ -42,19 +42,30 @@ impl Session {
 
     async fn make_durable(&self, block: Transaction) -> Result<()> {
         let Some((base, catalog)) = block.into_change() else {
-            self.settings.commit();
+            self.commit_all();
             return Ok(());
         };
         match self.app.commit(base, catalog).await {
             Ok(()) => {
-                self.settings.commit();
+                self.commit_all();
                 Ok(())
             }
             Err(error) => {
-                self.settings.roll_back();
+                self.roll_back_all();
                 Err(if error.code == SERIALIZATION_FAILURE { error.hint("Run the transaction again.") } else { error })
             }
         }
+    }
+
+    /// What the session itself keeps of a transaction that is durable.
+    fn commit_all(&self) {
+        self.settings.commit();
+        self.cursors.lock().end(true);
+    }
+
+    fn roll_back_all(&self) {
+        self.settings.roll_back();
+        self.cursors.lock().end(false);
     }
 
     pub(super) fn begin(&self) -> Output {
@@ -71,7 +82,7 @@ impl Session {
         let block = self.transaction.lock().take();
         match block {
             Some(block) if block.failed => {
-                self.settings.roll_back();
+                self.roll_back_all();
                 return Ok(Output::Ended("ROLLBACK".to_owned()));
             }
             Some(block) => self.make_durable(block).await?,
@@ -83,13 +94,16 @@ impl Session {
     pub(super) fn roll_back(&self, to: Option<&ast::Ident>) -> Result<Output> {
         let mut transaction = self.transaction.lock();
         if let Some(name) = to {
-            block(transaction.as_mut(), "ROLLBACK TO SAVEPOINT")?.roll_back_to(&folded(name), &self.settings)?;
+            let block = block(transaction.as_mut(), "ROLLBACK TO SAVEPOINT")?;
+            block.roll_back_to(&folded(name), &self.settings)?;
+            // The savepoint itself stays.
+            self.cursors.lock().roll_back_to(block.savepoints().saturating_sub(1));
             return Ok(Output::Begun("ROLLBACK".to_owned()));
         }
         if transaction.take().is_none() {
             self.notice("there is no transaction in progress");
         }
-        self.settings.roll_back();
+        self.roll_back_all();
         Ok(Output::Ended("ROLLBACK".to_owned()))
     }
 
@@ -99,7 +113,10 @@ impl Session {
     }
 
     pub(super) fn release(&self, name: &ast::Ident) -> Result<Output> {
-        block(self.transaction.lock().as_mut(), "RELEASE SAVEPOINT")?.release(&folded(name))?;
+        let mut transaction = self.transaction.lock();
+        let block = block(transaction.as_mut(), "RELEASE SAVEPOINT")?;
+        block.release(&folded(name))?;
+        self.cursors.lock().release(block.savepoints());
         Ok(Output::Done("RELEASE".to_owned()))
     }
 

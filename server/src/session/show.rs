@@ -33,7 +33,14 @@ impl Session {
                 ast::Statement::ShowVariable { variable } => Some(texts_schema(&shown_columns(variable))),
                 _ => None,
             },
-            Statement::Create(_)
+            Statement::Fetch { name, moves: false, .. } => self.cursor_schema(name),
+            Statement::Copy(_)
+            | Statement::Declare(_)
+            | Statement::Fetch { .. }
+            | Statement::Close { .. }
+            | Statement::Prepare(_)
+            | Statement::Execute { .. }
+            | Statement::Create(_)
             | Statement::Alter { .. }
             | Statement::Drop { .. }
             | Statement::Comment { .. }
@@ -147,7 +154,7 @@ pub(super) fn texts<T: AsRef<str>>(names: &[T], columns: Vec<Vec<Option<String>>
     let columns = columns.into_iter().map(|column| Arc::new(StringArray::from(column)) as ArrayRef).collect();
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
         .map_err(|error| SqlError::new("XX000", error.to_string()))?;
-    Ok(Output::Rows { schema, rows: stream::iter([Ok(batch)]).boxed(), tag: tag.to_owned() })
+    Ok(Output::Rows { schema, rows: stream::iter([Ok(batch)]).boxed(), tag: tag.to_owned(), binary: false })
 }
 
 fn lines(text: &str) -> Result<Output> {

@@ -85,6 +85,10 @@ impl Transaction {
         found.ok_or_else(|| SqlError::new("3B001", format!("savepoint \"{name}\" does not exist")))
     }
 
+    pub(crate) fn savepoints(&self) -> usize {
+        self.savepoints.len()
+    }
+
     /// The block's end: the version it began with and what it made of the catalog, where it changed it.
     pub(crate) fn into_change(self) -> Option<(u64, Catalog)> {
         self.changed.then_some((self.base, self.catalog))

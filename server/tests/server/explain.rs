@@ -3,6 +3,15 @@
 use crate::process::{Server, rows};
 
 #[tokio::test]
+async fn a_query_over_the_catalog_is_explained_too() {
+    let server = Server::start();
+    let client = server.connect().await;
+    let plan = rows(&client, "EXPLAIN SELECT relname, pg_typeof(1) FROM pg_class WHERE relname = 'x'").await;
+    let plan = plan.concat().join("\n");
+    assert!(plan.contains("relname") && !plan.contains("ExplainExec"), "{plan}");
+}
+
+#[tokio::test]
 async fn a_running_view_says_what_each_operator_has_done() {
     let server = Server::start();
     let client = server.connect().await;

@@ -1,6 +1,7 @@
 //! The server as clients and operators see it: the real binary, each test with one of its own.
 
 mod config;
+mod cursors;
 mod explain;
 mod hostile;
 mod interrupts;

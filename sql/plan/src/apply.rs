@@ -53,6 +53,12 @@ pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) 
         | Statement::Explain { .. }
         | Statement::ExplainView { .. }
         | Statement::ExplainAlert { .. }
+        | Statement::Copy(_)
+        | Statement::Declare(_)
+        | Statement::Fetch { .. }
+        | Statement::Close { .. }
+        | Statement::Prepare(_)
+        | Statement::Execute { .. }
         | Statement::Query(_) => Err(Error::new("XX000", "the statement does not change the catalog")),
     }
 }

@@ -38,13 +38,19 @@ pub fn check(
                     applied.map(|applied| catalog = applied.catalog)
                 }
                 Statement::Query(query) => plan_query(&catalog, query, &one.text),
+                Statement::Copy(copy) => plan_query(&catalog, &copy.query, copy.text.as_ref().unwrap_or(&one.text)),
+                Statement::Declare(declare) => plan_query(&catalog, &declare.query, &one.text),
                 Statement::Show(_)
                 | Statement::ShowCreate { .. }
                 | Statement::Describe { .. }
                 | Statement::Flush
                 | Statement::Explain { .. }
                 | Statement::ExplainView { .. }
-                | Statement::ExplainAlert { .. } => Ok(()),
+                | Statement::ExplainAlert { .. }
+                | Statement::Fetch { .. }
+                | Statement::Close { .. }
+                | Statement::Prepare(_)
+                | Statement::Execute { .. } => Ok(()),
             };
             if let Err(error) = outcome {
                 errors.push(located(file, text, one.start, error));

@@ -32,7 +32,10 @@ pub use flow::{
 };
 pub use macros::expand_functions;
 pub use names::quoted;
-pub use parser::{AlterAction, Parsed, ShowKind, Statement, parse};
+pub use parser::{
+    AlterAction, Copy, CopyFormat, CopyOptions, Declare, Direction, ForceQuote, Parsed, Prepare, ShowKind, Statement,
+    parse, select_of_types,
+};
 pub use plan::{
     AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, FutureLimit, FutureRows, GROUPS_TABLE, OnError,
     PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind, SourcePlan, StepsPlan, TemplatePart, ViewPlan,

@@ -3,11 +3,13 @@
 
 mod alert;
 mod as_of;
+mod copy;
 mod cursor;
 mod dialect;
 mod flink;
 mod function;
 mod object;
+mod portals;
 mod spellings;
 mod types;
 
@@ -24,10 +26,12 @@ use crate::{
     Emit, Error, Result, SourceKind,
     error::{from_parser, position_of},
 };
+pub use copy::{Copy, CopyFormat, CopyOptions, ForceQuote};
 use cursor::Cursor;
 use dialect::Budget;
 pub(crate) use dialect::{BETWEEN_SYMMETRIC, Postgres, call};
 pub(crate) use function::{Argument, FunctionBody};
+pub use portals::{Declare, Direction, Prepare, select_of_types};
 pub(crate) use types::{ColumnType, parsed_type};
 
 /// A statement and where it stands.
@@ -83,6 +87,23 @@ pub enum Statement {
     /// `EXPLAIN ALERT name`
     ExplainAlert {
         name: String,
+    },
+    Copy(Box<Copy>),
+    Declare(Box<Declare>),
+    /// `moves`: it is `MOVE`.
+    Fetch {
+        name: String,
+        direction: Direction,
+        moves: bool,
+    },
+    /// Without a name all cursors.
+    Close {
+        name: Option<String>,
+    },
+    Prepare(Box<Prepare>),
+    Execute {
+        name: String,
+        values: Vec<Expr>,
     },
     /// Anything else that PostgreSQL's grammar has; the server decides what it does with it.
     Query(Box<ast::Statement>),
@@ -374,6 +395,15 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if cursor.at(&["EXPLAIN"]) {
         return explain(cursor);
+    }
+    match cursor.word(0).as_deref() {
+        Some("COPY") => return copy::copy(cursor),
+        Some("DECLARE") => return portals::declare(cursor),
+        Some("FETCH" | "MOVE") => return portals::fetch(cursor),
+        Some("CLOSE") => return portals::close(cursor),
+        Some("PREPARE") => return portals::prepare(cursor),
+        Some("EXECUTE") => return portals::execute(cursor),
+        Some(_) | None => {}
     }
     if cursor.at(&["RESET", "TIME", "ZONE"]) {
         cursor.skip(3);
