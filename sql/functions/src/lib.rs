@@ -16,8 +16,8 @@ mod udf;
 mod values;
 
 pub use aggregate::{
-    OrderedSet, float_statistic, interval_sum, named_aggregate, numeric_spread, numeric_sum, ordered_set, recomputed,
-    single_value,
+    OrderedSet, float_avg, float_statistic, float_sum, interval_sum, named_aggregate, numeric_spread, numeric_sum,
+    ordered_set, recomputed, single_value,
 };
 pub use array::combine::array_udf;
 pub use array::quantified::{array_all, array_any};

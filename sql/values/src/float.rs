@@ -1,12 +1,14 @@
 //! PostgreSQL's `real` and `double precision`: text, order and conversion.
 
 mod order;
+mod sum;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
 pub use order::{from_order_f32, from_order_f64, key_f32, key_f64, order_f32, order_f64};
+pub use sum::{OVERFLOWN, add, in_range, is_overflown, overflow};
 pub use text::{parse_f32, parse_f64, print_f32, print_f64};
 
 use crate::{Result, ValueError};
@@ -51,7 +53,7 @@ pub fn f64_to_i64(value: f64) -> Result<i64> {
 pub fn f64_to_f32(value: f64) -> Result<f32> {
     let narrow = value as f32;
     if narrow.is_infinite() && !value.is_infinite() {
-        return Err(ValueError::new("22003", "value out of range: overflow"));
+        return Err(overflow());
     }
     if narrow == 0.0 && value != 0.0 {
         return Err(ValueError::new("22003", "value out of range: underflow"));

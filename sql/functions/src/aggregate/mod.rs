@@ -1,5 +1,6 @@
 //! Aggregates that DataFusion has otherwise, or not at all.
 
+mod float_sum;
 mod interval;
 mod named;
 mod ordered_set;
@@ -9,6 +10,7 @@ mod spread;
 mod statistics;
 mod sum;
 
+pub use float_sum::{float_avg, float_sum};
 pub use interval::interval_sum;
 pub use named::named_aggregate;
 pub use ordered_set::{OrderedSet, ordered_set};

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
-use ebap_values::ValueError;
+use ebap_values::{ValueError, float};
 
 use super::recomputed;
 use crate::error::external;
@@ -110,7 +110,7 @@ impl AggregateUDFImpl for FloatStatistic {
     }
 }
 
-/// Of one argument `x` alone is used.
+/// Of one argument `x` alone is used. What has overflown is so for good, and says it when it is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     n: f64,
@@ -121,33 +121,44 @@ struct Sums {
     sxy: f64,
 }
 
-fn overflow() -> datafusion_common::DataFusionError {
-    external(ValueError::new("22003", "value out of range: overflow"))
-}
-
 impl Sums {
-    fn add_one(&mut self, x: f64) -> Result<()> {
+    /// As in a sum of doubles, so that a state has no column for it.
+    fn overflown(n: f64) -> Self {
+        Self { n, sx: float::OVERFLOWN, ..Self::default() }
+    }
+
+    fn is_overflown(&self) -> bool {
+        float::is_overflown(self.sx)
+    }
+
+    fn add_one(&mut self, x: f64) {
         let (before, sum) = (self.n, self.sx);
         self.n += 1.0;
+        if self.is_overflown() {
+            return;
+        }
         self.sx += x;
         if before > 0.0 {
             let distance = x * self.n - self.sx;
             self.sxx += distance * distance / (self.n * before);
             if self.sx.is_infinite() || self.sxx.is_infinite() {
                 if !sum.is_infinite() && !x.is_infinite() {
-                    return Err(overflow());
+                    *self = Self::overflown(self.n);
+                    return;
                 }
                 self.sxx = f64::NAN;
             }
         } else if !x.is_finite() {
             self.sxx = f64::NAN;
         }
-        Ok(())
     }
 
-    fn add_pair(&mut self, y: f64, x: f64) -> Result<()> {
+    fn add_pair(&mut self, y: f64, x: f64) {
         let before = *self;
         self.n += 1.0;
+        if before.is_overflown() {
+            return;
+        }
         self.sx += x;
         self.sy += y;
         if before.n > 0.0 {
@@ -162,7 +173,8 @@ impl Sums {
                 || (self.sy.is_infinite() || self.syy.is_infinite()) && finite_y
                 || self.sxy.is_infinite() && finite_x && finite_y
             {
-                return Err(overflow());
+                *self = Self::overflown(self.n);
+                return;
             }
             for sum in [&mut self.sxx, &mut self.syy, &mut self.sxy] {
                 if sum.is_infinite() {
@@ -177,18 +189,21 @@ impl Sums {
                 (self.syy, self.sxy) = (f64::NAN, f64::NAN);
             }
         }
-        Ok(())
     }
 
-    fn merge(&mut self, other: &Self) -> Result<()> {
+    fn merge(&mut self, other: &Self) {
         if other.n == 0.0 {
-            return Ok(());
+            return;
         }
         if self.n == 0.0 {
             *self = *other;
-            return Ok(());
+            return;
         }
         let n = self.n + other.n;
+        if self.is_overflown() || other.is_overflown() {
+            *self = Self::overflown(n);
+            return;
+        }
         let (x, y) = (self.sx / self.n - other.sx / other.n, self.sy / self.n - other.sy / other.n);
         let weight = self.n * other.n;
         let merged = Self {
@@ -206,30 +221,33 @@ impl Sums {
             (merged.syy, self.syy, other.syy),
             (merged.sxy, self.sxy, other.sxy),
         ];
-        if parts.iter().any(|(sum, a, b)| sum.is_infinite() && !a.is_infinite() && !b.is_infinite()) {
-            return Err(overflow());
-        }
-        *self = merged;
-        Ok(())
+        let overflows = parts.iter().any(|(sum, a, b)| sum.is_infinite() && !a.is_infinite() && !b.is_infinite());
+        *self = if overflows { Self::overflown(n) } else { merged };
     }
 
     /// NULL where there are too few rows, or the values do not vary.
-    fn value(&self, of: Statistic) -> Option<f64> {
+    ///
+    /// # Errors
+    /// 22003 where finite values have led to more than a double can be.
+    fn value(&self, of: Statistic) -> Result<Option<f64>> {
         let Self { n, sx, sxx, sy, syy, sxy } = *self;
+        if of != Statistic::Count {
+            float::in_range(sx).map_err(external)?;
+        }
         let least = match of {
             Statistic::Variance { sample: true, .. } | Statistic::Covariance { sample: true } => 2.0,
             _ => 1.0,
         };
         if n < least {
-            return None;
+            return Ok(None);
         }
-        Some(match of {
+        Ok(Some(match of {
             Statistic::Variance { sample, root } => {
                 let variance = sxx / if sample { n - 1.0 } else { n };
                 if root { variance.sqrt() } else { variance }
             }
             Statistic::Covariance { sample } => sxy / if sample { n - 1.0 } else { n },
-            Statistic::Correlation if sxx == 0.0 || syy == 0.0 => return None,
+            Statistic::Correlation if sxx == 0.0 || syy == 0.0 => return Ok(None),
             Statistic::Correlation => sxy / (sxx * syy).sqrt(),
             Statistic::Count => n,
             Statistic::SquaresX => sxx,
@@ -237,12 +255,12 @@ impl Sums {
             Statistic::Products => sxy,
             Statistic::AverageX => sx / n,
             Statistic::AverageY => sy / n,
-            Statistic::Determination | Statistic::Slope | Statistic::Intercept if sxx == 0.0 => return None,
+            Statistic::Determination | Statistic::Slope | Statistic::Intercept if sxx == 0.0 => return Ok(None),
             Statistic::Determination if syy == 0.0 => 1.0,
             Statistic::Determination => (sxy * sxy) / (sxx * syy),
             Statistic::Slope => sxy / sxx,
             Statistic::Intercept => (sy - sx * sxy / sxx) / n,
-        })
+        }))
     }
 }
 
@@ -256,14 +274,15 @@ impl Accumulator for State {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let columns: Vec<&Float64Array> = values.iter().map(|values| values.as_primitive::<Float64Type>()).collect();
         match columns[..] {
-            [x] => x.iter().flatten().try_for_each(|x| self.sums.add_one(x)),
-            [y, x] => y.iter().zip(x).filter_map(|(y, x)| y.zip(x)).try_for_each(|(y, x)| self.sums.add_pair(y, x)),
-            _ => Err(external(crate::error::internal("a statistic has one argument or two"))),
+            [x] => x.iter().flatten().for_each(|x| self.sums.add_one(x)),
+            [y, x] => y.iter().zip(x).filter_map(|(y, x)| y.zip(x)).for_each(|(y, x)| self.sums.add_pair(y, x)),
+            _ => return Err(external(crate::error::internal("a statistic has one argument or two"))),
         }
+        Ok(())
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let value = self.sums.value(self.statistic);
+        let value = self.sums.value(self.statistic)?;
         #[allow(clippy::cast_possible_truncation)]
         Ok(match self.statistic {
             Statistic::Count => ScalarValue::Int64(Some(self.sums.n as i64)),
@@ -285,9 +304,10 @@ impl Accumulator for State {
         let [n, sx, sxx, sy, syy, sxy] = columns[..] else {
             return Err(external(crate::error::internal("a statistic has six sums")));
         };
-        (0..n.len()).filter(|row| n.is_valid(*row)).try_for_each(|row| {
+        for row in (0..n.len()).filter(|row| n.is_valid(*row)) {
             let of = |column: &Float64Array| column.value(row);
-            self.sums.merge(&Sums { n: of(n), sx: of(sx), sxx: of(sxx), sy: of(sy), syy: of(syy), sxy: of(sxy) })
-        })
+            self.sums.merge(&Sums { n: of(n), sx: of(sx), sxx: of(sxx), sy: of(sy), syy: of(syy), sxy: of(sxy) });
+        }
+        Ok(())
     }
 }

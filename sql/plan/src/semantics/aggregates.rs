@@ -6,6 +6,7 @@
 //! | `sum(bigint)` | the sum of `NUMERIC(38, 0)` |
 //! | `avg(x)` of integers and NUMERIC | `sum(x) / count(x)` as NUMERIC |
 //! | `stddev`, `variance` of integers and NUMERIC | of `count(x)`, `sum(x)`, `sum(x * x)` |
+//! | `sum`, `avg` of floats | in doubles, and 22003 beyond the largest |
 //! | `stddev`, `corr`, `regr_…` of floats | by PostgreSQL's own steps |
 //! | `min`, `max` of floats and intervals | of integers or bytes in the same order |
 //! | `mode`, `percentile_…` | of all values, put in order |
@@ -325,7 +326,9 @@ fn meant(scope: &Scope<'_>, udaf: &Arc<AggregateUDF>, args: Vec<Expr>, call: &Ca
             _ => Err(unknown(name, &scope.types(&args)?)),
         },
         ("sum", _) => sum(scope, arg, &of, call),
-        ("avg", PgType::Float4 | PgType::Float8) => Ok((call.make)(udaf, vec![scope.to(arg, &PgType::Float8)?])),
+        ("avg", PgType::Float4 | PgType::Float8) => {
+            Ok((call.make)(&ebap_functions::float_avg(), vec![scope.to(arg, &PgType::Float8)?]))
+        }
         ("avg", _) => {
             let (sum, count) = (sum(scope, arg.clone(), &of, call)?, count(arg, call));
             calls::binary(scope, "/", scope.dynamic(sum)?, scope.dynamic(scope.to(count, &PgType::Numeric)?)?)
@@ -352,11 +355,11 @@ fn sum(scope: &Scope<'_>, arg: Expr, of: &PgType, call: &Call<'_>) -> Result<Exp
         // Sums of 64-bit integers have room for more rows than there can be.
         PgType::Int8 => Ok((call.make)(&sum_udaf(), vec![native(arg, DataType::Decimal128(38, 0))])),
         PgType::Float4 => {
-            let sum = (call.make)(&sum_udaf(), vec![scope.to(arg, &PgType::Float8)?]);
+            let sum = (call.make)(&ebap_functions::float_sum(), vec![scope.to(arg, &PgType::Float8)?]);
             scope.cast(sum, &Target { of: PgType::Float4, typmod: None }, CastContext::Assignment)
         }
         PgType::Numeric => numeric_sum(scope, arg, call),
-        _ => Ok((call.make)(&sum_udaf(), vec![scope.to(arg, &PgType::Float8)?])),
+        _ => Ok((call.make)(&ebap_functions::float_sum(), vec![scope.to(arg, &PgType::Float8)?])),
     }
 }
 

@@ -9,6 +9,7 @@ mod connectors;
 mod delete_tests;
 mod failed_rows_tests;
 mod failure_tests;
+mod float_sum_tests;
 mod flow_tests;
 mod format_tests;
 mod loop_tests;

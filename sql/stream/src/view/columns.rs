@@ -17,6 +17,7 @@ use arrow::{
     },
 };
 use datafusion::{common::ScalarValue, logical_expr::Accumulator, physical_expr::aggregate::AggregateFunctionExpr};
+use ebap_values::float;
 
 use crate::{Error, Result};
 
@@ -66,22 +67,21 @@ fn sum_column(of: &DataType) -> Option<Box<dyn StateColumn>> {
     Some(match of {
         DataType::Int64 => FoldColumn::<Int64Type>::boxed(of, |a, b| a.checked_add(b)),
         DataType::UInt64 => FoldColumn::<UInt64Type>::boxed(of, |a, b| a.checked_add(b)),
-        DataType::Float64 => FoldColumn::<Float64Type>::boxed(of, add_doubles),
+        DataType::Float64 => FoldColumn::<Float64Type>::of_sums(|a, b| Some(float::add(a, b))),
         DataType::Decimal128(..) => FoldColumn::<Decimal128Type>::boxed(of, |a, b| a.checked_add(b)),
         DataType::Decimal256(..) => FoldColumn::<Decimal256Type>::boxed(of, |a, b| a.checked_add(b)),
         _ => return None,
     })
 }
 
-/// None where finite numbers add up to more than a double can be.
-fn add_doubles(a: f64, b: f64) -> Option<f64> {
-    let sum = a + b;
-    (!sum.is_infinite() || a.is_infinite() || b.is_infinite()).then_some(sum)
+/// # Errors
+/// 22003 where finite doubles have added up to more than a double can be.
+fn as_double(sum: f64) -> Result<f64> {
+    float::in_range(sum).map_err(|error| Error::sql(error.sqlstate, error.message))
 }
 
 fn out_of_range(of: &DataType) -> Error {
     match of {
-        DataType::Float64 => Error::sql("22003", "value out of range: overflow"),
         DataType::Int64 => Error::out_of_range("sum: bigint"),
         _ => Error::out_of_range("sum: numeric"),
     }
@@ -173,7 +173,7 @@ impl StateColumn for MeanColumn {
             let (from, to) = (*from as usize, &mut self.0[*to as usize]);
             if counts.is_valid(from) && sums.is_valid(from) {
                 to.0 += counts.value(from);
-                to.1 = add_doubles(to.1, sums.value(from)).ok_or_else(|| out_of_range(&DataType::Float64))?;
+                to.1 = float::add(to.1, sums.value(from));
             }
         }
         Ok(())
@@ -181,10 +181,10 @@ impl StateColumn for MeanColumn {
 
     fn evaluate(&mut self, groups: &[u32]) -> Result<ArrayRef> {
         let mean = |group: &u32| match self.0[*group as usize] {
-            (0, _) => None,
-            (count, sum) => Some(sum / count as f64),
+            (0, _) => Ok(None),
+            (count, sum) => Ok(Some(as_double(sum)? / count as f64)),
         };
-        Ok(Arc::new(groups.iter().map(mean).collect::<Float64Array>()))
+        Ok(Arc::new(groups.iter().map(mean).collect::<Result<Float64Array>>()?))
     }
 
     fn state(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -206,6 +206,8 @@ struct FoldColumn<T: ArrowPrimitiveType> {
     seen: Vec<bool>,
     of: DataType,
     fold: Fold<T>,
+    /// Whether a group has a value that can be shown.
+    shown: fn(T::Native) -> Result<T::Native>,
 }
 
 /// None where the result is out of range.
@@ -216,7 +218,22 @@ type Fold<T> = fn(
 
 impl<T: ArrowPrimitiveType> FoldColumn<T> {
     fn boxed(of: &DataType, fold: Fold<T>) -> Box<dyn StateColumn> {
-        Box::new(Self { values: Vec::new(), seen: Vec::new(), of: of.clone(), fold })
+        Box::new(Self { values: Vec::new(), seen: Vec::new(), of: of.clone(), fold, shown: Ok })
+    }
+
+    fn array(&self, groups: &[u32], shown: fn(T::Native) -> Result<T::Native>) -> Result<ArrayRef> {
+        let values = groups.iter().map(|group| shown(self.values[*group as usize]));
+        let values: Vec<T::Native> = values.collect::<Result<_>>()?;
+        let seen: NullBuffer = groups.iter().map(|group| self.seen[*group as usize]).collect();
+        let seen = Some(seen).filter(|seen| seen.null_count() > 0);
+        with_digits(Arc::new(PrimitiveArray::<T>::new(values.into(), seen).with_data_type(self.of.clone())))
+    }
+}
+
+impl FoldColumn<Float64Type> {
+    fn of_sums(fold: Fold<Float64Type>) -> Box<dyn StateColumn> {
+        let (values, seen) = (Vec::new(), Vec::new());
+        Box::new(Self { values, seen, of: DataType::Float64, fold, shown: as_double })
     }
 }
 
@@ -240,14 +257,11 @@ impl<T: ArrowPrimitiveType> StateColumn for FoldColumn<T> {
     }
 
     fn evaluate(&mut self, groups: &[u32]) -> Result<ArrayRef> {
-        let values: Vec<T::Native> = groups.iter().map(|group| self.values[*group as usize]).collect();
-        let seen: NullBuffer = groups.iter().map(|group| self.seen[*group as usize]).collect();
-        let seen = Some(seen).filter(|seen| seen.null_count() > 0);
-        with_digits(Arc::new(PrimitiveArray::<T>::new(values.into(), seen).with_data_type(self.of.clone())))
+        self.array(groups, self.shown)
     }
 
     fn state(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.evaluate(groups)?])
+        Ok(vec![self.array(groups, Ok)?])
     }
 
     fn size(&self) -> usize {

@@ -35,7 +35,7 @@ use super::{
     windows::{Column, Keys, Merge, Placed, RUNNING, Window, WindowState, Windows},
 };
 use crate::{
-    Result,
+    Error, Result,
     failed_rows::Failing,
     figures::Figures,
     flow::{end_of, floor},
@@ -59,15 +59,33 @@ impl Touched {
         self.0.iter().map(|(_, groups)| groups.len()).sum()
     }
 
-    /// Each group by itself, in order.
-    fn singles(&self) -> impl Iterator<Item = Self> {
-        self.0.iter().flat_map(|(window, groups)| groups.iter().map(|group| Self(vec![(*window, vec![*group])])))
+    /// The first groups, so many, and the others.
+    fn split_at(&self, count: usize) -> (Self, Self) {
+        let (mut first, mut rest, mut left) = (Vec::new(), Vec::new(), count);
+        for (window, groups) in &self.0 {
+            let (before, behind) = groups.split_at(left.min(groups.len()));
+            left -= before.len();
+            for (part, groups) in [(&mut first, before), (&mut rest, behind)] {
+                if !groups.is_empty() {
+                    part.push((*window, groups.to_vec()));
+                }
+            }
+        }
+        (Self(first), Self(rest))
     }
 
     /// The end of the window of each group, in the order of `GroupState::evaluate`.
     pub(crate) fn ends(&self) -> Vec<i64> {
         self.0.iter().flat_map(|(window, groups)| std::iter::repeat_n(window.end, groups.len())).collect()
     }
+}
+
+/// Values of groups: batches of those that have one, their positions, and why the others have none.
+#[derive(Default)]
+struct Valued {
+    good: Vec<RecordBatch>,
+    kept: Vec<u32>,
+    bad: Vec<(usize, Error)>,
 }
 
 pub(crate) struct GroupState {
@@ -314,36 +332,44 @@ impl GroupState {
         of: &Touched,
         failing: &Failing,
     ) -> Result<(RecordBatch, Option<Vec<u32>>)> {
-        let error = match self.evaluate(of) {
-            Ok(batch) => return Ok((batch, None)),
-            Err(error) => error,
+        let mut found = Valued::default();
+        self.evaluate_halves(of, 0, &mut found)?;
+        let Some(first) = found.bad.first() else {
+            return Ok((concat_batches(&self.groups_schema, &found.good)?, None));
         };
-        let (mut batches, mut kept, mut position) = (Vec::new(), Vec::new(), 0);
-        for single in of.singles() {
-            match self.evaluate(&single) {
-                Ok(batch) => {
-                    batches.push(batch);
-                    kept.push(position);
-                }
-                Err(error) => {
-                    let keys = self.keys_batch(&single)?;
-                    let bad = failing.rows_of(&keys, error.clone(), &|_| Err(error.clone()))?;
-                    failing.note(&keys, &bad, &|_| None);
-                }
+        // A view that stops at an error stops here.
+        let all = self.keys_batch(of)?;
+        failing.rows_of(&all.slice(first.0, 1), first.1.clone(), &|_| Err(first.1.clone()))?;
+        failing.note(&all, &found.bad, &|_| None);
+        Ok((concat_batches(&self.groups_schema, &found.good)?, Some(found.kept)))
+    }
+
+    /// Finds the groups that have no value, half by half. `first`: the position of the first of these.
+    fn evaluate_halves(&mut self, of: &Touched, first: usize, found: &mut Valued) -> Result<()> {
+        let count = of.len();
+        match self.evaluate(of) {
+            Ok(batch) => {
+                found.good.push(batch);
+                found.kept.extend((first..first + count).map(|position| position as u32));
             }
-            position += 1;
+            Err(error) if count < 2 => found.bad.push((first, error)),
+            Err(_) => {
+                let (left, right) = of.split_at(count / 2);
+                self.evaluate_halves(&left, first, found)?;
+                self.evaluate_halves(&right, first + count / 2, found)?;
+            }
         }
-        if kept.len() as u32 == position {
-            return Err(error);
-        }
-        Ok((concat_batches(&self.groups_schema, &batches)?, Some(kept)))
+        Ok(())
     }
 
     /// The group columns of these groups.
     fn keys_batch(&self, of: &Touched) -> Result<RecordBatch> {
         let first = if self.partial.windowed() { 3 } else { 0 };
         let columns: Vec<usize> = (first..first + self.partial.keys()).collect();
-        let schema = Arc::new(self.groups_schema.project(&columns)?);
+        let fields = self.groups_schema.project(&columns)?;
+        let named = fields.fields().iter().zip(self.partial.names());
+        let schema = Schema::new(named.map(|(of, name)| of.as_ref().clone().with_name(name)).collect::<Vec<_>>());
+        let schema = Arc::new(schema);
         let keys = self.keys_of(of.0.iter().flat_map(|(window, groups)| {
             let keys = &self.windows.open[window].keys;
             groups.iter().map(|group| keys.get(*group))

@@ -67,6 +67,8 @@ pub(crate) struct PartialAggregate {
     /// The event time, and how long a pane is.
     pane: Option<(Arc<dyn PhysicalExpr>, i64)>,
     keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Of the keys, as the query names them.
+    names: Vec<String>,
     groups: Option<Box<dyn GroupValues>>,
     inputs: Vec<Input>,
     /// Pane first (with a window), group columns, then the state columns of each aggregate.
@@ -94,6 +96,7 @@ impl PartialAggregate {
             }
         };
         let mut keys = Vec::with_capacity(plan.group_exprs.len());
+        let names = plan.group_exprs.iter().map(|expr| expr.qualified_name().1).collect();
         for (at, expr) in plan.group_exprs.iter().enumerate() {
             let key = physical(expr, logical)?;
             fields.push(Field::new(format!("g{at}"), key.data_type(input_schema)?, true));
@@ -116,7 +119,7 @@ impl PartialAggregate {
             };
             inputs.push(Input { aggregate, args: args.into_iter().flatten().collect(), filter, accumulator });
         }
-        Ok(Self { pane, keys, groups, inputs, schema: Arc::new(Schema::new(fields)), row_groups: Vec::new() })
+        Ok(Self { pane, keys, names, groups, inputs, schema: Arc::new(Schema::new(fields)), row_groups: Vec::new() })
     }
 
     pub(crate) fn windowed(&self) -> bool {
@@ -126,6 +129,10 @@ impl PartialAggregate {
     /// Number of group columns, the pane not counted.
     pub(crate) fn keys(&self) -> usize {
         self.keys.len()
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     pub(crate) fn aggregates(&self) -> impl Iterator<Item = &Arc<AggregateFunctionExpr>> {
