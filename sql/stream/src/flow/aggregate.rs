@@ -108,12 +108,16 @@ impl AggregateOp {
         self.exprs.is_empty() && self.sets.is_empty()
     }
 
+    pub(crate) fn begins(&self) -> bool {
+        self.is_global() && self.slots.len() == 0
+    }
+
     fn shows(&self, group: u32) -> bool {
         self.groups.weights[group as usize] > 0 || self.is_global()
     }
 
     pub(crate) fn apply(&mut self, input: Vec<Delta>, failing: &Failing) -> Result<Vec<Delta>> {
-        let begins = self.is_global() && self.slots.len() == 0;
+        let begins = self.begins();
         if input.is_empty() && !begins {
             return Ok(Vec::new());
         }

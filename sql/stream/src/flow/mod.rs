@@ -268,6 +268,18 @@ impl Operator {
         }
     }
 
+    /// Whether it gives a row before any comes: an aggregate without keys that has none yet, or `SELECT 1`.
+    pub(crate) fn begins(&self) -> bool {
+        let own = match &self.op {
+            Op::Aggregate(op) => op.begins(),
+            Op::One { given, .. } => !given,
+            Op::Scan { .. } | Op::Table { .. } | Op::Versions { .. } | Op::Rows(_) | Op::Union => false,
+            Op::Window { .. } | Op::SessionWindow { .. } | Op::Unnest { .. } => false,
+            Op::Sessions(_) | Op::TopN(_) | Op::Join(_) | Op::Recent(_) => false,
+        };
+        own || self.inputs.iter().any(Self::begins)
+    }
+
     /// Whether it has to run when nothing but time passes.
     pub(crate) fn follows_clock(&self) -> bool {
         matches!(self.op, Op::Recent(_)) || self.inputs.iter().any(Self::follows_clock)

@@ -235,7 +235,7 @@ impl Pipeline {
     /// A view without state: it runs at once where nothing has been read yet, else it reads what it has missed.
     pub(super) fn start_anew(&mut self, id: u64) -> Result<()> {
         let Some(slot) = self.views.get(&id) else { return Ok(()) };
-        let job = match guarded(|| self.view_job(slot.plan.as_deref(), &slot.store)) {
+        let mut job = match guarded(|| self.view_job(slot.plan.as_deref(), &slot.store)) {
             Ok(job) => job,
             Err(error) => {
                 // The others on the stream go on.
@@ -250,6 +250,10 @@ impl Pipeline {
         let Some(slot) = self.views.get_mut(&id) else { return Ok(()) };
         slot.store.clear();
         (slot.files, slot.saved, slot.base_due) = (JobFiles::default(), None, true);
+        if let Err(error) = guarded(|| job.begin()) {
+            slot.fail(&error);
+            return Ok(());
+        }
         if at_start {
             slot.set_state(ViewState::Running(Box::new(job)));
         } else {

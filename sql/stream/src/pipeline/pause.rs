@@ -202,6 +202,7 @@ async fn read_back(checkpoints: &CheckpointStore, job: &mut ViewJob, files: &Job
     }
     job.settle()?;
     job.advance(watermark, false)?;
+    job.begin()?;
     job.show(shown);
     job.accounting = files.accounting.clone();
     Ok(())

@@ -14,6 +14,7 @@ mod flow_tests;
 mod format_tests;
 mod loop_tests;
 mod many_per_key_tests;
+mod no_rows_tests;
 mod number_tests;
 mod oracle_tests;
 mod query;

@@ -175,6 +175,19 @@ impl ViewJob {
         out
     }
 
+    /// See `begin`.
+    pub(super) fn begin_flow(&mut self, failing: &Failing) -> Result<()> {
+        let now_us = self.now_us();
+        let Kind::Flow(flow) = &mut self.kind else { return Ok(()) };
+        if !flow.root.begins() {
+            return Ok(());
+        }
+        let event = Event::Time { watermark: self.watermark, now_us, failing };
+        let deltas = flow.changes(&event, self.rows_max).map_err(|error| of_job(error, &self.name))?;
+        self.give(&deltas, false)?;
+        Ok(())
+    }
+
     pub(super) fn advance_flow(&mut self, watermark: i64, wanted: bool) -> Result<Vec<ChangeBatch>> {
         let now_us = self.now_us();
         let Kind::Flow(flow) = &mut self.kind else { return Ok(Vec::new()) };

@@ -144,6 +144,16 @@ impl GroupState {
         values + self.windows.open.values().map(WindowState::size).sum::<usize>()
     }
 
+    /// `SELECT count(*) FROM s` has a row before the first one comes: its one group is there from the start.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        if self.partial.windowed() || self.partial.keys() > 0 || self.windows.open.contains_key(&RUNNING) {
+            return Ok(());
+        }
+        let nothing = self.partial.nothing()?;
+        self.merge(nothing)?;
+        Ok(())
+    }
+
     /// Takes the rows of a step; what came of them is part of the next delta. Gives those of each batch that it could
     /// not be computed for.
     pub(crate) fn update(

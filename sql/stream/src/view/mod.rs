@@ -685,6 +685,22 @@ impl ViewJob {
         Ok(())
     }
 
+    /// Aggregates without keys have a row before the first row of the stream comes. Does nothing where they have it.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        let failing = Failing::new(self.on_error, self.now_us());
+        match &mut self.kind {
+            Kind::Groups { state, .. } => {
+                state.begin()?;
+                let touched = state.take_touched();
+                self.publish(&touched, false, &failing)?;
+            }
+            Kind::Flow(_) => self.begin_flow(&failing)?,
+            Kind::Rows | Kind::Keyed { .. } => {}
+        }
+        self.keep_failed(failing.into_failed());
+        Ok(())
+    }
+
     /// Brings the view's rows up to date with what was restored and replayed.
     pub(crate) fn settle(&mut self) -> Result<()> {
         if let (Kind::Groups { state, .. }, Emit::Update) = (&mut self.kind, self.emit) {

@@ -219,6 +219,24 @@ impl PartialAggregate {
         self.emit(values)
     }
 
+    /// The partial row of no rows, of aggregates without keys.
+    pub(crate) fn nothing(&self) -> Result<Partial> {
+        let state = |input: &Input| -> Result<PartialState> {
+            if input.accumulator.is_none() {
+                return Ok(PartialState::Values(Vec::new()));
+            }
+            let fields = input.aggregate.state_fields()?;
+            let values = input.aggregate.create_accumulator()?.state()?;
+            let columns = values.iter().zip(&fields).map(|(value, field)| {
+                let column = value.to_array_of_size(1)?;
+                if column.data_type() == field.data_type() { Ok(column) } else { cast(&column, field.data_type()) }
+            });
+            Ok(PartialState::Columns(columns.collect::<Result<_>>()?))
+        };
+        let states = self.inputs.iter().map(state).collect::<Result<_>>()?;
+        Ok(Partial { rows: 1, panes: None, keys: Vec::new(), states })
+    }
+
     /// Notes for each row of the batch its group; gives how many groups there are now.
     fn group(&mut self, batch: &RecordBatch) -> Result<usize> {
         let Some(groups) = &mut self.groups else {
