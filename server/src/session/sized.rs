@@ -37,7 +37,11 @@ fn estimate(name: &str) -> Option<Estimate> {
     Some(match name {
         "repeat" => |args, row| Some(text_length(args, 0, row)? * integer(args, 1, row)?.max(0)),
         // A letter has four bytes at the most.
-        "lpad" | "rpad" => |args, row| Some(integer(args, 1, row)? * 4),
+        "lpad" | "rpad" => |args, row| match args.len() > 2 && text_length(args, 2, row)? == 0 {
+            // Without anything to fill with, the text at the most.
+            true => text_length(args, 0, row),
+            false => Some(integer(args, 1, row)? * 4),
+        },
         "array_repeat" | "list_repeat" => |args, row| {
             let element = args.first()?;
             let bytes = i128::try_from(element.get_array_memory_size() / element.len().max(1)).ok()?;

@@ -10,6 +10,7 @@ mod error;
 mod flow;
 mod laterals;
 mod macros;
+mod moved_time;
 mod names;
 mod parser;
 mod plan;
@@ -31,6 +32,7 @@ pub use flow::{
     VERSION_COLUMNS,
 };
 pub use macros::expand_functions;
+pub use moved_time::moved_time;
 pub use names::quoted;
 pub use parser::{
     AlterAction, Copy, CopyFormat, CopyOptions, Declare, Direction, ForceQuote, Parsed, Prepare, ShowKind, Statement,

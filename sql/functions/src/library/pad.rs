@@ -22,14 +22,13 @@ pub(super) fn register(book: &mut Book) {
 /// A text of so many characters: cut at its end, or filled at one side.
 pub(super) fn pad(text: &str, length: i32, fill: &str, at_left: bool) -> Result<String> {
     let length = usize::try_from(length).unwrap_or(0);
+    // With nothing to fill with, a text only becomes shorter.
+    let length = if fill.is_empty() { length.min(text.chars().count()) } else { length };
     // PostgreSQL allows for the widest characters too.
     checked_length(length.checked_mul(4))?;
     let has = text.chars().count();
     if has >= length {
         return Ok(text.get(..byte_at(text, length)).unwrap_or("").to_owned());
-    }
-    if fill.is_empty() {
-        return Ok(text.to_owned());
     }
     let filling: String = fill.chars().cycle().take(length - has).collect();
     Ok(if at_left { filling + text } else { text.to_owned() + &filling })

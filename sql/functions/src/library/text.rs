@@ -108,6 +108,10 @@ fn left(text: &str, n: i32) -> &str {
 }
 
 fn right(text: &str, n: i32) -> &str {
+    if n == i32::MIN {
+        // PostgreSQL negates it, which overflows, and leaves out nothing.
+        return text;
+    }
     let magnitude = usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX);
     let skipped = if n >= 0 { text.chars().count().saturating_sub(magnitude) } else { magnitude };
     text.get(byte_at(text, skipped)..).unwrap_or("")

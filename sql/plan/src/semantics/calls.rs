@@ -188,10 +188,9 @@ fn arithmetic(scope: &Scope<'_>, op: &str, left: Expr, right: Expr, operation: &
     };
     let (left, right) = (scope.to(left, left_of)?, scope.to(right, right_of)?);
     let is_float = matches!(operation.returns, Float4 | Float8);
-    let moment = matches!(operation.returns, PgType::Timestamp | PgType::Timestamptz);
-    let by_interval = *right_of == PgType::Interval && left_of == &operation.returns;
-    // Arrow's own are as PostgreSQL's: of floats by IEEE 754, of moments in UTC.
-    if (is_float && matches!(op, "+" | "-" | "*" | "/") || moment && by_interval && scope.utc)
+    // Arrow's own are as meant here: by IEEE 754.
+    if is_float
+        && matches!(op, "+" | "-" | "*" | "/")
         && let Some(op) = native(op)
     {
         return Ok(pair(left, op, right));

@@ -19,6 +19,7 @@ use datafusion::{
 };
 
 use super::expressions::pair;
+use crate::moved_time;
 
 /// Calls that answer for every value of their types. What is not among them may fail.
 const SURE: [&str; 45] = [
@@ -72,10 +73,16 @@ const SURE: [&str; 45] = [
 /// Whether evaluating the expression for a row can be an error.
 pub(super) fn may_fail(expr: &Expr) -> bool {
     let fails = |expr: &Expr| match expr {
-        Expr::ScalarFunction(call) => !SURE.contains(&call.func.name()),
+        Expr::ScalarFunction(call) => !SURE.contains(&call.func.name()) && !is_moved_by_literal(expr),
         _ => false,
     };
     expr.exists(|expr| Ok(fails(expr))).unwrap_or(true)
+}
+
+/// `time + INTERVAL '1 hour'` fails for times beyond any record alone, and joins and filters by time are written so.
+fn is_moved_by_literal(expr: &Expr) -> bool {
+    let is_length = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(_)), _));
+    moved_time(expr).is_some_and(|(left, _, right)| is_length(left) || is_length(right))
 }
 
 /// A condition as a part of other conditions. Sub-queries become joins, and the clock a bound of time, only where they

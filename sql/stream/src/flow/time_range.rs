@@ -8,7 +8,7 @@ use datafusion::{
     common::{DFSchema, ScalarValue},
     logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, utils::split_conjunction},
 };
-use ebap_sql::Join;
+use ebap_sql::{Join, moved_time};
 
 /// The difference of two times, right less left, lies between two bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,14 +122,13 @@ fn shifted<'a>(expr: &'a Expr, schemas: &[&DFSchema; 2]) -> Option<(&'a Expr, i6
             let (column, by_us) = shifted(&cast.expr, schemas)?;
             schemas.iter().any(|schema| time_column(column, schema).is_some()).then_some((column, by_us))
         }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => match length_us(right) {
-            Some(length_us) => plus(shifted(left, schemas)?, length_us),
-            None => plus(shifted(right, schemas)?, length_us(left)?),
+        expr => match moved_time(expr)? {
+            (left, Operator::Minus, right) => plus(shifted(left, schemas)?, length_us(right)?.checked_neg()?),
+            (left, _, right) => match length_us(right) {
+                Some(by_us) => plus(shifted(left, schemas)?, by_us),
+                None => plus(shifted(right, schemas)?, length_us(left)?),
+            },
         },
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-            plus(shifted(left, schemas)?, length_us(right)?.checked_neg()?)
-        }
-        _ => None,
     }
 }
 

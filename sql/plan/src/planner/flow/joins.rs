@@ -21,6 +21,7 @@ use super::{Planner, as_of, project, recent::length, refuse_volatile, refused};
 use crate::{
     Error, Result,
     flow::{Expiry, Flow, Join, Node, column_of, plain},
+    moved_time,
 };
 
 impl Planner<'_> {
@@ -234,14 +235,11 @@ fn shifted(expr: &Expr) -> Option<(Expr, i64)> {
         Expr::Alias(alias) => shifted(&alias.expr),
         // Any other cast makes another time of it, which the rows that are kept must not be judged by.
         Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => shifted(&cast.expr),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
+        expr => {
+            let (left, op, right) = moved_time(expr)?;
             let (column, by) = shifted(left)?;
-            Some((column, by + length(right)?))
+            let more = length(right)?;
+            Some((column, if op == Operator::Plus { by.checked_add(more)? } else { by.checked_sub(more)? }))
         }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-            let (column, by) = shifted(left)?;
-            Some((column, by - length(right)?))
-        }
-        _ => None,
     }
 }

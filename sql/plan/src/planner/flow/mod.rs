@@ -40,6 +40,7 @@ use crate::{
     Emit, Error, Plans, Result, SourceKind,
     error::from_datafusion,
     flow::{Aggregation, Expiry, Flow, GroupingSet as Set, Late, Node, RowOp, Session, Time, column_of, plain},
+    moved_time,
     parser::ViewBody,
     semantics::GuardMergedFilters,
     wildcard::hide_virtual_columns,
@@ -355,11 +356,14 @@ fn refused(construct: &str, nearest: &str) -> Error {
 
 /// The expression as SQL, without the casts that nobody wrote.
 fn shown(expr: &Expr) -> String {
-    use datafusion::{common::tree_node::Transformed, sql::unparser::Unparser};
+    use datafusion::{common::tree_node::Transformed, logical_expr::binary_expr, sql::unparser::Unparser};
     let uncast = expr.clone().transform(|expr| {
         Ok(match expr {
             Expr::Cast(cast) => Transformed::yes(*cast.expr),
-            other => Transformed::no(other),
+            other => match moved_time(&other) {
+                Some((left, op, right)) => Transformed::yes(binary_expr(left.clone(), op, right.clone())),
+                None => Transformed::no(other),
+            },
         })
     });
     let sql = uncast.and_then(|expr| Unparser::default().with_pretty(true).expr_to_sql(&expr.data));

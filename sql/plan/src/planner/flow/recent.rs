@@ -12,6 +12,7 @@ use super::{super::LENGTH_MAX_US, refused};
 use crate::{
     Error, Result,
     flow::{Flow, Node},
+    moved_time,
 };
 
 /// Rows whose `time` is less than `span_us` ago.
@@ -84,9 +85,10 @@ fn ago(expr: &Expr) -> Option<i64> {
         Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => ago(&cast.expr),
         Expr::Alias(alias) => ago(&alias.expr),
         Expr::ScalarFunction(call) if is_now(&call.func) => Some(0),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => ago(left)?.checked_add(length(right)?),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => ago(left)?.checked_sub(length(right)?),
-        _ => None,
+        expr => match moved_time(expr)? {
+            (left, Operator::Minus, right) => ago(left)?.checked_add(length(right)?),
+            (left, _, right) => ago(left)?.checked_sub(length(right)?),
+        },
     }
 }
 
