@@ -369,23 +369,21 @@ impl Arguments<'_> {
 /// Functions that answer otherwise each time.
 const VOLATILE: [&str; 6] = ["random", "uuid", "gen_random_uuid", "clock_timestamp", "timeofday", "set_config"];
 
+/// A call of a function that answers otherwise each time.
+pub(crate) fn is_volatile_call(expr: &Expr) -> bool {
+    let Expr::Function(call) = expr else { return false };
+    let name = call.name.0.last().and_then(|part| part.as_ident()).map(folded);
+    name.is_some_and(|name| VOLATILE.contains(&name.as_str()))
+}
+
 /// Whether a function that answers otherwise each time is called within.
-fn is_volatile(expr: &Expr) -> bool {
+pub(crate) fn is_volatile(expr: &Expr) -> bool {
     struct Calls;
     impl Visitor for Calls {
         type Break = ();
 
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Function(call) => {
-                    let name = call.name.0.last().and_then(|part| part.as_ident()).map(folded);
-                    match name.is_some_and(|name| VOLATILE.contains(&name.as_str())) {
-                        true => ControlFlow::Break(()),
-                        false => ControlFlow::Continue(()),
-                    }
-                }
-                _ => ControlFlow::Continue(()),
-            }
+            if is_volatile_call(expr) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
     Visit::visit(expr, &mut Calls).is_break()

@@ -1,4 +1,4 @@
-//! `BETWEEN` and `NULLIF` of values that must be computed once.
+//! `BETWEEN` and `NULLIF` of values that must be computed once, and calls that must be made each by itself.
 
 use std::sync::Arc;
 
@@ -45,6 +45,19 @@ pub fn nullif_udf(of: &PgType) -> Arc<ScalarUDF> {
         None => fallback.clone(),
     }));
     PgFunction::new("nullif", &of.to_string(), field, body).into_udf()
+}
+
+/// The argument. Calls with different numbers are not the same expression.
+pub fn each_time_udf(number: &str) -> Arc<ScalarUDF> {
+    let body: Body = Arc::new(|call: &Call<'_>| {
+        let [value] = call.operands else { return Err(internal("one value has a number")) };
+        all_rows(value, call.rows)
+    });
+    let field = FieldOf::ByArguments(Arc::new(|fields| match fields.first() {
+        Some(field) => field.as_ref().clone(),
+        None => arrow_field("", &PgType::Unknown, true),
+    }));
+    PgFunction::new(&format!("each time {number}"), "", field, body).into_udf()
 }
 
 struct Side<'a> {

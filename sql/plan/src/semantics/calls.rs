@@ -12,7 +12,9 @@ use ebap_values::{
 };
 
 use super::{
-    deferred::{ALL, ANY, ARRAY, BINARY, CAST, DISTINCT, INTERVAL, NOT_DISTINCT, NUMBER, ROW, SIMILAR, UNARY, VALUE},
+    deferred::{
+        ALL, ANY, ARRAY, BINARY, CAST, DISTINCT, EACH_TIME, INTERVAL, NOT_DISTINCT, NUMBER, ROW, SIMILAR, UNARY, VALUE,
+    },
     expressions::{copied, is_simple, mismatch, pair},
     operators::{self, Operation, compared_as, is_comparison, is_match},
     overload::{NoChoice, Place, choose, common_type},
@@ -49,6 +51,7 @@ pub(super) fn answer(name: &str, given: &[PgType]) -> Option<PgType> {
             _ => None,
         },
         "pg_typeof" => Some(PgType::Text),
+        EACH_TIME => given.first().cloned(),
         "coalesce" | "greatest" | "least" | VALUE => common_type(given),
         name => {
             let function = function(name)?;
@@ -115,6 +118,11 @@ pub(super) fn resolved(scope: &Scope<'_>, name: &str, mut args: Vec<Expr>) -> Re
         "to_json" | "to_jsonb" if args.len() == 1 && is_unknown(&args[0]) => {
             let message = "could not determine polymorphic type because input has type unknown";
             Err(Error::new("42804", message))
+        }
+        EACH_TIME => {
+            let number = args.pop();
+            let number = number.as_ref().and_then(literal_text).ok_or_else(|| malformed(name))?;
+            Ok(called(&ebap_functions::each_time_udf(number), args))
         }
         VALUE => args.into_iter().next().ok_or_else(|| malformed(name)),
         "date_bin" if args.len() == 2 => {

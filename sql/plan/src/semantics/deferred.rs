@@ -28,6 +28,8 @@ pub(super) const INTERVAL: &str = "interval literal";
 pub(super) const SIMILAR: &str = "similar to";
 /// A value of `VALUES`, and others of its column.
 pub(super) const VALUE: &str = "value of";
+/// A call that is made for itself, and its number.
+pub(super) const EACH_TIME: &str = "each time";
 pub(super) const UNARY: &str = "unary ";
 pub(super) const BINARY: &str = "binary ";
 pub(super) const ANY: &str = "any ";
@@ -63,8 +65,19 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut names: Vec<String> = ebap_functions::functions().iter().map(|function| function.name.to_owned()).collect();
     names.extend(calls::SPECIAL.iter().map(|name| (*name).to_owned()));
     names.extend(
-        [CAST, NUMBER, INTERVAL, SIMILAR, ARRAY, DISTINCT, NOT_DISTINCT, VALUE, crate::parser::BETWEEN_SYMMETRIC]
-            .map(str::to_owned),
+        [
+            CAST,
+            NUMBER,
+            INTERVAL,
+            SIMILAR,
+            ARRAY,
+            DISTINCT,
+            NOT_DISTINCT,
+            VALUE,
+            EACH_TIME,
+            crate::parser::BETWEEN_SYMMETRIC,
+        ]
+        .map(str::to_owned),
     );
     names.extend(["+", "-", "~", "@", "|/", "||/"].map(|op| format!("{UNARY}{op}")));
     names.extend(comparisons.iter().map(|op| format!("{ROW}{op}")));

@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::{
 use super::{
     clock,
     deferred::{ALL, ANY, ARRAY, CAST, DISTINCT, INTERVAL, NOT_DISTINCT, NUMBER, ROW, SIMILAR, UNARY},
-    limits, named_args, ordering, row_subqueries, series, targets, using, value_lists, with_names,
+    limits, named_args, ordering, row_subqueries, series, targets, using, value_lists, volatile_calls, with_names,
 };
 use crate::{
     Error, Result,
@@ -30,6 +30,7 @@ use crate::{
 /// 0A000 for what DataFusion would answer otherwise, and those of each rewriting.
 pub(super) fn desugar(statement: &mut ast::Statement) -> Result<()> {
     with_names::rewrite(statement)?;
+    volatile_calls::number(statement);
     match VisitMut::visit(statement, &mut Desugar) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),

@@ -18,7 +18,7 @@ use datafusion::{
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
 
-use super::expressions::pair;
+use super::{deferred::EACH_TIME, expressions::pair};
 use crate::moved_time;
 
 /// Calls that answer for every value of their types. What is not among them may fail.
@@ -73,7 +73,10 @@ const SURE: [&str; 45] = [
 /// Whether evaluating the expression for a row can be an error.
 pub(super) fn may_fail(expr: &Expr) -> bool {
     let fails = |expr: &Expr| match expr {
-        Expr::ScalarFunction(call) => !SURE.contains(&call.func.name()) && !is_moved_by_literal(expr),
+        Expr::ScalarFunction(call) => {
+            let name = call.func.name();
+            !SURE.contains(&name) && !name.starts_with(EACH_TIME) && !is_moved_by_literal(expr)
+        }
         _ => false,
     };
     expr.exists(|expr| Ok(fails(expr))).unwrap_or(true)

@@ -38,6 +38,7 @@ mod subqueries;
 mod targets;
 mod using;
 mod value_lists;
+mod volatile_calls;
 mod with_names;
 
 use std::sync::Arc;
