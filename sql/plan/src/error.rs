@@ -184,6 +184,11 @@ fn from_schema(error: &SchemaError, text: &str) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let name = &field.name;
+            // DataFusion makes a join of a sub-query and looks for a column that the sub-query does not give.
+            if field.relation.as_ref().is_some_and(|relation| relation.table().starts_with("__correlated_sq")) {
+                let what = "this form of a sub-query over columns of the query around it";
+                return Error::unsupported(what, "Write EXISTS (SELECT ... WHERE ...) with all conditions in WHERE.");
+            }
             let shown = match &field.relation {
                 Some(relation) => format!("{}.{name}", relation.table()),
                 None => format!("\"{name}\""),

@@ -6,6 +6,7 @@ mod as_of;
 mod copy;
 mod cursor;
 mod dialect;
+mod exclude;
 mod flink;
 mod function;
 mod object;
@@ -314,11 +315,12 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
     named(&tokens, text)?;
     let mut out = Vec::new();
     for part in tokens.split(|token| token.token == Token::SemiColon) {
-        let solid: Vec<TokenWithSpan> =
+        let mut solid: Vec<TokenWithSpan> =
             part.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).cloned().collect();
         let (Some(first), Some(last)) = (solid.first(), solid.last()) else { continue };
         let start = byte_of(text, first.span.start.line, first.span.start.column);
         let end = byte_of(text, last.span.end.line, last.span.end.column);
+        exclude::without_default(&mut solid, text)?;
         let statement = statement(&mut Cursor::new(text, solid))?;
         out.push(Parsed { statement, text: text[start..end.max(start)].to_owned(), start });
     }

@@ -293,7 +293,13 @@ fn steps(body: &ViewBody, text: &str, plans: &Plans) -> Result<(StepsPlan, Schem
         let declared = schema.fields().iter().filter(|field| !is_virtual(field.name()));
         (last_name(relation) == name).then(|| declared.map(|field| field.name().clone()).collect())
     });
-    let planned = logical(statement, std::iter::once((name.clone(), schema)), text)?;
+    let planned = logical(statement, std::iter::once((name.clone(), schema)), text).map_err(|error| {
+        // Those of the clause stand outside of a sub-query that does not give them.
+        match tumble.as_ref().is_some_and(|tumble| tumble.implied) && error.sqlstate == "42703" {
+            true => Error::unsupported("WINDOW TUMBLE over a sub-query", "It is an operator of a flow."),
+            false => error,
+        }
+    })?;
     let parts = split(&planned)?;
     let (input, aggregate, top) = match parts.aggregate {
         None if tumble.is_some() => {

@@ -58,7 +58,10 @@ impl VisitorMut for Desugar {
         for condition in [&mut select.selection, &mut select.having].into_iter().flatten() {
             boolean(condition);
         }
-        select.selection.as_mut().map_or(ControlFlow::Continue(()), row_subqueries::in_condition)
+        let relation = row_subqueries::only_relation(select);
+        let condition = select.selection.as_mut();
+        condition
+            .map_or(ControlFlow::Continue(()), |condition| row_subqueries::in_condition(condition, relation.as_ref()))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {

@@ -4,26 +4,26 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
-    ast::{BinaryOperator, Expr, Ident, Query, SelectItem, SetExpr, TableFactor},
+    ast::{BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor},
     parser::Parser,
 };
 
 use super::desugar::row;
-use crate::{Error, Result, parser::Postgres};
+use crate::{Error, Result, column_names::folded, parser::Postgres};
 
 const TABLE: &str = "rows of IN";
 
-/// Rewrites those that are joined by `AND`.
-pub(super) fn in_condition(condition: &mut Expr) -> ControlFlow<Error> {
+/// Rewrites those that are joined by `AND`. `relation`: the only one of the query around.
+pub(super) fn in_condition(condition: &mut Expr, relation: Option<&Ident>) -> ControlFlow<Error> {
     match condition {
-        Expr::Nested(inner) => in_condition(inner),
+        Expr::Nested(inner) => in_condition(inner, relation),
         Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            in_condition(left)?;
-            in_condition(right)
+            in_condition(left, relation)?;
+            in_condition(right, relation)
         }
         Expr::InSubquery { expr, subquery, negated: false } => {
             let Some(values) = row(expr) else { return ControlFlow::Continue(()) };
-            match exists(values, subquery) {
+            match exists(values, subquery, relation) {
                 Ok(found) => {
                     *condition = found;
                     ControlFlow::Continue(())
@@ -47,13 +47,101 @@ pub(super) fn refused(expr: &Expr) -> Result<()> {
     }
 }
 
+/// The name of the only relation in `FROM`.
+pub(super) fn only_relation(select: &Select) -> Option<Ident> {
+    match &relations(select)?[..] {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
+}
+
+/// The names of all relations; `None` where one has none.
+fn relations(select: &Select) -> Option<Vec<Ident>> {
+    let mut found = Vec::new();
+    for from in &select.from {
+        for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)) {
+            found.push(match factor {
+                TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+                    alias.name.clone()
+                }
+                TableFactor::Table { name, args: None, .. } => name.0.last()?.as_ident()?.clone(),
+                _ => return None,
+            });
+        }
+    }
+    Some(found)
+}
+
+/// A sub-query over columns of the query around it, as DataFusion can join it: `EXISTS (SELECT … WHERE … AND x = a)`.
+/// `None` where it is none, or where a name could mean a column of the sub-query then.
+fn exists_within(values: &[Expr], subquery: &Query, relation: Option<&Ident>) -> Option<Expr> {
+    let SetExpr::Select(select) = subquery.body.as_ref() else { return None };
+    let limited = subquery.with.is_some() || subquery.limit_clause.is_some() || subquery.fetch.is_some();
+    let grouped = select.having.is_some() || select.group_by != GroupByExpr::Expressions(Vec::new(), Vec::new());
+    if limited || grouped || select.distinct.is_some() || select.projection.len() != values.len() {
+        return None;
+    }
+    let own = relations(select)?;
+    let is_own = |name: &Ident| own.iter().any(|own| folded(own) == folded(name));
+    if !names_another(select.selection.as_ref()?, &is_own) {
+        return None;
+    }
+    let mut condition = Expr::Nested(Box::new(select.selection.clone()?));
+    for (value, item) in values.iter().zip(&select.projection) {
+        let (SelectItem::UnnamedExpr(column) | SelectItem::ExprWithAlias { expr: column, .. }) = item else {
+            return None;
+        };
+        if !matches!(column, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_)) {
+            // It may be an aggregate.
+            return None;
+        }
+        let value = match value {
+            Expr::Value(_) => value.clone(),
+            Expr::Identifier(name) => Expr::CompoundIdentifier(vec![relation?.clone(), name.clone()]),
+            Expr::CompoundIdentifier(parts) if parts.len() == 2 => value.clone(),
+            _ => return None,
+        };
+        if matches!(&value, Expr::CompoundIdentifier(parts) if parts.first().is_none_or(is_own)) {
+            return None;
+        }
+        let same = Expr::BinaryOp { left: Box::new(column.clone()), op: BinaryOperator::Eq, right: Box::new(value) };
+        condition = Expr::BinaryOp { left: Box::new(condition), op: BinaryOperator::And, right: Box::new(same) };
+    }
+    let mut subquery = subquery.clone();
+    if let SetExpr::Select(select) = subquery.body.as_mut() {
+        select.selection = Some(condition);
+    }
+    Some(Expr::Exists { subquery: Box::new(subquery), negated: false })
+}
+
+/// Whether a column of a relation is named that is none of these.
+fn names_another(expr: &Expr, is_own: &dyn Fn(&Ident) -> bool) -> bool {
+    struct Names<'a>(&'a dyn Fn(&Ident) -> bool);
+    impl Visitor for Names<'_> {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::CompoundIdentifier(parts) if parts.first().is_some_and(|name| !(self.0)(name)) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(expr, &mut Names(is_own)).is_break()
+}
+
 /// `EXISTS (SELECT 1 FROM (subquery) AS t(c0, c1) WHERE t.c0 = a AND t.c1 = b)`
-fn exists(values: Vec<Expr>, subquery: &Query) -> Result<Expr> {
+fn exists(values: Vec<Expr>, subquery: &Query, relation: Option<&Ident>) -> Result<Expr> {
     if let Some(count) = columns(&subquery.body)
         && count != values.len()
     {
         let amount = if count > values.len() { "many" } else { "few" };
         return Err(Error::syntax(format!("subquery has too {amount} columns")));
+    }
+    if let Some(found) = exists_within(&values, subquery, relation) {
+        return Ok(found);
     }
     let column = |at: usize| format!("\"{TABLE} {at}\"");
     let names: Vec<String> = (0..values.len()).map(column).collect();
