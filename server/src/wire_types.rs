@@ -15,7 +15,7 @@ const TYPMOD_OFFSET: i32 = 4;
 pub(crate) fn of_field(field: &Field) -> PgType {
     match field.metadata().get(TYPE_KEY).map(String::as_str) {
         Some("uuid") => PgType::Uuid,
-        Some("json" | "jsonb" | "bpchar") => ebap_functions::pg_type(field),
+        Some("json" | "jsonb" | "bpchar" | "record") => ebap_functions::pg_type(field),
         _ => of_arrow(field.data_type()),
     }
 }
@@ -79,6 +79,7 @@ pub(crate) fn on_wire(of: &PgType) -> Type {
         PgType::Json => Type::JSON,
         PgType::Jsonb => Type::JSONB,
         PgType::Array(item) => array_on_wire(item),
+        PgType::Record => Type::RECORD,
         // Few clients can read composite types, and every one can show text.
         PgType::Text | PgType::Unknown | PgType::Composite => Type::TEXT,
     }
@@ -103,6 +104,7 @@ fn array_on_wire(item: &PgType) -> Type {
         PgType::Uuid => Type::UUID_ARRAY,
         PgType::Json => Type::JSON_ARRAY,
         PgType::Jsonb => Type::JSONB_ARRAY,
+        PgType::Record => Type::RECORD_ARRAY,
         PgType::Text | PgType::Unknown | PgType::Composite | PgType::Array(_) => Type::TEXT_ARRAY,
     }
 }
@@ -123,7 +125,8 @@ pub(crate) fn length(of: &PgType) -> i16 {
         | PgType::Jsonb
         | PgType::Array(_)
         | PgType::Unknown
-        | PgType::Composite => -1,
+        | PgType::Composite
+        | PgType::Record => -1,
     }
 }
 
@@ -176,7 +179,7 @@ pub(crate) fn declared(of: &Type) -> Result<Option<PgType>, String> {
 
 /// A column of the type as it is kept here.
 pub(crate) fn field(of: &PgType) -> FieldRef {
-    let of = if matches!(of, PgType::Unknown | PgType::Composite) { &PgType::Text } else { of };
+    let of = if matches!(of, PgType::Unknown | PgType::Composite | PgType::Record) { &PgType::Text } else { of };
     Arc::new(ebap_functions::arrow_field(Field::LIST_FIELD_DEFAULT_NAME, of, true))
 }
 

@@ -80,6 +80,7 @@ pub fn pg_type(field: &Field) -> PgType {
     match field.metadata().get(TYPE_KEY).map(String::as_str) {
         Some("uuid") => PgType::Uuid,
         Some("bpchar") => PgType::Bpchar,
+        Some("record") => PgType::Record,
         Some("json" | "jsonb") if field.metadata().contains_key(JSON_KEY) => PgType::Json,
         Some("json" | "jsonb") => PgType::Jsonb,
         _ => pg_type_of(field.data_type()),
@@ -122,7 +123,7 @@ pub fn pg_type_of(of: &DataType) -> PgType {
 /// The Arrow type of computed values. A record has none of its own.
 pub fn arrow_type(of: &PgType) -> DataType {
     match of {
-        PgType::Unknown | PgType::Composite => DataType::Null,
+        PgType::Unknown | PgType::Composite | PgType::Record => DataType::Null,
         PgType::Bool => DataType::Boolean,
         PgType::Int2 => DataType::Int16,
         PgType::Int4 => DataType::Int32,
@@ -150,6 +151,7 @@ pub(crate) fn with_metadata(field: Field, of: &PgType) -> Field {
     let name = match of {
         PgType::Uuid => "uuid",
         PgType::Bpchar => "bpchar",
+        PgType::Record => "record",
         PgType::Json | PgType::Jsonb => "json",
         _ => return field,
     };

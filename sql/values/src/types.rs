@@ -30,6 +30,8 @@ pub enum PgType {
     Array(Box<PgType>),
     /// A struct or a map: no operator of PostgreSQL takes it.
     Composite,
+    /// A value of `ROW(…)`.
+    Record,
 }
 
 impl fmt::Display for PgType {
@@ -55,7 +57,7 @@ impl fmt::Display for PgType {
             Self::Json => "json",
             Self::Jsonb => "jsonb",
             Self::Array(of) => return write!(f, "{of}[]"),
-            Self::Composite => "record",
+            Self::Composite | Self::Record => "record",
         };
         f.write_str(name)
     }

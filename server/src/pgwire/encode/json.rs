@@ -74,7 +74,7 @@ impl Node {
 
     fn scalar(array: &ArrayRef, field: &Field, shown: &Shown) -> Result<Self> {
         let of = wire_types::of_field(field);
-        if of == PgType::Composite {
+        if matches!(of, PgType::Composite | PgType::Record) {
             return Err(unknown(field.data_type()));
         }
         let column = Column::new(array, &of, shown)?;

@@ -5,6 +5,7 @@
 
 mod arrays;
 mod json;
+mod records;
 mod scalars;
 mod times;
 
@@ -177,6 +178,7 @@ fn encoder(array: &ArrayRef, of: &PgType, shown: &Shown) -> Result<Box<dyn Encod
         }
         PgType::Array(item) => arrays::encoder(array, item, shown),
         PgType::Composite => json::encoder(array, shown),
+        PgType::Record => records::encoder(array, shown),
         _ => scalars::encoder(array, of, shown),
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn value(of: &PgType, wire: &Type, bytes: &[u8]) -> Result<ScalarValu
         PgType::Json => json(utf8(bytes)?)?,
         PgType::Jsonb => jsonb(utf8(bytes)?)?,
         PgType::Array(item) => array::binary(item, wire, bytes)?,
-        PgType::Text | PgType::Bpchar | PgType::Unknown | PgType::Composite => {
+        PgType::Text | PgType::Bpchar | PgType::Unknown | PgType::Composite | PgType::Record => {
             ScalarValue::Utf8(Some(utf8(bytes)?.to_owned()))
         }
     })

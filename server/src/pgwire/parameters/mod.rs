@@ -60,7 +60,7 @@ impl Parameter {
     /// As the plan takes it; text where nothing says what it is.
     pub(super) fn planned(field: Option<&FieldRef>) -> Self {
         match field.map(|field| (field, wire_types::of_field(field))) {
-            Some((field, of)) if !matches!(of, PgType::Unknown | PgType::Composite) => {
+            Some((field, of)) if !matches!(of, PgType::Unknown | PgType::Composite | PgType::Record) => {
                 Self { wire: wire_types::on_wire(&of), of, field: Arc::clone(field) }
             }
             _ => Self { wire: Type::TEXT, of: PgType::Text, field: wire_types::field(&PgType::Text) },

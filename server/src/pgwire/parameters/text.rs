@@ -38,7 +38,9 @@ pub(super) fn value(of: &PgType, text: &str, zone: &Zone) -> Result<ScalarValue>
         PgType::Json => json(text)?,
         PgType::Jsonb => jsonb(text)?,
         PgType::Array(item) => array::text(item, text, zone)?,
-        PgType::Text | PgType::Bpchar | PgType::Unknown | PgType::Composite => ScalarValue::Utf8(Some(text.to_owned())),
+        PgType::Text | PgType::Bpchar | PgType::Unknown | PgType::Composite | PgType::Record => {
+            ScalarValue::Utf8(Some(text.to_owned()))
+        }
     })
 }
 

@@ -34,7 +34,7 @@ pub(super) fn read(call: &Call<'_>, to: &PgType) -> Result<ArrayRef> {
         PgType::Uuid => each_row::<From, Uuid>(call, |(v,)| parse_uuid(v)),
         PgType::Json => each_row::<From, Json>(call, |(v,)| json::parse(v).map(|_| v.to_owned())),
         PgType::Jsonb => each_row::<From, Jsonb>(call, |(v,)| json::Json::parse(v).map(|value| value.to_string())),
-        PgType::Array(_) | PgType::Composite => Err(super::no_cast(&PgType::Text, to)),
+        PgType::Array(_) | PgType::Composite | PgType::Record => Err(super::no_cast(&PgType::Text, to)),
     }
 }
 

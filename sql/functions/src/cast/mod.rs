@@ -7,6 +7,7 @@ mod input;
 mod literal;
 mod modifier;
 mod output;
+mod record_text;
 mod rules;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use ebap_values::time::{Zone, print_date, print_interval, print_time, print_time
 use ebap_values::{PgType, Result, float};
 
 use super::array_text;
+use super::record_text::RecordPrinter;
 use crate::decimals::Num;
 use crate::kernel::Input;
 use crate::session::Session;
@@ -29,6 +30,7 @@ pub(crate) enum Printer {
     Timestamptz(<Timestamptz as Input>::Column, Zone),
     Interval(<Span as Input>::Column),
     Array(ListArray, Box<Printer>),
+    Record(RecordPrinter),
 }
 
 impl Printer {
@@ -55,6 +57,7 @@ impl Printer {
                 let values = Self::new(list.values(), of, session)?;
                 Self::Array(list, Box::new(values))
             }
+            PgType::Record => Self::Record(RecordPrinter::new(array, session)?),
             PgType::Composite => return Err(super::no_cast(of, &PgType::Text)),
         })
     }
@@ -77,6 +80,7 @@ impl Printer {
             Self::Timestamptz(column, zone) => out.push_str(&print_timestamptz(column.value(row), zone)),
             Self::Interval(column) => out.push_str(&print_interval(&Span::get(column, row)?)),
             Self::Array(list, values) => return values.print_array(list, row, out),
+            Self::Record(record) => return record.print(row, out),
         }
         Ok(())
     }

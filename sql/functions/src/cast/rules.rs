@@ -22,7 +22,10 @@ pub fn can_cast(from: &PgType, to: &PgType, context: CastContext) -> bool {
 fn least_context(from: &PgType, to: &PgType) -> Option<CastContext> {
     use CastContext::{Assignment, Explicit, Implicit};
     match (from, to) {
-        (PgType::Composite, _) | (_, PgType::Composite | PgType::Unknown) => (from == to).then_some(Implicit),
+        (PgType::Record, PgType::Text | PgType::Bpchar) => Some(Assignment),
+        (PgType::Composite | PgType::Record, _) | (_, PgType::Composite | PgType::Record | PgType::Unknown) => {
+            (from == to).then_some(Implicit)
+        }
         (from, to) if from == to => Some(Implicit),
         (PgType::Unknown, _) => Some(Implicit),
         (PgType::Array(from), PgType::Array(to)) => least_context(from, to),

@@ -100,7 +100,7 @@ impl Writer {
                 let values = Self::new(list.values(), of, session)?;
                 Self::Array(list, Box::new(values))
             }
-            PgType::Composite => {
+            PgType::Composite | PgType::Record => {
                 let Some(record) = array.as_struct_opt() else {
                     return Err(ValueError::unsupported("a map as JSON is not supported"));
                 };

@@ -1,9 +1,10 @@
-//! Comparison of rows, as `(a, b) = (c, d)` and `(a, b) < (c, d)`.
+//! Rows as values, and their comparison, as `(a, b) = (c, d)` and `(a, b) < (c, d)`.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, StructArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion_expr::ScalarUDF;
 use ebap_values::{PgType, Result};
 
@@ -11,13 +12,53 @@ use crate::array::{common_item, in_common};
 use crate::error::internal;
 use crate::kernel::{Call, Operand};
 use crate::operator::{Comparer, Comparison};
-use crate::udf::{Body, PgFunction, always};
+use crate::types::with_metadata;
+use crate::udf::{Body, FieldOf, PgFunction, always};
+
+use super::any::all_rows;
 
 /// The comparison of two rows, whose fields are the arguments in pairs: `a, c, b, d` for `(a, b) < (c, d)`.
 pub fn row_comparison(op: &str) -> Option<Arc<ScalarUDF>> {
     let comparison = Comparison::parse(op)?;
     let body: Body = Arc::new(move |call: &Call<'_>| compare(call, comparison));
     Some(PgFunction::new(&format!("row {op}"), "", always(&PgType::Bool), body).into_udf())
+}
+
+/// `ROW(…)`: the arguments as fields `f1`, `f2` and so on.
+pub fn record_udf() -> Arc<ScalarUDF> {
+    let fields_of = |fields: &[FieldRef]| -> Fields {
+        let named = fields.iter().enumerate();
+        named.map(|(at, field)| field.as_ref().clone().with_name(format!("f{}", at + 1)).with_nullable(true)).collect()
+    };
+    let field = FieldOf::ByArguments(Arc::new(move |fields| {
+        with_metadata(Field::new("", DataType::Struct(fields_of(fields)), true), &PgType::Record)
+    }));
+    let body: Body = Arc::new(|call: &Call<'_>| {
+        let columns = call.operands.iter().map(|operand| all_rows(operand, call.rows)).collect::<Result<Vec<_>>>()?;
+        let named = columns.iter().zip(call.operands).enumerate();
+        let fields: Fields = named
+            .map(|(at, (column, operand))| {
+                let name = format!("f{}", at + 1);
+                with_metadata(Field::new(name, column.data_type().clone(), true), &operand.of)
+            })
+            .collect();
+        let record = StructArray::try_new_with_length(fields, columns, None, call.rows).map_err(internal)?;
+        Ok(Arc::new(record) as ArrayRef)
+    });
+    PgFunction::new("row", "", field, body).into_udf()
+}
+
+/// The record, where what computed it has forgotten that it is one.
+pub fn marked_record_udf() -> Arc<ScalarUDF> {
+    let field = FieldOf::ByArguments(Arc::new(|fields| match fields.first() {
+        Some(field) => with_metadata(field.as_ref().clone(), &PgType::Record),
+        None => Field::new("", DataType::Null, true),
+    }));
+    let body: Body = Arc::new(|call: &Call<'_>| {
+        let [record] = call.operands else { return Err(internal("one record is marked")) };
+        all_rows(record, call.rows)
+    });
+    PgFunction::new("record", "", field, body).into_udf()
 }
 
 /// One field of both rows.

@@ -452,7 +452,7 @@ fn json(scope: &Scope<'_>, name: &str, args: Vec<Expr>, call: &Call<'_>) -> Resu
 fn extreme(scope: &Scope<'_>, udaf: &Arc<AggregateUDF>, arg: Expr, call: &Call<'_>) -> Result<Expr> {
     let field = scope.field(&arg)?;
     let of = scope.of(&arg)?;
-    if matches!(of, PgType::Json | PgType::Jsonb | PgType::Composite) {
+    if matches!(of, PgType::Json | PgType::Jsonb | PgType::Composite | PgType::Record) {
         return Err(unknown(udaf.name(), &[of]));
     }
     Ok(match order_udf(field.data_type()) {

@@ -120,7 +120,7 @@ impl ScalarUDFImpl for Deferred {
         let found = match self.name.as_str() {
             CAST => text(1).and_then(|of| targets::parsed(of).ok()).map(|of| of.arrow_field("", true)),
             name => calls::answer(name, &given).map(|of| match of {
-                PgType::Composite => Field::new("", DataType::Null, true),
+                PgType::Composite | PgType::Record => Field::new("", DataType::Null, true),
                 of => arrow_field("", &of, true),
             }),
         };

@@ -224,6 +224,10 @@ impl Scope<'_> {
         let mut call = call;
         match call.func.name() {
             // DataFusion counts negative places from the end.
+            "struct" if self.records => {
+                let args = call.args.into_iter().map(|arg| self.output(arg)).collect::<Result<_>>()?;
+                return Ok(called(&ebap_functions::record_udf(), args));
+            }
             "array_element" => return calls::library(self, "array_subscript", call.args),
             "array_slice" => {
                 // Behind the bounds may stand a step of one, which SQL has no other than.

@@ -31,7 +31,7 @@ pub(super) fn category(of: &PgType) -> Category {
         PgType::Interval => Category::Timespan,
         PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb => Category::User,
         PgType::Array(_) => Category::Array,
-        PgType::Composite => Category::Composite,
+        PgType::Composite | PgType::Record => Category::Composite,
     }
 }
 

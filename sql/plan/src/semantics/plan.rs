@@ -46,7 +46,7 @@ pub(super) fn external(error: Error) -> DataFusionError {
 
 impl Resolver {
     pub(super) fn scope<'a>(&self, schema: &'a DFSchema) -> Scope<'a> {
-        Scope { schema, utc: self.utc }
+        Scope { schema, utc: self.utc, records: self.shown == Shown::AsFound }
     }
 
     /// `open`: literals in the answer wait for the other sides of a `UNION`.

@@ -12,7 +12,7 @@ use datafusion::{
 };
 use ebap_functions::{
     CastContext, Target, bpchar_key_udf, can_cast, cast_udf, fixed_result, interval_canonical_udf, jsonb_key_udfs,
-    key_udf, pg_type, unknown_literal,
+    key_udf, marked_record_udf, pg_type, unknown_literal,
 };
 use ebap_values::PgType;
 
@@ -24,6 +24,8 @@ pub(super) struct Scope<'a> {
     pub(super) schema: &'a DFSchema,
     /// The session's zone is UTC, in which a day always has 24 hours.
     pub(super) utc: bool,
+    /// `ROW(…)` is a record; in views it is a column with fields, as their state has it.
+    pub(super) records: bool,
 }
 
 pub(super) fn called(udf: &Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
@@ -230,6 +232,7 @@ impl Scope<'_> {
             other => other,
         };
         match (of, element) {
+            (Some(PgType::Record), _) => called(&marked_record_udf(), vec![expr]),
             (Some(of), Some(PgType::Bpchar | PgType::Uuid | PgType::Json | PgType::Jsonb)) => {
                 called(&cast_udf(&Target { of: of.clone(), typmod: None }, true), vec![expr])
             }

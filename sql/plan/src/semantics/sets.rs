@@ -43,7 +43,7 @@ pub(super) fn distinct_as_found(scope: &Scope<'_>, input: &Arc<LogicalPlan>) -> 
 pub(super) fn marked_elements(plan: LogicalPlan) -> Result<LogicalPlan> {
     let LogicalPlan::Unnest(node) = &plan else { return Ok(plan) };
     let input = node.input.schema();
-    let scope = Scope { schema: &node.schema, utc: true };
+    let scope = Scope { schema: &node.schema, utc: true, records: false };
     let (mut exprs, mut changed) = (Vec::new(), false);
     for (at, (qualifier, field)) in node.schema.iter().enumerate() {
         let column = Expr::from((qualifier, field));
