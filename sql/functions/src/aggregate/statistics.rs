@@ -110,7 +110,7 @@ impl AggregateUDFImpl for FloatStatistic {
     }
 }
 
-/// Of one argument `x` alone is used. What has overflown is so for good, and says it when it is asked for.
+/// With one argument, `x` alone is used. An overflow stays, and is an error when the value is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     n: f64,

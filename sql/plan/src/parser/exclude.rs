@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::{Error, Result, error::position_of};
 
-/// What may stand behind `EXCLUDE`, before the bracket that ends the window.
+/// Words behind `EXCLUDE`, before the bracket that ends the window.
 const REFUSED: [&[&str]; 3] = [&["CURRENT", "ROW"], &["GROUP"], &["TIES"]];
 const DEFAULT: [&str; 2] = ["NO", "OTHERS"];
 

@@ -37,9 +37,9 @@ fn has_volatile(statement: &ast::Statement) -> bool {
 
 #[derive(Default)]
 struct Numbering {
-    /// How many aggregates and sub-queries are around.
+    /// Aggregates and sub-queries around.
     around: usize,
-    /// How many calls that have their number.
+    /// Calls around that have their number.
     numbered: usize,
     last: usize,
     /// Windows of the calls around: those that are written alike are one.

@@ -67,7 +67,7 @@ pub(crate) struct PartialAggregate {
     /// The event time, and how long a pane is.
     pane: Option<(Arc<dyn PhysicalExpr>, i64)>,
     keys: Vec<Arc<dyn PhysicalExpr>>,
-    /// Of the keys, as the query names them.
+    /// Names of the keys in the query.
     names: Vec<String>,
     groups: Option<Box<dyn GroupValues>>,
     inputs: Vec<Input>,
