@@ -253,7 +253,7 @@ impl Session {
             }
             Statement::ExplainAlert { name } => self.explain_alert(name),
             Statement::ExplainView { analyze, name } => self.explain_view(*analyze, name),
-            Statement::Copy(copy) => self.copy(copy, planned, &parsed.text).await,
+            Statement::Copy(copy) => self.copy(copy, &parsed.text).await,
             Statement::Declare(declare) => self.declare(declare, planned, &parsed.text).await,
             Statement::Fetch { name, direction, moves } => self.fetch(name, *direction, *moves).await,
             Statement::Close { name } => self.close(name.as_deref()),
@@ -309,6 +309,10 @@ impl Session {
     /// task ends with the reader.
     async fn execute(&self, planned: Planned, text: &str) -> Result<Output> {
         let failed = |error| from_query(error, text);
+        // Whoever has values of parameters has put them in before.
+        if let Some(name) = planned.plan.get_parameter_names().map_err(failed)?.into_iter().min() {
+            return Err(SqlError::new("42P02", format!("there is no parameter {name}")));
+        }
         let plan = self.app.engine.at_one_step(planned.plan).map_err(failed)?;
         let state = self.zoned_state(&planned.zone);
         let mut stream = DataFrame::new(state, plan).execute_stream().await.map_err(failed)?;
@@ -338,17 +342,11 @@ impl Session {
         Ok(Output::Rows { schema: planned.schema, rows: rows.boxed(), tag: "SELECT".to_owned(), binary: false })
     }
 
-    async fn copy(&self, copy: &Copy, planned: Option<(Planned, ParamValues)>, text: &str) -> Result<Output> {
-        if let Some((_, ParamValues::List(values))) = &planned
-            && !values.is_empty()
-        {
-            return Err(SqlError::new("42P02", "there is no parameter $1").hint("COPY takes no parameters."));
-        }
-        let planned = match (planned, &copy.text) {
-            (Some((planned, _)), _) => planned,
-            (None, None) => self.plan(&copy.query, text, &[]).await?,
+    async fn copy(&self, copy: &Copy, text: &str) -> Result<Output> {
+        let planned = match &copy.text {
+            None => self.plan(&copy.query, text, &[]).await?,
             // The query is ours, and so are its positions.
-            (None, Some(own)) => {
+            Some(own) => {
                 self.plan(&copy.query, own, &[]).await.map_err(|error| SqlError { position: None, ..error })?
             }
         };

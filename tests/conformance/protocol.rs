@@ -117,7 +117,7 @@ const SCRIPTS: [&[&str]; 12] = [
     ],
 ];
 
-/// How `COPY` writes the same rows.
+/// Forms in which `COPY` writes the same rows.
 const OPTIONS: [&str; 9] = [
     "",
     "(FORMAT csv, HEADER)",
@@ -131,7 +131,8 @@ const OPTIONS: [&str; 9] = [
 ];
 
 /// Refused by both with the same code.
-const REFUSED: [&str; 8] = [
+const REFUSED: [&str; 9] = [
+    "COPY (SELECT id + $1 FROM d) TO STDOUT",
     "COPY (SELECT 1) TO STDOUT (FORMAT csv, DELIMITER '\"')",
     "COPY (SELECT 1) TO STDOUT (DELIMITER 'a')",
     "COPY (SELECT 1) TO STDOUT (DELIMITER 'ab')",

@@ -21,8 +21,8 @@ pub struct DeadLetter {
 
 /// Delivers dead letters once each: `flush` gives a token that goes into the manifest; `open` with
 /// that token finds what was delivered after it (by the stream's name, split and offset that every
-/// dead letter carries), and `write` leaves those out. What was written before the last `flush` by a writer that was
-/// opened earlier for the same stream is never delivered once this one is open.
+/// dead letter carries), and `write` leaves those out. Once a writer is open, one that was opened earlier for the same
+/// stream delivers nothing more: letters behind its last `flush` are lost with it, and are met again.
 #[async_trait]
 pub trait DeadLetterWriter: Send {
     async fn open(&mut self, token: Option<&str>) -> Result<()>;

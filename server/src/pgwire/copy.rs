@@ -38,7 +38,7 @@ struct Writer {
     quoted: Vec<bool>,
 }
 
-/// How rows that are copied so come.
+/// The format in which a query gives the rows that are copied so.
 pub(super) fn format_of(options: &CopyOptions) -> Format {
     match options.format {
         CopyFormat::Text | CopyFormat::Csv => Format::UnifiedText,

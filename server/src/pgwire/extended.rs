@@ -106,12 +106,27 @@ pub(super) async fn prepare_query(
     Ok(prepared)
 }
 
-/// What has parameters.
+/// The query that parameters are of.
 fn query_of(statement: &Statement) -> Option<&ast::Statement> {
     match statement {
         Statement::Query(query) => matches!(query.as_ref(), ast::Statement::Query(_)).then_some(query),
         Statement::Declare(declare) => Some(&declare.query),
-        _ => None,
+        Statement::Create(_)
+        | Statement::Alter { .. }
+        | Statement::Drop { .. }
+        | Statement::Comment { .. }
+        | Statement::Show(_)
+        | Statement::ShowCreate { .. }
+        | Statement::Describe { .. }
+        | Statement::Flush
+        | Statement::Explain { .. }
+        | Statement::ExplainView { .. }
+        | Statement::ExplainAlert { .. }
+        | Statement::Copy(_)
+        | Statement::Fetch { .. }
+        | Statement::Close { .. }
+        | Statement::Prepare(_)
+        | Statement::Execute { .. } => None,
     }
 }
 

@@ -43,11 +43,11 @@ pub(super) struct Connection {
     pub(super) session: Arc<Session>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) parser: Arc<StatementParser>,
-    /// What the client has prepared.
+    /// Statements that the client has prepared.
     pub(super) named: Arc<Mutex<Named>>,
 }
 
-/// What a statement is answered with.
+/// The answer to a statement.
 pub(super) enum Answer {
     Rows(QueryResponse),
     Copy(CopyOut),
@@ -126,7 +126,22 @@ impl Connection {
                 self.session.refuse_in_failed_block(&parsed.statement)?;
                 self.execute_named(name, values, format).await
             }
-            _ => self.answer(parsed, planned, format).await,
+            Statement::Create(_)
+            | Statement::Alter { .. }
+            | Statement::Drop { .. }
+            | Statement::Comment { .. }
+            | Statement::Show(_)
+            | Statement::ShowCreate { .. }
+            | Statement::Describe { .. }
+            | Statement::Flush
+            | Statement::Explain { .. }
+            | Statement::ExplainView { .. }
+            | Statement::ExplainAlert { .. }
+            | Statement::Copy(_)
+            | Statement::Declare(_)
+            | Statement::Fetch { .. }
+            | Statement::Close { .. }
+            | Statement::Query(_) => self.answer(parsed, planned, format).await,
         }
     }
 

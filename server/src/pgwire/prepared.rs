@@ -22,7 +22,7 @@ use super::{
 };
 use crate::session::{Output, on_own_task, parse};
 
-/// What the client has prepared, by name, and how much of it there may be.
+/// Statements that the client has prepared, by name, within what a session may keep.
 pub(super) struct Named {
     pub(super) kept: Kept,
     statements: HashMap<String, Prepared>,

@@ -57,7 +57,7 @@ impl Session {
         }
     }
 
-    /// What the session itself keeps of a transaction that is durable.
+    /// A transaction is durable: its settings stay, and so do cursors `WITH HOLD`.
     fn commit_all(&self) {
         self.settings.commit();
         self.cursors.lock().end(true);

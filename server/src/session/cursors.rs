@@ -16,9 +16,14 @@ use crate::pgwire::sqlstate::{SqlError, from_query};
 const CURSORS_MAX: usize = 500;
 
 #[derive(Default)]
-pub(super) struct Cursors(HashMap<String, Cursor>);
+pub(super) struct Cursors {
+    by_name: HashMap<String, Cursor>,
+    last: u64,
+}
 
 struct Cursor {
+    /// No other cursor of the session has it, as names are used again.
+    number: u64,
     schema: SchemaRef,
     binary: bool,
     hold: bool,
@@ -39,30 +44,30 @@ struct Rows {
 
 impl Cursors {
     pub(super) fn schema(&self, name: &str) -> Option<SchemaRef> {
-        self.0.get(name).map(|cursor| Arc::clone(&cursor.schema))
+        self.by_name.get(name).map(|cursor| Arc::clone(&cursor.schema))
     }
 
     /// The transaction has ended.
     pub(super) fn end(&mut self, committed: bool) {
-        self.0.retain(|_, cursor| cursor.savepoints.is_none() || (committed && cursor.hold));
-        self.0.values_mut().for_each(|cursor| cursor.savepoints = None);
+        self.by_name.retain(|_, cursor| cursor.savepoints.is_none() || (committed && cursor.hold));
+        self.by_name.values_mut().for_each(|cursor| cursor.savepoints = None);
     }
 
-    /// What was declared behind so many savepoints and one more is taken back.
+    /// Ends cursors that were declared behind one savepoint more than so many.
     pub(super) fn roll_back_to(&mut self, savepoints: usize) {
-        self.0.retain(|_, cursor| cursor.savepoints.is_none_or(|behind| behind <= savepoints));
+        self.by_name.retain(|_, cursor| cursor.savepoints.is_none_or(|behind| behind <= savepoints));
     }
 
     /// There are so many savepoints now.
     pub(super) fn release(&mut self, savepoints: usize) {
-        self.0
+        self.by_name
             .values_mut()
             .filter_map(|cursor| cursor.savepoints.as_mut())
             .for_each(|behind| *behind = savepoints.min(*behind));
     }
 
     pub(super) fn close_all(&mut self) {
-        self.0.clear();
+        self.by_name.clear();
     }
 }
 
@@ -70,6 +75,7 @@ impl Cursors {
 struct Lease {
     cursors: Arc<Mutex<Cursors>>,
     name: String,
+    number: u64,
     rows: Option<Rows>,
     skip: u64,
     take: u64,
@@ -113,7 +119,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let (Some(rows), Some(cursor)) = (self.rows.take(), self.cursors.lock().0.get_mut(&self.name)) {
+        let Some(rows) = self.rows.take() else { return };
+        let mut cursors = self.cursors.lock();
+        // It may have been closed meanwhile, and its name given to another one.
+        if let Some(cursor) = cursors.by_name.get_mut(&self.name).filter(|cursor| cursor.number == self.number) {
             cursor.rows = Some(rows);
         }
     }
@@ -124,7 +133,7 @@ fn unknown(name: &str) -> SqlError {
 }
 
 impl Rows {
-    /// How many rows to pass over, and how many to give behind them.
+    /// Counts the rows to pass over, and those to give behind them.
     ///
     /// # Errors
     /// 55000 for what lies behind.
@@ -162,10 +171,10 @@ impl Session {
             return Err(SqlError::new("0A000", "a cursor that scrolls is not supported")
                 .hint("Leave SCROLL out: rows are read forward."));
         }
-        if self.cursors.lock().0.contains_key(&declare.name) {
+        if self.cursors.lock().by_name.contains_key(&declare.name) {
             return Err(SqlError::new("42P03", format!("cursor \"{}\" already exists", declare.name)));
         }
-        if self.cursors.lock().0.len() >= CURSORS_MAX {
+        if self.cursors.lock().by_name.len() >= CURSORS_MAX {
             return Err(SqlError::new("53400", "too many cursors in this session").hint("Close some first."));
         }
         let planned = match planned {
@@ -177,8 +186,11 @@ impl Session {
         };
         if let Output::Rows { schema, rows, .. } = self.execute(planned, text).await? {
             let rows = Some(Rows { stream: rows, rest: None, read: 0, ended: false });
-            let cursor = Cursor { schema, binary: declare.binary, hold: declare.hold, savepoints, rows };
-            self.cursors.lock().0.insert(declare.name.clone(), cursor);
+            let mut cursors = self.cursors.lock();
+            cursors.last += 1;
+            let (number, binary, hold) = (cursors.last, declare.binary, declare.hold);
+            let cursor = Cursor { number, schema, binary, hold, savepoints, rows };
+            cursors.by_name.insert(declare.name.clone(), cursor);
         }
         Ok(Output::Done("DECLARE CURSOR".to_owned()))
     }
@@ -187,13 +199,14 @@ impl Session {
     pub(super) async fn fetch(&self, name: &str, direction: Direction, moves: bool) -> Result<Output> {
         let mut lease = {
             let mut cursors = self.cursors.lock();
-            let cursor = cursors.0.get_mut(name).ok_or_else(|| unknown(name))?;
+            let cursor = cursors.by_name.get_mut(name).ok_or_else(|| unknown(name))?;
             let rows = cursor.rows.as_ref().ok_or_else(|| {
-                SqlError::new("55000", format!("cursor \"{name}\" cannot be read: its query has failed"))
+                SqlError::new("55000", format!("cursor \"{name}\" is read by another portal, or its query has failed"))
+                    .hint("Close the other portal, or the cursor.")
             })?;
             let (skip, take) = rows.reach(direction)?;
-            let rows = cursor.rows.take();
-            Lease { cursors: Arc::clone(&self.cursors), name: name.to_owned(), rows, skip, take }
+            let (rows, number) = (cursor.rows.take(), cursor.number);
+            Lease { cursors: Arc::clone(&self.cursors), name: name.to_owned(), number, rows, skip, take }
         };
         if moves {
             let mut moved = 0;
@@ -202,7 +215,7 @@ impl Session {
             }
             return Ok(Output::Done(format!("MOVE {moved}")));
         }
-        let (schema, binary) = match self.cursors.lock().0.get(name) {
+        let (schema, binary) = match self.cursors.lock().by_name.get(name) {
             Some(cursor) => (Arc::clone(&cursor.schema), cursor.binary),
             None => return Err(unknown(name)),
         };
@@ -224,7 +237,7 @@ impl Session {
                 cursors.close_all();
                 Ok(Output::Done("CLOSE CURSOR ALL".to_owned()))
             }
-            Some(name) => match cursors.0.remove(name) {
+            Some(name) => match cursors.by_name.remove(name) {
                 Some(_) => Ok(Output::Done("CLOSE CURSOR".to_owned())),
                 None => Err(unknown(name)),
             },

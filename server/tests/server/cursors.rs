@@ -35,7 +35,7 @@ async fn a_large_result_is_read_in_parts_within_the_memory_of_one() {
 }
 
 #[tokio::test]
-async fn a_cursor_takes_parameters_and_is_described_as_a_portal() {
+async fn a_cursor_takes_parameters_and_is_read_in_both_protocols() {
     let server = Server::start();
     let client = server.connect().await;
     client.batch_execute("BEGIN").await.expect("a block");
@@ -90,4 +90,23 @@ async fn a_copy_comes_as_its_rows_do_and_ends_where_the_client_says() {
     let ended = copy.try_for_each(|_| async { Ok(()) }).await.expect_err("it was cancelled");
     assert_eq!(told(&ended), error("57014", "canceling statement due to user request"));
     assert_eq!(value(&client, "SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_portal_that_reads_a_cursor_gives_its_rows_to_no_other_cursor() {
+    let server = Server::start();
+    let mut client = server.connect().await;
+    let block = client.transaction().await.expect("a block");
+    block.batch_execute("DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 9) AS g (n)").await.expect("a cursor");
+    let fetch = block.prepare("FETCH ALL FROM c").await.expect("a statement");
+    let portal = block.bind(&fetch, &[]).await.expect("a portal");
+    assert_eq!(block.query_portal(&portal, 2).await.expect("rows").len(), 2);
+    block.batch_execute("SAVEPOINT s").await.expect("a savepoint");
+    let busy = block.batch_execute("FETCH c").await.expect_err("the portal has its rows");
+    assert_eq!(told(&busy).0, "55000");
+    block.batch_execute("ROLLBACK TO s; CLOSE c; DECLARE c CURSOR FOR SELECT 'new' AS t").await.expect("another");
+    // The rest of the old rows goes back, and must not come here.
+    drop(portal);
+    let rows = block.query("FETCH ALL FROM c", &[]).await.expect("rows");
+    assert_eq!(rows.iter().map(|row| row.get::<_, &str>(0)).collect::<Vec<_>>(), ["new"]);
 }

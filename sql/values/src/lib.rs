@@ -6,6 +6,7 @@ pub mod float;
 pub mod format;
 pub mod json;
 pub mod numeric;
+pub mod record;
 pub mod time;
 mod types;
 

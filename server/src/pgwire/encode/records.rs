@@ -2,6 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use bytes::{BufMut, BytesMut};
+use ebap_values::{ValueError, record::put_field};
 
 use super::{Column, Encode, Result, Shown, unknown};
 use crate::wire_types;
@@ -20,8 +21,7 @@ pub(super) fn encoder(array: &ArrayRef, shown: &Shown) -> Result<Box<dyn Encode>
 }
 
 fn binary(fields: &[(u32, Column)], row: usize, out: &mut BytesMut) -> Result<()> {
-    let count =
-        i32::try_from(fields.len()).map_err(|_| ebap_values::ValueError::new("54011", "a row has too many columns"))?;
+    let count = i32::try_from(fields.len()).map_err(|_| ValueError::new("54011", "a row has too many columns"))?;
     out.put_i32(count);
     fields.iter().try_for_each(|(oid, column)| {
         out.put_u32(*oid);
@@ -39,48 +39,14 @@ fn text(fields: &[(u32, Column)], row: usize, out: &mut BytesMut) -> Result<()> 
         if !column.is_null(row) {
             value.clear();
             column.values.put(row, &mut value)?;
-            quoted(&value, out);
+            let text = std::str::from_utf8(&value).map_err(|_| not_text())?;
+            put_field(text, out).map_err(|_| not_text())?;
         }
     }
     out.put_u8(b')');
     Ok(())
 }
 
-/// With quotes where the text would mean something else without them; what is quoted is doubled.
-fn quoted(value: &[u8], out: &mut BytesMut) {
-    let special = |byte: &u8| matches!(byte, b'(' | b')' | b',' | b'"' | b'\\' | b' ' | b'\t'..=b'\r');
-    if !value.is_empty() && !value.iter().any(special) {
-        return out.put_slice(value);
-    }
-    out.put_u8(b'"');
-    for byte in value {
-        if matches!(byte, b'"' | b'\\') {
-            out.put_u8(*byte);
-        }
-        out.put_u8(*byte);
-    }
-    out.put_u8(b'"');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_quoted_where_they_must_be() {
-        for (value, text) in [
-            ("plain", "plain"),
-            ("", "\"\""),
-            ("null", "null"),
-            ("a b", "\"a b\""),
-            ("a,b", "\"a,b\""),
-            ("(1,2)", "\"(1,2)\""),
-            ("{1}", "{1}"),
-            ("say \"\\\"", "\"say \"\"\\\\\"\"\""),
-        ] {
-            let mut out = BytesMut::new();
-            quoted(value.as_bytes(), &mut out);
-            assert_eq!(out, text.as_bytes(), "{value}");
-        }
-    }
+fn not_text() -> ValueError {
+    ValueError::new("XX000", "a field of a record has no text")
 }

@@ -2,9 +2,10 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::NullBuffer;
-use ebap_values::{PgType, Result};
+use ebap_values::{PgType, Result, record::put_field};
 
 use super::output::Printer;
+use crate::error::internal;
 use crate::session::Session;
 use crate::types::pg_type;
 
@@ -30,26 +31,10 @@ impl RecordPrinter {
             if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
                 text.clear();
                 printer.print_short(row, &mut text)?;
-                quoted(&text, out);
+                put_field(&text, out).map_err(internal)?;
             }
         }
         out.push(')');
         Ok(())
     }
-}
-
-/// With quotes where the text would mean something else without them; what is quoted is doubled.
-fn quoted(text: &str, out: &mut String) {
-    let special = |letter: char| matches!(letter, '(' | ')' | ',' | '"' | '\\' | ' ' | '\t'..='\r');
-    if !text.is_empty() && !text.contains(special) {
-        return out.push_str(text);
-    }
-    out.push('"');
-    for letter in text.chars() {
-        if matches!(letter, '"' | '\\') {
-            out.push(letter);
-        }
-        out.push(letter);
-    }
-    out.push('"');
 }

@@ -15,7 +15,7 @@ pub enum CopyFormat {
     Binary,
 }
 
-/// How `COPY` writes rows. Each sign is one byte.
+/// The form in which `COPY` writes rows. Each sign is one byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyOptions {
     pub format: CopyFormat,
@@ -43,7 +43,7 @@ pub struct Copy {
     pub options: CopyOptions,
 }
 
-/// What the statement says, before what it does not say is filled in.
+/// Options that the statement names; the others are filled in later.
 #[derive(Default)]
 struct Given {
     format: Option<CopyFormat>,
@@ -172,7 +172,7 @@ fn listed(cursor: &mut Cursor<'_>) -> Result<Given> {
     }
 }
 
-/// What may be left out, where it is true.
+/// The value of an option, which is true where none is written.
 fn boolean(cursor: &mut Cursor<'_>) -> Result<bool> {
     if cursor.finished() || cursor.is(&Token::Comma) {
         return Ok(true);
@@ -273,7 +273,7 @@ fn options(given: Given) -> Result<CopyOptions> {
     if null.contains(['\r', '\n']) {
         return Err(Error::new("22023", "COPY null representation cannot use newline or carriage return"));
     }
-    // What text writes of its own would be taken for it.
+    // A delimiter must not look like an escape of the text format.
     if !csv && (delimiter == b'\\' || delimiter == b'.' || delimiter.is_ascii_lowercase() || delimiter.is_ascii_digit())
     {
         let delimiter = char::from(delimiter);

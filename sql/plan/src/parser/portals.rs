@@ -1,4 +1,4 @@
-//! What a session keeps by a name and reads later: `DECLARE`, `FETCH`, `MOVE`, `CLOSE`, `PREPARE` and `EXECUTE`.
+//! Statements about what a session keeps by name: `DECLARE`, `FETCH`, `MOVE`, `CLOSE`, `PREPARE` and `EXECUTE`.
 
 use std::ops::ControlFlow;
 
@@ -71,16 +71,18 @@ pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Statement> {
     Ok(Statement::Declare(Box::new(Declare { name, binary, scroll, hold, query })))
 }
 
-/// What is left, where it is a query.
+/// The rest of the statement as a query.
 pub(super) fn rows(cursor: &mut Cursor<'_>) -> Result<Box<ast::Statement>> {
     if cursor.finished() {
         return Err(cursor.unexpected());
     }
     let unexpected = cursor.unexpected();
-    match query(cursor)? {
-        Statement::Query(query) if matches!(query.as_ref(), ast::Statement::Query(_)) => Ok(query),
-        _ => Err(unexpected),
+    if let Statement::Query(query) = query(cursor)?
+        && matches!(query.as_ref(), ast::Statement::Query(_))
+    {
+        return Ok(query);
     }
+    Err(unexpected)
 }
 
 /// `FETCH`, and `MOVE`, which tells nothing of the rows.
