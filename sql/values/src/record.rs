@@ -1,4 +1,4 @@
-//! The text of a record, as `(1,"a b",)`: https://www.postgresql.org/docs/15/rowtypes.html#ROWTYPES-IO-SYNTAX.
+//! The text of a record, as `(1,"a b",)`: <https://www.postgresql.org/docs/15/rowtypes.html#ROWTYPES-IO-SYNTAX>.
 
 use std::fmt;
 
