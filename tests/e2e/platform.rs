@@ -174,7 +174,7 @@ pub(crate) async fn samples_are_taken_whole_and_make_the_map(shared: Arc<Shared>
     rows::execute(&client, &["FLUSH"]).await?;
 
     every_record_is_a_row(&client, [events.len(), metrics.len(), changes.len()]).await?;
-    let letters = kafka.read_all(DEAD_LETTERS)?;
+    let letters = kafka.read_committed(DEAD_LETTERS)?;
     ensure!(letters.is_empty(), "dead letters: {letters:?}");
     each_event_is_in_its_region(&client).await?;
     rows_follow_the_database(&client).await?;

@@ -28,6 +28,8 @@ use crate::{
 
 /// Epochs come more often (`Pipeline::letters_are_due`).
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// A stream stands still for so long where brokers are away, and says so then.
+const COMMIT_MAX: Duration = Duration::from_secs(10);
 /// Letters remembered from after the last epoch, at the most; where there are more, opening fails.
 const DELIVERED_MAX: usize = 5_000_000;
 
@@ -167,7 +169,7 @@ impl DeadLetterWriter for Writer {
         let config = self.producer_config();
         let opened = tokio::task::spawn_blocking(move || {
             // First: behind this, an older writer delivers nothing more, and the look below sees all that it has.
-            let transactions = Transactions::take_over(&config, options.system(), TRANSACTION_TIMEOUT)?;
+            let transactions = Transactions::take_over(&config, options.system(), COMMIT_MAX)?;
             Ok((transactions, Self::scan(&options, &topic, &stream, &from)?))
         });
         let (transactions, delivered) = opened.await.map_err(Error::internal)??;

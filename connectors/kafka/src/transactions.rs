@@ -91,7 +91,7 @@ impl Transactions {
     /// Takes the transactional id over: who had it before can write no more, and what it had begun is aborted, or
     /// committed where that was decided.
     ///
-    /// `config` has the id and `timeout`, in which brokers and the commit go by.
+    /// `config` has the id. `timeout`: how long a full queue, an acknowledgement and a commit may take.
     pub(crate) fn take_over(config: &ClientConfig, system: String, timeout: Duration) -> Result<Self> {
         let reports = Reports::default();
         let producer: BaseProducer<Reports> =
