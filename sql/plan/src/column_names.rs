@@ -117,6 +117,11 @@ pub(crate) fn name_columns(body: &mut SetExpr) {
     }
 }
 
+/// Names of all columns; `None` where a wildcard is among them.
+pub(crate) fn names_of(body: &SetExpr) -> Option<Vec<String>> {
+    first_select(body)?.iter().map(of_item).collect()
+}
+
 /// A name for each of `count` columns, `None` where the plan's name is right.
 fn output_names(statement: &ast::Statement, count: usize) -> Vec<Option<String>> {
     let mut names = vec![None; count];

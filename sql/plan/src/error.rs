@@ -147,6 +147,11 @@ fn map(error: &DataFusionError, text: &str) -> Error {
         DataFusionError::Internal(message) if from_call(message, text).is_some() => {
             from_call(message, text).unwrap_or_else(|| Error::new("42883", lower_first(message)))
         }
+        // It adds the column to what a list is taken apart into, and finds no place for it.
+        DataFusionError::Internal(message) if message.contains("expr.is_empty(): Unnest") => Error::unsupported(
+            "ORDER BY a column that is not selected, beside a set-returning function",
+            "Select the column too, or order in a query around.",
+        ),
         other => Error::new("XX000", other.strip_backtrace()),
     }
 }

@@ -2,7 +2,10 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use bytes::{BufMut, BytesMut};
-use ebap_values::{ValueError, record::put_field};
+use ebap_values::{
+    ValueError,
+    record::{checked_length, put_field},
+};
 
 use super::{Column, Encode, Result, Shown, unknown};
 use crate::wire_types;
@@ -30,7 +33,7 @@ fn binary(fields: &[(u32, Column)], row: usize, out: &mut BytesMut) -> Result<()
 }
 
 fn text(fields: &[(u32, Column)], row: usize, out: &mut BytesMut) -> Result<()> {
-    let mut value = BytesMut::new();
+    let (mut value, begins) = (BytesMut::new(), out.len());
     out.put_u8(b'(');
     for (at, (_, column)) in fields.iter().enumerate() {
         if at > 0 {
@@ -39,14 +42,11 @@ fn text(fields: &[(u32, Column)], row: usize, out: &mut BytesMut) -> Result<()> 
         if !column.is_null(row) {
             value.clear();
             column.values.put(row, &mut value)?;
-            let text = std::str::from_utf8(&value).map_err(|_| not_text())?;
-            put_field(text, out).map_err(|_| not_text())?;
+            let text = std::str::from_utf8(&value).map_err(|error| ValueError::new("XX000", error.to_string()))?;
+            put_field(text, out)?;
+            checked_length(out.len() - begins)?;
         }
     }
     out.put_u8(b')');
     Ok(())
-}
-
-fn not_text() -> ValueError {
-    ValueError::new("XX000", "a field of a record has no text")
 }

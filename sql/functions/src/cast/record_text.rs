@@ -2,10 +2,12 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::NullBuffer;
-use ebap_values::{PgType, Result, record::put_field};
+use ebap_values::{
+    PgType, Result,
+    record::{checked_length, put_field},
+};
 
 use super::output::Printer;
-use crate::error::internal;
 use crate::session::Session;
 use crate::types::pg_type;
 
@@ -22,7 +24,7 @@ impl RecordPrinter {
     }
 
     pub(super) fn print(&self, row: usize, out: &mut String) -> Result<()> {
-        let mut text = String::new();
+        let (mut text, begins) = (String::new(), out.len());
         out.push('(');
         for (at, (nulls, printer)) in self.0.iter().enumerate() {
             if at > 0 {
@@ -31,7 +33,8 @@ impl RecordPrinter {
             if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
                 text.clear();
                 printer.print_short(row, &mut text)?;
-                put_field(&text, out).map_err(internal)?;
+                put_field(&text, out)?;
+                checked_length(out.len() - begins)?;
             }
         }
         out.push(')');

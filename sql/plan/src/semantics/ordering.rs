@@ -5,6 +5,7 @@
 //! | `ORDER BY x` | the output column of this name, or else a column of the input |
 //! | `ORDER BY x + 0` | a column of the input, also where an output column has the name: refused there |
 //! | `ORDER BY 2` | the second output column, named or not |
+//! | `ORDER BY x` behind `UNION` | the output column of this name alone |
 //!
 //! DataFusion looks for output columns in expressions first, and does not find one that is computed of aggregates and
 //! has no name.
@@ -15,7 +16,11 @@ use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value, Visit, Visitor,
 };
 
-use crate::{Error, Result, planner::folded};
+use crate::{
+    Error, Result,
+    column_names::{name_columns, names_of},
+    planner::folded,
+};
 
 /// # Errors
 /// 0A000 for an expression over a name that is an output column's: DataFusion would take that one.
@@ -23,6 +28,11 @@ pub(super) fn rewrite(query: &mut Query) -> Result<()> {
     let Query { body, order_by: Some(OrderBy { kind: OrderByKind::Expressions(order), .. }), .. } = query else {
         return Ok(());
     };
+    if matches!(body.as_ref(), SetExpr::SetOperation { .. }) {
+        name_columns(body);
+        let names = names_of(body);
+        return names.map_or(Ok(()), |names| order.iter().try_for_each(|by| of_output(&by.expr, &names)));
+    }
     let SetExpr::Select(select) = body.as_mut() else { return Ok(()) };
     if matches!(select.distinct, Some(Distinct::On(_))) {
         // There DataFusion looks for columns of the input alone.
@@ -51,6 +61,55 @@ pub(super) fn rewrite(query: &mut Query) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Behind `UNION` DataFusion looks for a column of an input too, and adds it to that input alone.
+///
+/// # Errors
+/// 42703 for a name that is no output column's, 0A000 for an expression over one.
+fn of_output(expr: &Expr, names: &[String]) -> Result<()> {
+    if let Expr::Identifier(name) = expr {
+        return match names.contains(&folded(name)) {
+            true => Ok(()),
+            false => Err(Error::new("42703", format!("column \"{}\" does not exist", folded(name)))),
+        };
+    }
+    let mut visitor = Unknown { names, depth: 0 };
+    match Visit::visit(expr, &mut visitor) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::new("0A000", "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
+            .detail("Only result column names can be used, not expressions or functions.")
+            .hint("Name it in each SELECT, or move the UNION into a FROM clause.")),
+    }
+}
+
+/// Finds a name that is none of these.
+struct Unknown<'a> {
+    names: &'a [String],
+    /// Counts the sub-queries around the current expression.
+    depth: usize,
+}
+
+impl Visitor for Unknown<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(name) if self.depth == 0 && !self.names.contains(&folded(name)) => ControlFlow::Break(()),
+            Expr::CompoundIdentifier(_) if self.depth == 0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 /// Gives the column at this place a name, where it is an expression without one.
