@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use ebap_catalog::{Catalog, CatalogStore, ObjectKind};
@@ -23,7 +24,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
-use crate::{pgwire::sqlstate::SqlError, registry::Connectors};
+use crate::{auth::AuthMethod, pgwire::sqlstate::SqlError, registry::Connectors};
 
 /// Attempts at a change that other servers are in the way of.
 const ATTEMPTS_MAX: usize = 100;
@@ -40,6 +41,9 @@ pub struct AppConfig {
     pub connections_max: usize,
     /// Bytes of one message of a client.
     pub message_bytes_max: usize,
+    pub auth: AuthMethod,
+    /// From a client's first byte until it is let in.
+    pub authentication_timeout: Duration,
 }
 
 #[derive(Debug)]

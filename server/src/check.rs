@@ -6,7 +6,7 @@ use anyhow::Context;
 use ebap_sql::substitute_variables;
 use tokio::runtime::Handle;
 
-use crate::columns;
+use crate::{auth, columns, pgwire::sqlstate::SqlError};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
@@ -35,7 +35,8 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<bool> {
     }
     let (statements, errors) = ebap_sql::check(&files, |catalog, statement| {
         let complete = columns::complete(catalog, statement);
-        tokio::task::block_in_place(|| Handle::current().block_on(complete)).map_err(|error| {
+        let complete = tokio::task::block_in_place(|| Handle::current().block_on(complete));
+        complete.and_then(|statement| Ok(auth::hashed(statement)?.0)).map_err(|error: SqlError| {
             let mut plain = ebap_sql::Error::new(error.code, error.message);
             (plain.detail, plain.hint, plain.position) = (error.detail, error.hint, error.position);
             plain

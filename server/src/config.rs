@@ -6,15 +6,16 @@ use anyhow::{Context, bail};
 use ebap_connector::{parse_duration, parse_size};
 use ebap_stream::{EngineConfig, MemoryBudget};
 
-use crate::{app::AppConfig, memory};
+use crate::{app::AppConfig, auth::AuthMethod, memory};
 
 /// Every setting: name in the file, default, what it is. The environment has it as `EBAP_` and the
 /// name in capitals.
-const SETTINGS: [(&str, &str, &str); 20] = [
+const SETTINGS: [(&str, &str, &str); 21] = [
     ("data_dir", "ebap-data", "folder of catalog and state"),
     ("pg_listen", "127.0.0.1:5410", "address of the Postgres wire"),
     ("http_listen", "127.0.0.1:8410", "address of health and metrics"),
-    ("auth", "trust", "trust, on loopback addresses alone"),
+    ("auth", "trust", "how clients prove who they are: scram, or trust on loopback addresses alone"),
+    ("authentication_timeout", "60s", "time a client has until it is let in"),
     ("state_url", "", "s3://bucket/prefix or file:///folder for catalog and state instead of data_dir"),
     ("checkpoint_interval", "1s", "how often an epoch is made durable"),
     ("discover_interval", "5s", "how often new splits are looked for"),
@@ -70,7 +71,7 @@ pub struct ServerArgs {
     /// Memory of the whole process (also EBAP_MEMORY_LIMIT) [default: auto]
     #[arg(long)]
     pub memory_limit: Option<String>,
-    /// How clients prove who they are; only trust, on loopback (also EBAP_AUTH)
+    /// How clients prove who they are: scram, or trust on loopback (also EBAP_AUTH) [default: trust]
     #[arg(long)]
     pub auth: Option<String>,
     /// Print the effective settings, each with where it comes from, and end
@@ -130,16 +131,11 @@ impl Config {
     }
 
     fn validate(&self) -> anyhow::Result<()> {
-        match self.get("auth") {
-            "trust" if self.pg_listen()?.ip().is_loopback() => {}
-            "trust" => bail!(
-                "auth = trust lets anybody in, so pg_listen must be a loopback address, not {}",
+        if self.auth()? == AuthMethod::Trust && !self.pg_listen()?.ip().is_loopback() {
+            bail!(
+                "auth = trust lets anybody in, so pg_listen must be a loopback address, not {}; or use auth = scram",
                 self.get("pg_listen")
-            ),
-            "scram" => {
-                bail!("auth = scram arrives with a later release; listen on a loopback address with auth = trust")
-            }
-            other => bail!("auth = \"{other}\" is not known; there is trust"),
+            );
         }
         self.http_listen()?;
         self.app()?;
@@ -162,6 +158,15 @@ impl Config {
 
     pub fn http_listen(&self) -> anyhow::Result<SocketAddr> {
         self.parsed("http_listen", |text| text.parse().ok(), "an address such as 127.0.0.1:8410")
+    }
+
+    fn auth(&self) -> anyhow::Result<AuthMethod> {
+        let method = |text: &str| match text {
+            "trust" => Some(AuthMethod::Trust),
+            "scram" => Some(AuthMethod::Scram),
+            _ => None,
+        };
+        self.parsed("auth", method, "trust or scram")
     }
 
     pub fn log(&self) -> &str {
@@ -210,6 +215,8 @@ impl Config {
             query_memory_max: size_or("query_memory_max", memory_limit / 2)?,
             connections_max: number("connections_max")?,
             message_bytes_max: bytes("message_bytes_max")?,
+            auth: self.auth()?,
+            authentication_timeout: time("authentication_timeout")?,
         })
     }
 }
@@ -274,5 +281,10 @@ mod tests {
         let args = ServerArgs { pg_listen: Some("0.0.0.0:5410".to_owned()), ..ServerArgs::default() };
         let error = Config::load(&args, nothing).expect_err("open to all").to_string();
         assert!(error.contains("must be a loopback address"), "{error}");
+        let scram = ServerArgs { auth: Some("scram".to_owned()), ..args };
+        Config::load(&scram, nothing).expect("those who come have passwords");
+        let unknown = ServerArgs { auth: Some("md5".to_owned()), ..ServerArgs::default() };
+        let error = Config::load(&unknown, nothing).expect_err("no such method").to_string();
+        assert!(error.contains("auth = \"md5\" (flag --auth) is not trust or scram"), "{error}");
     }
 }

@@ -52,6 +52,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
         data_dir: Some(args.data_dir),
         pg_listen: args.pg_listen,
         http_listen: args.http_listen,
+        // Whatever the environment says: it comes without a password.
+        auth: Some("trust".to_owned()),
         ..ServerArgs::default()
     };
     let config = Config::load(&server, |name| std::env::var(name).ok())?;

@@ -2,6 +2,7 @@
 //! The only crate that names concrete connectors.
 
 pub mod app;
+mod auth;
 pub mod check;
 mod columns;
 pub mod config;
@@ -19,4 +20,5 @@ mod system;
 mod wire_types;
 
 pub use app::{App, AppConfig};
+pub use auth::AuthMethod;
 pub use pgwire::serve;

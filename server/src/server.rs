@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     app::App,
+    auth::{self, AuthMethod},
     config::{Config, ServerArgs},
     http, pgwire,
 };
@@ -43,6 +44,20 @@ pub async fn run(args: ServerArgs) -> anyhow::Result<()> {
         // A process that serves nobody any more must not look as if it did.
         error = running.ended() => Err(error),
     }
+}
+
+/// Opens the catalog. Where clients need passwords and nobody has one yet, `ebap` gets one.
+async fn open(config: &Config) -> anyhow::Result<Arc<App>> {
+    let app = App::open(config.app()?).await?;
+    if app.config.auth == AuthMethod::Scram
+        && let Some(password) = auth::prepare(&app).await?
+    {
+        // Not to the log: nothing keeps it.
+        eprintln!(
+            "the superuser \"ebap\" has a password now, which is not shown again:\n\n    {password}\n\nchange it with ALTER ROLE ebap PASSWORD '…'"
+        );
+    }
+    Ok(app)
 }
 
 pub(crate) fn start_logging(filter: &str) {
@@ -96,7 +111,7 @@ impl Running {
         let http = tokio::spawn(http::serve(listener, told, handle, stop_http.clone()));
         let listener = TcpListener::bind(pg).await.with_context(|| format!("{pg} is not free (--pg-listen)"))?;
         let pg_address = listener.local_addr()?;
-        let app = pgwire::while_starting(&listener, App::open(config.app()?)).await?;
+        let app = pgwire::while_starting(&listener, open(config)).await?;
         let clients = tokio::spawn(pgwire::serve(Arc::clone(&app), listener, stop.clone()));
         let _ = jobs.set(Arc::clone(&app.engine));
         ready.store(true, Ordering::Release);

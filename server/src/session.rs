@@ -12,7 +12,7 @@ mod show;
 mod sized;
 mod transaction;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::{
     array::RecordBatch,
@@ -26,8 +26,8 @@ use datafusion::{
     prelude::DataFrame,
     sql::{parser::Statement as DataFusionStatement, sqlparser::ast},
 };
-use ebap_catalog::Catalog;
-use ebap_sql::{Copy, CopyOptions, Parsed, ShowKind, Statement};
+use ebap_catalog::{BOOTSTRAP_ROLE, Catalog, RoleId};
+use ebap_sql::{Actor, Copy, CopyOptions, Parsed, ShowKind, Statement};
 use ebap_stream::MemoryBudget;
 use ebap_values::time::Zone;
 use futures::{StreamExt, stream::BoxStream};
@@ -98,6 +98,8 @@ pub(crate) struct Session {
     surroundings: Surroundings,
     pub(crate) settings: Arc<Settings>,
     pub(crate) interrupts: Arc<Interrupts>,
+    /// The role that has logged in; where anybody may, those of no role are superusers.
+    role: OnceLock<RoleId>,
     transaction: Mutex<Option<Transaction>>,
     cursors: Arc<Mutex<Cursors>>,
     /// Notices of the statement that runs.
@@ -111,10 +113,25 @@ impl Session {
             surroundings,
             settings,
             interrupts: Arc::default(),
+            role: OnceLock::new(),
             transaction: Mutex::default(),
             cursors: Arc::default(),
             notices: Mutex::default(),
         }
+    }
+
+    /// Takes over who the client is, once it is known.
+    pub(crate) fn log_in(&self, user: &str, role: Option<RoleId>) {
+        let role = *self.role.get_or_init(|| role.unwrap_or(BOOTSTRAP_ROLE));
+        self.settings.authorize(user, self.app.catalog().roles.is_superuser(role));
+    }
+
+    /// On whose behalf its statements run.
+    fn actor(&self) -> Actor {
+        let role = self.role.get().copied();
+        // Without a role nobody has logged in, and RoleId(0) may do nothing.
+        let role = role.unwrap_or(RoleId(0));
+        Actor { current: role, session: role }
     }
 
     pub(crate) fn take_notices(&self) -> Vec<String> {
@@ -231,9 +248,11 @@ impl Session {
     pub(crate) async fn run(&self, parsed: &Parsed, planned: Option<(Planned, ParamValues)>) -> Result<Output> {
         self.refuse_in_failed_block(&parsed.statement)?;
         match &parsed.statement {
-            Statement::Create(_) | Statement::Alter { .. } | Statement::Drop { .. } | Statement::Comment { .. } => {
-                self.change(parsed).await
-            }
+            Statement::Create(_)
+            | Statement::Alter { .. }
+            | Statement::Drop { .. }
+            | Statement::Comment { .. }
+            | Statement::Role(_) => self.change(parsed).await,
             Statement::Show(ShowKind::Objects(kind)) => self.show_objects(*kind),
             Statement::Show(ShowKind::Jobs) => {
                 self.select("SELECT name, kind, source, state, message FROM ebap.jobs ORDER BY name").await

@@ -6,6 +6,7 @@ mod functions;
 mod information;
 mod mentions;
 mod pg_catalog;
+mod roles;
 mod search_path;
 mod yielding;
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Join, Joins, Result};
+use crate::{Error, Join, Joins, Result, Roles};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub u64);
@@ -123,6 +123,8 @@ pub struct Catalog {
     /// At random, once: no other catalog has it. None in those that older versions have begun.
     #[serde(default)]
     origin: Option<String>,
+    #[serde(default, skip_serializing_if = "Roles::is_untouched")]
+    pub roles: Roles,
 }
 
 impl Catalog {
@@ -393,5 +395,8 @@ mod tests {
         let catalog: Catalog = serde_json::from_str(text).expect("it is whole");
         let stream = catalog.relation("s").expect("it is there");
         assert_eq!((stream.paused, stream.resumes, catalog.migrations.len()), (false, 0, 0));
+        assert!(catalog.roles.is_untouched());
+        let written = serde_json::to_string(&catalog).expect("it can be written");
+        assert!(!written.contains("roles"), "a version without roles reads it as its own: {written}");
     }
 }

@@ -28,8 +28,8 @@ use super::{
     sqlstate::SqlError,
 };
 
-/// How long a client may take until it has said who it is, as in PostgreSQL.
-const STARTUP_LIMIT: Duration = Duration::from_secs(60);
+/// How long a client may take to be refused.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
 /// As PostgreSQL bounds it; the length counts itself and the version after it.
 const STARTUP_BYTES: std::ops::RangeInclusive<usize> = 8..=10_000;
 const SSL_REQUEST: i32 = 80_877_103;
@@ -37,7 +37,10 @@ const GSS_REQUEST: i32 = 80_877_104;
 const CANCEL_REQUEST: i32 = 80_877_102;
 /// Types of messages.
 const SYNC: u8 = b'S';
+const PASSWORD: u8 = b'p';
 const TERMINATE: u8 = b'X';
+/// Bytes of what a client says about itself before it is let in, as in PostgreSQL.
+const PASSWORD_BYTES_MAX: usize = 1_024;
 /// Bytes of a cancel request: there is no other of its kind.
 const CANCEL_BYTES: std::ops::RangeInclusive<usize> = 16..=268;
 
@@ -49,19 +52,10 @@ fn malformed(message: impl Into<String>) -> SqlError {
 enum Opening {
     Message(BytesMut),
     Malformed(SqlError),
-    /// It went away, or took too long.
-    Gone,
 }
 
 /// Reads up to the startup message. Encryption is declined as often as it is asked for.
-async fn opening(socket: &mut TcpStream) -> Opening {
-    match tokio::time::timeout(STARTUP_LIMIT, read_opening(socket)).await {
-        Ok(Ok(opening)) => opening,
-        Ok(Err(_)) | Err(_) => Opening::Gone,
-    }
-}
-
-async fn read_opening(socket: &mut TcpStream) -> io::Result<Opening> {
+async fn opening(socket: &mut TcpStream) -> io::Result<Opening> {
     loop {
         let claimed = socket.read_i32().await?;
         let length = usize::try_from(claimed).unwrap_or(0);
@@ -96,44 +90,70 @@ async fn read_opening(socket: &mut TcpStream) -> io::Result<Opening> {
 /// Tells a client why it cannot be served.
 pub(super) async fn refuse(mut socket: TcpStream, error: SqlError) {
     // It has to be heard first: a socket closed with unread bytes would take the answer with it.
-    let error = match opening(&mut socket).await {
-        Opening::Message(_) => error,
-        Opening::Malformed(own) => own,
-        Opening::Gone => return,
+    let error = match tokio::time::timeout(REFUSAL_LIMIT, opening(&mut socket)).await {
+        Ok(Ok(Opening::Message(_))) => error,
+        Ok(Ok(Opening::Malformed(own))) => own,
+        // It went away, or took too long.
+        Ok(Err(_)) | Err(_) => return,
     };
     let _ = socket.write_all(&last_word(&error)).await;
     let _ = socket.shutdown().await;
 }
 
 /// Serves a client until it or we end it.
-pub(super) async fn serve(mut socket: TcpStream, connection: Arc<Connection>, bounds: Bounds) -> io::Result<()> {
+pub(super) async fn serve(socket: TcpStream, connection: Arc<Connection>, bounds: Bounds) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let mut frame = match opening(&mut socket).await {
-        Opening::Message(message) => message,
-        Opening::Gone => return Ok(()),
-        Opening::Malformed(error) => {
-            socket.write_all(&last_word(&error)).await?;
-            return drain(socket).await;
-        }
-    };
-    let info = DefaultClient::new(socket.peer_addr()?, false);
-    let mut client = Framed::new(BufReader::new(socket), PgWireMessageServerCodec::new(info));
-    client.set_state(PgWireConnectionState::AwaitingStartup);
+    let let_in = tokio::time::timeout(connection.gate.limit, let_in(socket, &connection, &bounds)).await;
+    // Whoever takes too long is not told why, as in PostgreSQL: he may not read either.
+    let Some(mut client) = let_in.unwrap_or(Ok(None))? else { return Ok(()) };
     loop {
-        let starts = matches!(client.state(), PgWireConnectionState::AwaitingStartup);
+        let frame = match frames::next(client.get_mut(), &bounds).await? {
+            Frame::Message(frame) if frame.first() == Some(&TERMINATE) => return Ok(()),
+            Frame::Message(frame) => frame,
+            Frame::Gone => return Ok(()),
+            Frame::Broken(error) => return give_up(client, error.fatal()).await,
+        };
         let is_extended = frames::is_extended(&frame);
         if let Err(mut error) = answer(&mut client, frame, &connection).await {
-            if starts || matches!(error, PgWireError::InvalidMessageType(_) | PgWireError::MessageTooLarge(..)) {
+            if matches!(error, PgWireError::InvalidMessageType(_) | PgWireError::MessageTooLarge(..)) {
                 return give_up(client, error).await;
             }
             connection.on_error(&client, &mut error);
             process_error(&mut client, error, is_extended).await?;
         }
+    }
+}
+
+/// From the first byte until the client has a session; `None` where it gets none.
+async fn let_in(mut socket: TcpStream, connection: &Arc<Connection>, bounds: &Bounds) -> io::Result<Option<Client>> {
+    let mut frame = match opening(&mut socket).await? {
+        Opening::Message(message) => message,
+        Opening::Malformed(error) => {
+            socket.write_all(&last_word(&error)).await?;
+            return drain(socket).await.map(|()| None);
+        }
+    };
+    let info = DefaultClient::new(socket.peer_addr()?, false);
+    let mut client = Framed::new(BufReader::new(socket), PgWireMessageServerCodec::new(info));
+    client.set_state(PgWireConnectionState::AwaitingStartup);
+    let bounds = Bounds { bytes_max: PASSWORD_BYTES_MAX, ..bounds.clone() };
+    loop {
+        if let Err(error) = answer(&mut client, frame, connection).await {
+            return give_up(client, error).await.map(|()| None);
+        }
+        if matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Ok(Some(client));
+        }
         frame = match frames::next(client.get_mut(), &bounds).await? {
-            Frame::Message(frame) if frame.first() == Some(&TERMINATE) => return Ok(()),
-            Frame::Message(frame) => frame,
-            Frame::Gone => return Ok(()),
-            Frame::Broken(error) => return give_up(client, error.fatal()).await,
+            Frame::Message(frame) if frame.first() == Some(&PASSWORD) => frame,
+            Frame::Message(frame) if frame.first() == Some(&TERMINATE) => return Ok(None),
+            Frame::Message(frame) => {
+                let kind = frame.first().copied().unwrap_or_default();
+                let error = malformed(format!("expected SASL response, got message type {kind}"));
+                return give_up(client, error.fatal()).await.map(|()| None);
+            }
+            Frame::Gone => return Ok(None),
+            Frame::Broken(error) => return give_up(client, error.fatal()).await.map(|()| None),
         };
     }
 }

@@ -115,6 +115,7 @@ fn query_of(statement: &Statement) -> Option<&ast::Statement> {
         | Statement::Alter { .. }
         | Statement::Drop { .. }
         | Statement::Comment { .. }
+        | Statement::Role(_)
         | Statement::Show(_)
         | Statement::ShowCreate { .. }
         | Statement::Describe { .. }

@@ -36,12 +36,17 @@ use super::{
     prepared::Named,
     sessions::Sessions,
     sqlstate::SqlError,
+    startup::Attempt,
 };
+use crate::auth::Gate;
 use crate::session::{Output, Planned, Session, on_own_task, parse};
 
 pub(super) struct Connection {
     pub(super) session: Arc<Session>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) gate: Arc<Gate>,
+    /// Of a client that is not let in yet.
+    pub(super) attempt: Mutex<Option<Attempt>>,
     pub(super) parser: Arc<StatementParser>,
     /// Statements that the client has prepared.
     pub(super) named: Arc<Mutex<Named>>,
@@ -56,11 +61,11 @@ pub(super) enum Answer {
 }
 
 impl Connection {
-    pub(super) fn new(session: Session, sessions: Arc<Sessions>) -> Self {
+    pub(super) fn new(session: Session, sessions: Arc<Sessions>, gate: Arc<Gate>) -> Self {
         let session = Arc::new(session);
         let named = Arc::new(Mutex::new(Named::new(session.app.config.message_bytes_max)));
         let parser = Arc::new(StatementParser::new(Arc::clone(&session), Arc::clone(&named)));
-        Self { session, sessions, parser, named }
+        Self { session, sessions, gate, attempt: Mutex::default(), parser, named }
     }
 
     /// Runs a statement up to its first rows.
@@ -130,6 +135,7 @@ impl Connection {
             | Statement::Alter { .. }
             | Statement::Drop { .. }
             | Statement::Comment { .. }
+            | Statement::Role(_)
             | Statement::Show(_)
             | Statement::ShowCreate { .. }
             | Statement::Describe { .. }
@@ -226,6 +232,7 @@ impl Connection {
 fn changes(statement: &Statement) -> bool {
     match statement {
         Statement::Create(_) | Statement::Alter { .. } | Statement::Drop { .. } | Statement::Comment { .. } => true,
+        Statement::Role(_) => true,
         Statement::Query(query) => matches!(query.as_ref(), ast::Statement::Commit { .. } | ast::Statement::Insert(_)),
         _ => false,
     }

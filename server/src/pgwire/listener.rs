@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     app::App,
+    auth::Gate,
     session::Session,
     system::{Shared, shared, surroundings},
 };
@@ -66,7 +67,9 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 /// # Errors
 /// Where the session catalog cannot be built.
 pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let server = Arc::new(Server { shared: shared(&app)?, app, sessions: Arc::default(), open: AtomicUsize::new(0) });
+    let gate = Arc::new(Gate::new(app.config.auth, app.config.authentication_timeout));
+    let (shared, open) = (shared(&app)?, AtomicUsize::new(0));
+    let server = Arc::new(Server { shared, app, sessions: Arc::default(), gate, open });
     let mut connections = JoinSet::new();
     loop {
         let socket = tokio::select! {
@@ -84,6 +87,7 @@ struct Server {
     app: Arc<App>,
     shared: Shared,
     sessions: Arc<Sessions>,
+    gate: Arc<Gate>,
     open: AtomicUsize,
 }
 
@@ -111,7 +115,7 @@ impl Server {
             Err(error) => return farewell(&second, &SqlError::new("XX000", error.to_string())),
         };
         let session = Session::new(Arc::clone(&self.app), surroundings, settings);
-        let connection = Arc::new(Connection::new(session, Arc::clone(&self.sessions)));
+        let connection = Arc::new(Connection::new(session, Arc::clone(&self.sessions), Arc::clone(&self.gate)));
         let config = &self.app.config;
         let bounds = Bounds { bytes_max: config.message_bytes_max, memory: config.engine.memory.clone() };
         let mut served = tokio::spawn(connection::serve(socket, connection, bounds));

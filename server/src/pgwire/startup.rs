@@ -3,10 +3,11 @@
 use std::{collections::HashMap, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
-use futures::Sink;
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{Sink, SinkExt};
 use pgwire::{
     api::{
-        ClientInfo,
+        ClientInfo, PgWireConnectionState,
         auth::{ServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation},
         cancel::CancelHandler,
     },
@@ -14,12 +15,15 @@ use pgwire::{
     messages::{
         PgWireBackendMessage, PgWireFrontendMessage,
         cancel::CancelRequest,
-        startup::{SecretKey, Startup},
+        startup::{Authentication, PasswordMessageFamily, SecretKey, Startup},
     },
 };
 
 use super::{handlers::Connection, sessions::Entry, sqlstate::SqlError};
-use crate::system::DATABASE;
+use crate::{
+    auth::{AuthMethod, Challenged, MECHANISM, Offered, Proved},
+    system::DATABASE,
+};
 
 /// What the client is told of the server as its session begins.
 struct Parameters(HashMap<String, String>);
@@ -33,13 +37,34 @@ impl ServerParameterProvider for Parameters {
     }
 }
 
+/// A client that says who it is.
+pub(super) struct Attempt {
+    startup: Startup,
+    user: String,
+    exchange: Exchange,
+}
+
+enum Exchange {
+    Offered(Offered),
+    Challenged(Challenged),
+}
+
+fn malformed(message: &str) -> PgWireError {
+    SqlError::new("08P01", message).fatal()
+}
+
+/// # Errors
+/// 28000 where the client names nobody.
+fn user(startup: &Startup) -> Result<&str, SqlError> {
+    let user = startup.parameters.get("user").filter(|user| !user.is_empty());
+    user.map(String::as_str)
+        .ok_or_else(|| SqlError::new("28000", "no PostgreSQL user name specified in startup packet"))
+}
+
 impl Connection {
     /// Takes over what the client asks for as it connects.
     fn begin(&self, startup: &Startup) -> Result<(), SqlError> {
-        let settings = &self.session.settings;
-        let Some(user) = startup.parameters.get("user").filter(|user| !user.is_empty()) else {
-            return Err(SqlError::new("28000", "no PostgreSQL user name specified in startup packet"));
-        };
+        let (settings, user) = (&self.session.settings, user(startup)?);
         // PostgreSQL's default is the database of the user's name, and here there is one.
         if let Some(database) = startup.parameters.get("database").filter(|name| !name.is_empty() && *name != user)
             && database != DATABASE
@@ -47,7 +72,6 @@ impl Connection {
             return Err(SqlError::new("3D000", format!("database \"{database}\" does not exist"))
                 .hint(format!("There is one database: {DATABASE}.")));
         }
-        settings.authorize(user);
         for (name, value) in startup.parameters.get("options").map_or_else(Vec::new, |text| options(text)) {
             settings.start(&name, &value)?;
         }
@@ -88,10 +112,100 @@ impl StartupHandler for Connection {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let PgWireFrontendMessage::Startup(startup) = &message else { return Ok(()) };
-        protocol_negotiation(client, startup).await?;
+        match message {
+            PgWireFrontendMessage::Startup(startup) => {
+                protocol_negotiation(client, &startup).await?;
+                let user = user(&startup).map_err(SqlError::fatal)?.to_owned();
+                match self.gate.method {
+                    AuthMethod::Trust => self.enter(client, &startup, &user).await,
+                    AuthMethod::Scram => {
+                        self.gate.wait(client.socket_addr().ip()).await;
+                        let exchange = Exchange::Offered(self.gate.offer(&self.session.app.catalog(), &user));
+                        *self.attempt.lock() = Some(Attempt { startup, user, exchange });
+                        client.set_state(PgWireConnectionState::AuthenticationInProgress);
+                        send(client, Authentication::SASL(vec![MECHANISM.to_owned()])).await
+                    }
+                }
+            }
+            PgWireFrontendMessage::PasswordMessageFamily(PasswordMessageFamily::Raw(body)) => {
+                let attempt = self.attempt.lock().take();
+                match attempt {
+                    Some(attempt) => self.prove(client, attempt, body).await,
+                    None => Err(malformed("nobody was asked for a password")),
+                }
+            }
+            _ => Err(malformed("expected a SASL response")),
+        }
+    }
+}
+
+async fn send<C>(client: &mut C, message: Authentication) -> PgWireResult<()>
+where
+    C: Sink<PgWireBackendMessage> + Unpin + Send,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    Ok(client.send(PgWireBackendMessage::Authentication(message)).await?)
+}
+
+/// The data of a client's first message: behind the name of its mechanism and a length.
+fn initial_response(mut body: BytesMut) -> Result<BytesMut, PgWireError> {
+    let end = body.iter().position(|byte| *byte == 0).ok_or_else(|| malformed("invalid message format"))?;
+    let mechanism = body.split_to(end);
+    body.advance(1);
+    if mechanism != MECHANISM.as_bytes() {
+        return Err(malformed("client selected an invalid SASL authentication mechanism"));
+    }
+    let length = body.try_get_i32().map_err(|_| malformed("invalid message format"))?;
+    match usize::try_from(length) {
+        Ok(length) if length == body.len() => Ok(body),
+        _ => Err(malformed("invalid message format")),
+    }
+}
+
+impl Connection {
+    /// One step of the exchange.
+    async fn prove<C>(&self, client: &mut C, attempt: Attempt, body: BytesMut) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let Attempt { startup, user, exchange } = attempt;
+        match exchange {
+            Exchange::Offered(offered) => {
+                let first = initial_response(body)?;
+                let (challenge, challenged) = offered.first(&first).map_err(SqlError::fatal)?;
+                let exchange = Exchange::Challenged(challenged);
+                *self.attempt.lock() = Some(Attempt { startup, user, exchange });
+                send(client, Authentication::SASLContinue(Bytes::from(challenge))).await
+            }
+            Exchange::Challenged(challenged) => {
+                let from = client.socket_addr().ip();
+                match challenged.last(&body).map_err(SqlError::fatal)? {
+                    Proved::Right(signature) => {
+                        self.gate.succeeded(from);
+                        send(client, Authentication::SASLFinal(Bytes::from(signature))).await?;
+                        self.enter(client, &startup, &user).await
+                    }
+                    Proved::Wrong => Err(self.gate.failed(&user, from).fatal()),
+                }
+            }
+        }
+    }
+
+    /// Lets a client in that is who it says.
+    async fn enter<C>(&self, client: &mut C, startup: &Startup, user: &str) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let catalog = self.session.app.catalog();
+        let role = self.gate.role(&catalog, user).map_err(SqlError::fatal)?;
+        let entered = self.sessions.enter(Arc::clone(&self.session.interrupts), role);
+        let (pid, key, entry) = entered.map_err(SqlError::fatal)?;
+        self.session.log_in(user, role.map(|role| role.id));
         self.begin(startup).map_err(SqlError::fatal)?;
-        let (pid, key, entry) = self.sessions.enter(Arc::clone(&self.session.interrupts));
         client.set_pid_and_secret_key(pid, SecretKey::I32(key));
         client.session_extensions().insert::<Entry>(entry);
         let told = self.session.settings.untold().into_iter().map(|(name, value)| (name.to_owned(), value));

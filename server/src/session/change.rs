@@ -3,10 +3,10 @@
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value};
 use ebap_catalog::{Catalog, Migration, ObjectKind};
 use ebap_connector::time;
-use ebap_sql::{AlterAction, Applied, Parsed, Statement, apply, built_in_function};
+use ebap_sql::{AlterAction, Applied, Parsed, Statement, apply_by, built_in_function};
 
 use super::{Output, Result, Session, Transaction};
-use crate::{app::SERIALIZATION_FAILURE, columns, pgwire::sqlstate::SqlError};
+use crate::{app::SERIALIZATION_FAILURE, auth, columns, pgwire::sqlstate::SqlError};
 
 impl Session {
     /// Begins the implicit transaction of a query of several statements.
@@ -127,9 +127,11 @@ impl Session {
         let staged = self.transaction.lock().as_ref().map(|block| block.catalog().clone());
         let catalog = staged.map_or_else(|| self.app.catalog(), std::sync::Arc::new);
         let statement = columns::complete(&catalog, parsed.statement.clone()).await?;
+        let (statement, notice) = auth::hashed(statement)?;
+        let actor = self.actor();
         let applied = self
             .changed(|catalog| {
-                let applied = apply(catalog, &statement, &parsed.text, now_us)?;
+                let applied = apply_by(catalog, &statement, &parsed.text, now_us, &actor)?;
                 Ok((applied.catalog.clone(), applied))
             })
             .await?;
@@ -137,7 +139,7 @@ impl Session {
         if notices.is_empty() {
             self.tell_of_catch_up(&catalog, &parsed.statement);
         }
-        self.notices.lock().extend(notices);
+        self.notices.lock().extend(notices.into_iter().chain(notice.map(str::to_owned)));
         Ok(Output::Done(tag))
     }
 

@@ -56,7 +56,7 @@ const ISOLATION: Kind =
     Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted", "default"]);
 
 /// Sorted as `SHOW ALL` lists them.
-const DEFINITIONS: [Definition; 30] = [
+const DEFINITIONS: [Definition; 31] = [
     told("application_name", "", Kind::Text),
     setting("bytea_output", "hex", Kind::OneOf(&["hex"])),
     told("client_encoding", "UTF8", Kind::Encoding),
@@ -73,6 +73,7 @@ const DEFINITIONS: [Definition; 30] = [
     setting("jit", "off", Kind::Boolean),
     setting("lock_timeout", "0", Kind::Time),
     setting("max_identifier_length", "63", Kind::Fixed),
+    setting("password_encryption", "scram-sha-256", Kind::OneOf(&["scram-sha-256"])),
     setting("role", "none", Kind::Text),
     setting("row_security", "on", Kind::Boolean),
     setting("search_path", "\"$user\", public", Kind::Text),
@@ -190,10 +191,13 @@ impl Settings {
     }
 
     /// The role a client connected as.
-    pub(crate) fn authorize(&self, user: &str) {
+    pub(crate) fn authorize(&self, user: &str, is_superuser: bool) {
         let mut state = self.0.lock();
-        state.put("session_authorization".to_owned(), Some(user.to_owned()), false);
-        state.initial.insert("session_authorization".to_owned(), user.to_owned());
+        let is_superuser = if is_superuser { "on" } else { "off" };
+        for (name, value) in [("session_authorization", user), ("is_superuser", is_superuser)] {
+            state.put(name.to_owned(), Some(value.to_owned()), false);
+            state.initial.insert(name.to_owned(), value.to_owned());
+        }
     }
 
     pub(crate) fn reset(&self, name: &str) -> Result<()> {

@@ -44,6 +44,7 @@ impl Session {
             | Statement::Alter { .. }
             | Statement::Drop { .. }
             | Statement::Comment { .. }
+            | Statement::Role(_)
             | Statement::Flush => None,
         }
     }

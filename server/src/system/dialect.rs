@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, Ident, ObjectName, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
-use super::{functions::REGCLASS_NAME, pg_catalog::Described, search_path::SearchPath};
+use super::{functions::REGCLASS_NAME, pg_catalog::Described, roles::MEMBER_OF, search_path::SearchPath};
 use crate::pgwire::sqlstate::SqlError;
 
 /// Answers what a statement asks of the session and of names, before it is planned. `by_name`: a `regclass`
@@ -57,10 +57,14 @@ fn is_cast_to(expr: &Expr, of: fn(&DataType) -> bool) -> bool {
 }
 
 fn shown(regclass: Expr) -> Expr {
-    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(regclass));
+    call(REGCLASS_NAME, regclass)
+}
+
+fn call(function: &str, argument: Expr) -> Expr {
+    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(argument));
     let arguments = FunctionArgumentList { duplicate_treatment: None, args: vec![argument], clauses: Vec::new() };
     Expr::Function(ast::Function {
-        name: ObjectName::from(vec![Ident::new(REGCLASS_NAME)]),
+        name: ObjectName::from(vec![Ident::new(function)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(arguments),
@@ -106,7 +110,8 @@ impl VisitorMut for Translator<'_> {
                 shown(of.as_ref().clone())
             }
             Expr::Function(function) if is_joined_list(function) => null_of(DataType::Text),
-            // A list made of a subquery: of roles, options or privileges, and there are none.
+            Expr::Function(function) if let Some(member) = memberships_of(function) => call(MEMBER_OF, member),
+            // A list made of a subquery: of options or privileges, and there are none.
             Expr::Function(function)
                 if matches!(function.args, FunctionArguments::Subquery(_)) && is_array(&function.name) =>
             {
@@ -132,6 +137,21 @@ impl Translator<'_> {
                 self.path.effective(true).iter().find_map(|schema| self.described.oid_of(schema, &name))
             }
         }
+    }
+}
+
+/// Of `ARRAY(SELECT b.rolname FROM pg_auth_members … WHERE m.member = r.oid)`, by which psql lists roles, `r.oid`.
+fn memberships_of(function: &ast::Function) -> Option<Expr> {
+    let FunctionArguments::Subquery(query) = &function.args else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let reads_memberships = select.from.iter().any(|from| from.relation.to_string().contains("pg_auth_members"));
+    match &select.selection {
+        Some(Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right })
+            if reads_memberships && is_array(&function.name) =>
+        {
+            left.to_string().ends_with(".member").then(|| right.as_ref().clone())
+        }
+        _ => None,
     }
 }
 

@@ -17,7 +17,7 @@ use datafusion::{
 use ebap_sql::quoted;
 use postgres_types::Type;
 
-use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, search_path::SearchPath};
+use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, roles, search_path::SearchPath};
 use crate::session::probe;
 
 /// The name of a relation by its number, as `regclass` is shown.
@@ -122,11 +122,10 @@ fn truth(value: bool) -> Option<String> {
 /// Functions that are the same for all sessions.
 pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
     let version = format!("PostgreSQL {SERVER_VERSION} (EBAP {})", env!("CARGO_PKG_VERSION"));
-    let constants: [(&str, &[usize], Option<String>); 14] = [
+    let constants: [(&str, &[usize], Option<String>); 13] = [
         ("version", &[0], Some(version)),
         ("current_database", &[0], Some(DATABASE.to_owned())),
         ("current_catalog", &[0], Some(DATABASE.to_owned())),
-        ("pg_get_userbyid", &[1], Some(DATABASE.to_owned())),
         ("pg_get_function_sqlbody", &[1], None),
         ("pg_get_indexdef", &[1, 3], None),
         ("pg_get_serial_sequence", &[2], None),
@@ -154,6 +153,10 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
     for name in ["pg_table_size", "pg_database_size", "pg_indexes_size"] {
         context.register_udf(Function::new(name, &[1], DataType::Int64, |_| Ok(Some("0".to_owned()))).into());
     }
+    let app = Arc::clone(&described.app);
+    let user = move |args: &[Option<&str>]| Ok(number(args, 0).map(|oid| roles::name(&app.catalog(), oid)));
+    context.register_udf(Function::new("pg_get_userbyid", &[1], DataType::Utf8, user).into());
+    context.register_udf(roles::member_of(&described.app));
     let of_object = Arc::clone(described);
     context.register_udf(
         Function::new("obj_description", &[1, 2], DataType::Utf8, move |args| {

@@ -8,6 +8,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, Visit, Visitor};
 use datafusion_pg_catalog::pg_catalog::PG_CATALOG_TABLES;
 
+use super::roles;
+
 const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
 /// Types that only catalogs have.
 const TYPES: [&str; 8] = ["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole", "oid", "name"];
@@ -33,7 +35,7 @@ impl Visitor for Mentions {
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
         let parts = parts(relation);
         when(match &parts[..] {
-            [name] => PG_CATALOG_TABLES.contains(&name.as_str()),
+            [name] => PG_CATALOG_TABLES.contains(&name.as_str()) || roles::TABLES.contains(&name.as_str()),
             [.., schema, _] => SCHEMAS.contains(&schema.as_str()),
             [] => false,
         })

@@ -19,7 +19,7 @@ use ebap_values::PgType;
 use parking_lot::Mutex;
 use postgres_types::{Kind, Type};
 
-use super::{DATABASE, MIGRATIONS, memory, migrations_schema, strings};
+use super::{DATABASE, MIGRATIONS, memory, migrations_schema, roles, strings};
 use crate::{app::App, wire_types};
 
 /// Oids of the schemas, as PostgreSQL has them where it has them.
@@ -69,7 +69,7 @@ impl Relation {
 
 /// Oids, given to relations as they are first seen, and what is known by them.
 pub(super) struct Described {
-    app: Arc<App>,
+    pub(super) app: Arc<App>,
     oids: Mutex<HashMap<(&'static str, String), i32>>,
 }
 
@@ -181,7 +181,8 @@ pub(super) struct PgCatalog {
 #[async_trait]
 impl SchemaProvider for PgCatalog {
     fn table_names(&self) -> Vec<String> {
-        self.inner.table_names()
+        let own = roles::TABLES.iter().map(|name| (*name).to_owned());
+        self.inner.table_names().into_iter().chain(own).collect()
     }
 
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
@@ -192,7 +193,9 @@ impl SchemaProvider for PgCatalog {
             "pg_attribute" => attributes(&relations()),
             "pg_description" => descriptions(&relations()),
             "pg_database" => databases(),
-            "pg_roles" => roles(),
+            "pg_roles" | "pg_authid" => roles::roles(&self.described.app.catalog()),
+            "pg_user" => roles::users(&self.described.app.catalog()),
+            "pg_auth_members" => roles::memberships(&self.described.app.catalog()),
             "pg_tables" => tables(&relations()),
             "pg_views" => views(&relations(), "v"),
             "pg_matviews" => views(&relations(), "m"),
@@ -202,46 +205,46 @@ impl SchemaProvider for PgCatalog {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.inner.table_exist(name)
+        roles::TABLES.contains(&name) || self.inner.table_exist(name)
     }
 }
 
 type Columns = Vec<(&'static str, ArrayRef)>;
 
-fn batch(columns: Columns) -> DataFusionResult<RecordBatch> {
+pub(super) fn batch(columns: Columns) -> DataFusionResult<RecordBatch> {
     Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
 }
 
-fn ints(values: impl Iterator<Item = i32>) -> ArrayRef {
+pub(super) fn ints(values: impl Iterator<Item = i32>) -> ArrayRef {
     Arc::new(Int32Array::from_iter_values(values))
 }
 
 /// A column that says the same of every row.
-struct Same(usize);
+pub(super) struct Same(pub(super) usize);
 
 impl Same {
-    fn int(&self, value: i32) -> ArrayRef {
+    pub(super) fn int(&self, value: i32) -> ArrayRef {
         Arc::new(Int32Array::from_value(value, self.0))
     }
 
-    fn small(&self, value: i16) -> ArrayRef {
+    pub(super) fn small(&self, value: i16) -> ArrayRef {
         Arc::new(Int16Array::from_value(value, self.0))
     }
 
-    fn truth(&self, value: bool) -> ArrayRef {
+    pub(super) fn truth(&self, value: bool) -> ArrayRef {
         Arc::new(BooleanArray::from(vec![value; self.0]))
     }
 
-    fn text(&self, value: &str) -> ArrayRef {
+    pub(super) fn text(&self, value: &str) -> ArrayRef {
         Arc::new(StringArray::from(vec![value; self.0]))
     }
 
-    fn null(&self) -> ArrayRef {
+    pub(super) fn null(&self) -> ArrayRef {
         Arc::new(StringArray::new_null(self.0))
     }
 
     /// No privileges, no options.
-    fn no_list(&self) -> ArrayRef {
+    pub(super) fn no_list(&self) -> ArrayRef {
         new_null_array(&DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))), self.0)
     }
 }
@@ -392,25 +395,6 @@ fn databases() -> DataFusionResult<RecordBatch> {
         ("daticulocale", same.null()),
         ("datcollversion", same.null()),
         ("datacl", same.no_list()),
-    ])
-}
-
-fn roles() -> DataFusionResult<RecordBatch> {
-    let same = Same(1);
-    batch(vec![
-        ("oid", same.int(OWNER)),
-        ("rolname", same.text(DATABASE)),
-        ("rolsuper", same.truth(true)),
-        ("rolinherit", same.truth(true)),
-        ("rolcreaterole", same.truth(true)),
-        ("rolcreatedb", same.truth(true)),
-        ("rolcanlogin", same.truth(true)),
-        ("rolreplication", same.truth(false)),
-        ("rolconnlimit", same.int(-1)),
-        ("rolpassword", same.text("********")),
-        ("rolvaliduntil", same.null()),
-        ("rolbypassrls", same.truth(true)),
-        ("rolconfig", same.no_list()),
     ])
 }
 

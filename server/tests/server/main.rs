@@ -10,6 +10,8 @@ mod migrate;
 mod notices;
 mod prepared;
 mod process;
+mod roles;
+mod scram;
 mod sessions;
 mod transactions;
 mod two_servers;

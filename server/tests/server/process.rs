@@ -22,6 +22,10 @@ const ADDRESSES_KB: &str = "3000000";
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
+    /// Lines up to the one that says that it is ready.
+    pub(crate) said: Vec<String>,
+    /// Collects what comes after them.
+    reader: Option<thread::JoinHandle<String>>,
     pub(crate) folder: TempDir,
 }
 
@@ -42,7 +46,11 @@ impl Server {
 
     /// Starts a server with these variables of the environment, and waits until it is ready.
     pub(crate) fn start_with(environment: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), environment)
+    }
+
+    /// The same where another one has ended.
+    pub(crate) fn start_in(folder: TempDir, environment: &[(&str, &str)]) -> Self {
         let mut child = ebap()
             .args(["server", "--pg-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.path().join("data"))
@@ -52,13 +60,15 @@ impl Server {
             .spawn()
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let mut said = Vec::new();
         let url = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let url = line.strip_prefix("ebap is ready: psql \"")?;
-            Some(url.trim_end_matches('"').to_owned())
+            let url = line.strip_prefix("ebap is ready: psql \"").map(|url| url.trim_end_matches('"').to_owned());
+            said.push(line);
+            url
         });
-        let url = url.expect("it says that it is ready");
-        thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Self { child, url, folder }
+        let url = url.unwrap_or_else(|| panic!("it does not say that it is ready: {said:?}"));
+        let reader = thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+        Self { child, url, said, reader: Some(reader), folder }
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -96,6 +106,20 @@ impl Server {
     pub(crate) fn ends(&mut self) -> bool {
         self.terminate();
         self.child.wait().expect("it ends").success()
+    }
+
+    /// Ends it; gives what it has logged.
+    pub(crate) fn log(mut self) -> String {
+        assert!(self.ends(), "it ends in order");
+        let reader = self.reader.take().expect("it is read once");
+        reader.join().expect("no panic")
+    }
+
+    /// Ends it, and starts another one in its folder.
+    pub(crate) fn restart(mut self, environment: &[(&str, &str)]) -> Self {
+        assert!(self.ends(), "it ends in order");
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder"));
+        Self::start_in(folder, environment)
     }
 
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {

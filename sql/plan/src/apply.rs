@@ -12,6 +12,7 @@ use crate::{
         AlertBody, Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, WindowClause, parse,
     },
     planner,
+    roles::{self, Actor},
 };
 
 /// A catalog with the statement's effect in it.
@@ -31,12 +32,20 @@ pub enum SecretSource {
     Literal(String),
 }
 
-/// Applies `CREATE`, `ALTER`, `DROP` or `COMMENT ON`. Plans what it creates, so that every error shows now.
+/// Applies a statement as a superuser would: see `apply_by`.
+///
+/// # Errors
+/// Those of `apply_by`.
+pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) -> Result<Applied> {
+    apply_by(catalog, statement, text, now_us, &Actor::SUPERUSER)
+}
+
+/// Applies `CREATE`, `ALTER`, `DROP`, `COMMENT ON` or a change of roles. Plans what it creates, so that every error shows now.
 ///
 /// # Errors
 /// With SQLSTATE and, where one character is at fault, its position in `text`, the text the statement
-/// was parsed from.
-pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) -> Result<Applied> {
+/// was parsed from. 42501 where `actor` may not do it.
+pub fn apply_by(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64, actor: &Actor) -> Result<Applied> {
     match statement {
         Statement::Create(create) => create_object(catalog, create, text, now_us),
         Statement::Alter { kind, name, if_exists, action } => alter(catalog, *kind, name, *if_exists, action, now_us),
@@ -46,6 +55,7 @@ pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) 
         Statement::Comment { kind, name, column, text } => {
             comment(catalog, *kind, name, column.as_deref(), text.clone())
         }
+        Statement::Role(statement) => roles::apply(catalog, statement, actor),
         Statement::Show(_)
         | Statement::ShowCreate { .. }
         | Statement::Describe { .. }

@@ -32,7 +32,11 @@ pub fn check(
         for one in parsed {
             statements += 1;
             let outcome = match &one.statement {
-                Statement::Create(_) | Statement::Alter { .. } | Statement::Drop { .. } | Statement::Comment { .. } => {
+                Statement::Create(_)
+                | Statement::Alter { .. }
+                | Statement::Drop { .. }
+                | Statement::Comment { .. }
+                | Statement::Role(_) => {
                     let complete = complete(&catalog, one.statement.clone());
                     let applied = complete.and_then(|statement| apply(&catalog, &statement, &one.text, 0));
                     applied.map(|applied| catalog = applied.catalog)

@@ -15,6 +15,7 @@ mod names;
 mod parser;
 mod plan;
 mod planner;
+mod roles;
 mod semantics;
 mod session;
 #[cfg(test)]
@@ -22,7 +23,7 @@ mod tests;
 mod variables;
 mod wildcard;
 
-pub use apply::{Applied, SecretSource, apply, printable_sql, secret_source};
+pub use apply::{Applied, SecretSource, apply, apply_by, printable_sql, secret_source};
 pub use check::{CheckError, check};
 pub use column_names::{distinct_columns, named_columns};
 pub use columns::{ColumnsWanted, columns_wanted, with_columns};
@@ -35,8 +36,8 @@ pub use macros::expand_functions;
 pub use moved_time::moved_time;
 pub use names::quoted;
 pub use parser::{
-    AlterAction, Copy, CopyFormat, CopyOptions, Declare, Direction, ForceQuote, Parsed, Prepare, ShowKind, Statement,
-    parse, select_of_types,
+    AlterAction, Copy, CopyFormat, CopyOptions, Declare, Direction, ForceQuote, NewPassword, Parsed, Password, Prepare,
+    RoleStatement, ShowKind, Statement, parse, select_of_types,
 };
 pub use plan::{
     AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, FutureLimit, FutureRows, GROUPS_TABLE, OnError,
@@ -44,6 +45,7 @@ pub use plan::{
     ViewQuery, WatermarkPlan, WindowPlan, WindowSize,
 };
 pub use planner::{built_in_function, explain_view_plan, plan_catalog, plan_query};
+pub use roles::Actor;
 pub use semantics::{desugar, install_functions, plan_statement, resolve};
 pub use session::{session_config, session_state};
 pub use variables::substitute_variables;

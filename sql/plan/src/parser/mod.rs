@@ -11,6 +11,7 @@ mod flink;
 mod function;
 mod object;
 mod portals;
+mod role;
 mod spellings;
 mod types;
 
@@ -33,6 +34,8 @@ use dialect::Budget;
 pub(crate) use dialect::{BETWEEN_SYMMETRIC, Postgres, call};
 pub(crate) use function::{Argument, FunctionBody};
 pub use portals::{Declare, Direction, Prepare, select_of_types};
+pub use role::{NewPassword, Password, RoleStatement};
+pub(crate) use role::{RoleChange, RoleName, RoleOption};
 pub(crate) use types::{ColumnType, parsed_type};
 
 /// A statement and where it stands.
@@ -66,6 +69,8 @@ pub enum Statement {
         column: Option<String>,
         text: Option<String>,
     },
+    /// Of roles and who is a member of them.
+    Role(Box<RoleStatement>),
     Show(ShowKind),
     ShowCreate {
         kind: Option<ObjectKind>,
@@ -363,6 +368,9 @@ fn byte_of(text: &str, line: u64, column: u64) -> usize {
 }
 
 fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    if let Some(own) = role::statement(cursor)? {
+        return Ok(own);
+    }
     if let Some(own) = object::create(cursor)? {
         return Ok(own);
     }
