@@ -6,16 +6,20 @@ use anyhow::{Context, bail};
 use ebap_connector::{parse_duration, parse_size};
 use ebap_stream::{EngineConfig, MemoryBudget};
 
-use crate::{app::AppConfig, auth::AuthMethod, memory};
+use crate::{app::AppConfig, auth::AuthMethod, memory, pgwire::tls::TlsFiles};
 
 /// Every setting: name in the file, default, what it is. The environment has it as `EBAP_` and the
 /// name in capitals.
-const SETTINGS: [(&str, &str, &str); 21] = [
+const SETTINGS: [(&str, &str, &str); 25] = [
     ("data_dir", "ebap-data", "folder of catalog and state"),
     ("pg_listen", "127.0.0.1:5410", "address of the Postgres wire"),
     ("http_listen", "127.0.0.1:8410", "address of health and metrics"),
     ("auth", "trust", "how clients prove who they are: scram, or trust on loopback addresses alone"),
     ("authentication_timeout", "60s", "time a client has until it is let in"),
+    ("tls_cert", "", "PEM file with the server's certificate and those of its issuers"),
+    ("tls_key", "", "PEM file with the key of tls_cert"),
+    ("tls_client_ca", "", "PEM file with issuers: clients must have a certificate of theirs for the user"),
+    ("require_tls", "false", "true: no client comes in unencrypted"),
     ("state_url", "", "s3://bucket/prefix or file:///folder for catalog and state instead of data_dir"),
     ("checkpoint_interval", "1s", "how often an epoch is made durable"),
     ("discover_interval", "5s", "how often new splits are looked for"),
@@ -74,6 +78,18 @@ pub struct ServerArgs {
     /// How clients prove who they are: scram, or trust on loopback (also EBAP_AUTH) [default: trust]
     #[arg(long)]
     pub auth: Option<String>,
+    /// PEM file with the server's certificate (also EBAP_TLS_CERT)
+    #[arg(long)]
+    pub tls_cert: Option<String>,
+    /// PEM file with its key (also EBAP_TLS_KEY)
+    #[arg(long)]
+    pub tls_key: Option<String>,
+    /// PEM file with issuers of the certificates that clients must have (also EBAP_TLS_CLIENT_CA)
+    #[arg(long)]
+    pub tls_client_ca: Option<String>,
+    /// No client comes in unencrypted (also EBAP_REQUIRE_TLS)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub require_tls: Option<String>,
     /// Print the effective settings, each with where it comes from, and end
     #[arg(long)]
     pub print_config: bool,
@@ -119,6 +135,10 @@ impl Config {
             ("http_listen", &args.http_listen),
             ("memory_limit", &args.memory_limit),
             ("auth", &args.auth),
+            ("tls_cert", &args.tls_cert),
+            ("tls_key", &args.tls_key),
+            ("tls_client_ca", &args.tls_client_ca),
+            ("require_tls", &args.require_tls),
         ];
         for (name, value) in flags {
             if let Some(value) = value {
@@ -137,6 +157,8 @@ impl Config {
                 self.get("pg_listen")
             );
         }
+        self.parsed("require_tls", |text| text.parse::<bool>().ok(), "true or false")?;
+        self.tls()?;
         self.http_listen()?;
         self.app()?;
         Ok(())
@@ -158,6 +180,21 @@ impl Config {
 
     pub fn http_listen(&self) -> anyhow::Result<SocketAddr> {
         self.parsed("http_listen", |text| text.parse().ok(), "an address such as 127.0.0.1:8410")
+    }
+
+    pub(crate) fn require_tls(&self) -> bool {
+        self.get("require_tls") == "true"
+    }
+
+    /// `None` where connections are not encrypted.
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<TlsFiles>> {
+        let file = |name: &str| Some(self.get(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
+        match (file("tls_cert"), file("tls_key"), file("tls_client_ca")) {
+            (Some(cert), Some(key), client_ca) => Ok(Some(TlsFiles { cert, key, client_ca })),
+            (None, None, None) if !self.require_tls() => Ok(None),
+            (None, None, _) => bail!("tls_client_ca and require_tls need tls_cert and tls_key"),
+            (Some(_), None, _) | (None, Some(_), _) => bail!("tls_cert and tls_key go together"),
+        }
     }
 
     fn auth(&self) -> anyhow::Result<AuthMethod> {

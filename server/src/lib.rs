@@ -21,4 +21,4 @@ mod wire_types;
 
 pub use app::{App, AppConfig};
 pub use auth::AuthMethod;
-pub use pgwire::serve;
+pub use pgwire::tls::TlsFiles;

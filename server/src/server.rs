@@ -18,7 +18,8 @@ use crate::{
     app::App,
     auth::{self, AuthMethod},
     config::{Config, ServerArgs},
-    http, pgwire,
+    http,
+    pgwire::{self, tls::Tls},
 };
 
 /// Exit code when a second signal cuts the end short, as shells have it for SIGINT.
@@ -100,6 +101,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
         let (pg, web) = (config.pg_listen()?, config.http_listen()?);
+        let tls = config.tls()?.map(|files| Tls::open(files, config.require_tls())).transpose()?;
         // HTTP answers first, so that a supervisor sees a start that takes long.
         let listener = TcpListener::bind(web).await.with_context(|| format!("{web} is not free (--http-listen)"))?;
         let recorder = PrometheusBuilder::new().build_recorder();
@@ -112,7 +114,10 @@ impl Running {
         let listener = TcpListener::bind(pg).await.with_context(|| format!("{pg} is not free (--pg-listen)"))?;
         let pg_address = listener.local_addr()?;
         let app = pgwire::while_starting(&listener, open(config)).await?;
-        let clients = tokio::spawn(pgwire::serve(Arc::clone(&app), listener, stop.clone()));
+        if let Some(tls) = &tls {
+            tokio::spawn(Arc::clone(tls).follow(stop.clone()));
+        }
+        let clients = tokio::spawn(pgwire::serve(Arc::clone(&app), listener, tls, stop.clone()));
         let _ = jobs.set(Arc::clone(&app.engine));
         ready.store(true, Ordering::Release);
         Ok(Self { app, pg_address, stop, stop_http, clients, http })

@@ -26,6 +26,7 @@ use super::{
     frames::{self, Bounds, Frame},
     handlers::Connection,
     sqlstate::SqlError,
+    tls::{self, Duplex, Tls},
 };
 
 /// How long a client may take to be refused.
@@ -52,10 +53,12 @@ fn malformed(message: impl Into<String>) -> SqlError {
 enum Opening {
     Message(BytesMut),
     Malformed(SqlError),
+    /// It has been told to go on encrypted.
+    Encrypted,
 }
 
-/// Reads up to the startup message. Encryption is declined as often as it is asked for.
-async fn opening(socket: &mut TcpStream) -> io::Result<Opening> {
+/// Reads up to the startup message. Encryption is declined as often as it is asked for, unless it `encrypts`.
+async fn opening(socket: &mut (impl Duplex + ?Sized), encrypts: bool) -> io::Result<Opening> {
     loop {
         let claimed = socket.read_i32().await?;
         let length = usize::try_from(claimed).unwrap_or(0);
@@ -63,6 +66,10 @@ async fn opening(socket: &mut TcpStream) -> io::Result<Opening> {
             return Ok(Opening::Malformed(malformed("invalid length of startup packet")));
         }
         let version = socket.read_i32().await?;
+        if length == 8 && version == SSL_REQUEST && encrypts {
+            socket.write_all(b"S").await?;
+            return Ok(Opening::Encrypted);
+        }
         if length == 8 && [SSL_REQUEST, GSS_REQUEST].contains(&version) {
             socket.write_all(b"N").await?;
             continue;
@@ -90,11 +97,11 @@ async fn opening(socket: &mut TcpStream) -> io::Result<Opening> {
 /// Tells a client why it cannot be served.
 pub(super) async fn refuse(mut socket: TcpStream, error: SqlError) {
     // It has to be heard first: a socket closed with unread bytes would take the answer with it.
-    let error = match tokio::time::timeout(REFUSAL_LIMIT, opening(&mut socket)).await {
+    let error = match tokio::time::timeout(REFUSAL_LIMIT, opening(&mut socket, false)).await {
         Ok(Ok(Opening::Message(_))) => error,
         Ok(Ok(Opening::Malformed(own))) => own,
         // It went away, or took too long.
-        Ok(Err(_)) | Err(_) => return,
+        Ok(Ok(Opening::Encrypted) | Err(_)) | Err(_) => return,
     };
     let _ = socket.write_all(&last_word(&error)).await;
     let _ = socket.shutdown().await;
@@ -124,16 +131,41 @@ pub(super) async fn serve(socket: TcpStream, connection: Arc<Connection>, bounds
     }
 }
 
+/// What is known of an encrypted connection.
+#[derive(Debug)]
+pub(super) struct Channel {
+    /// In the client's certificate.
+    pub(super) common_name: Option<String>,
+}
+
+/// Encrypts where the client wants it and can have it, and reads up to its startup message.
+async fn encrypted(mut socket: TcpStream, connection: &Connection) -> io::Result<(Box<dyn Duplex>, Opening)> {
+    let tls: Option<&Tls> = connection.tls.as_deref();
+    match (opening(&mut socket, tls.is_some()).await?, tls) {
+        (Opening::Encrypted, Some(tls)) => {
+            let mut stream = tls.accept(socket).await?;
+            let common_name = tls::common_name(&stream);
+            connection.channel.get_or_init(|| Channel { common_name });
+            let opening = opening(&mut stream, false).await?;
+            Ok((Box::new(stream), opening))
+        }
+        (opening, _) => Ok((Box::new(socket), opening)),
+    }
+}
+
 /// From the first byte until the client has a session; `None` where it gets none.
-async fn let_in(mut socket: TcpStream, connection: &Arc<Connection>, bounds: &Bounds) -> io::Result<Option<Client>> {
-    let mut frame = match opening(&mut socket).await? {
+async fn let_in(socket: TcpStream, connection: &Arc<Connection>, bounds: &Bounds) -> io::Result<Option<Client>> {
+    let address = socket.peer_addr()?;
+    let (mut socket, opening) = encrypted(socket, connection).await?;
+    let mut frame = match opening {
         Opening::Message(message) => message,
+        Opening::Encrypted => return Ok(None),
         Opening::Malformed(error) => {
             socket.write_all(&last_word(&error)).await?;
             return drain(socket).await.map(|()| None);
         }
     };
-    let info = DefaultClient::new(socket.peer_addr()?, false);
+    let info = DefaultClient::new(address, connection.channel.get().is_some());
     let mut client = Framed::new(BufReader::new(socket), PgWireMessageServerCodec::new(info));
     client.set_state(PgWireConnectionState::AwaitingStartup);
     let bounds = Bounds { bytes_max: PASSWORD_BYTES_MAX, ..bounds.clone() };
@@ -158,7 +190,7 @@ async fn let_in(mut socket: TcpStream, connection: &Arc<Connection>, bounds: &Bo
     }
 }
 
-type Client = Framed<BufReader<TcpStream>, PgWireMessageServerCodec<Prepared>>;
+type Client = Framed<BufReader<Box<dyn Duplex>>, PgWireMessageServerCodec<Prepared>>;
 
 /// Does what one message asks for.
 async fn answer(client: &mut Client, mut frame: BytesMut, connection: &Arc<Connection>) -> Result<(), PgWireError> {
@@ -202,7 +234,7 @@ async fn give_up(mut client: Client, error: PgWireError) -> io::Result<()> {
 
 /// Closes so that the client can read the last word: what it still sends is read and dropped, for as long
 /// as it takes it to notice.
-async fn drain(mut socket: TcpStream) -> io::Result<()> {
+async fn drain(mut socket: impl Duplex) -> io::Result<()> {
     const NOTICE_LIMIT: Duration = Duration::from_secs(1);
     socket.shutdown().await?;
     let mut rest = [0; 4_096];
@@ -230,9 +262,11 @@ fn last_word(error: &SqlError) -> BytesMut {
     message
 }
 
-/// Sends it where the connection's own task is gone.
-pub(super) fn farewell(mut socket: &std::net::TcpStream, error: &SqlError) {
-    // The client may be gone already.
-    let _ = socket.write_all(&last_word(error));
+/// Sends it where the connection's own task is gone. Who speaks encrypted would not understand it.
+pub(super) fn farewell(mut socket: &std::net::TcpStream, is_encrypted: bool, error: &SqlError) {
+    if !is_encrypted {
+        // The client may be gone already.
+        let _ = socket.write_all(&last_word(error));
+    }
     let _ = socket.shutdown(Shutdown::Both);
 }

@@ -1,6 +1,9 @@
 //! What a connection answers with, and the simple protocol.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    fmt::Debug,
+    sync::{Arc, OnceLock},
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
@@ -30,6 +33,7 @@ use pgwire::{
 };
 
 use super::{
+    connection::Channel,
     copy::{self, CopyOut},
     encode,
     extended::StatementParser,
@@ -37,6 +41,7 @@ use super::{
     sessions::Sessions,
     sqlstate::SqlError,
     startup::Attempt,
+    tls::Tls,
 };
 use crate::auth::Gate;
 use crate::session::{Output, Planned, Session, on_own_task, parse};
@@ -45,6 +50,9 @@ pub(super) struct Connection {
     pub(super) session: Arc<Session>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) gate: Arc<Gate>,
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Set where the connection is encrypted.
+    pub(super) channel: OnceLock<Channel>,
     /// Of a client that is not let in yet.
     pub(super) attempt: Mutex<Option<Attempt>>,
     pub(super) parser: Arc<StatementParser>,
@@ -61,11 +69,12 @@ pub(super) enum Answer {
 }
 
 impl Connection {
-    pub(super) fn new(session: Session, sessions: Arc<Sessions>, gate: Arc<Gate>) -> Self {
+    pub(super) fn new(session: Session, sessions: Arc<Sessions>, gate: Arc<Gate>, tls: Option<Arc<Tls>>) -> Self {
         let session = Arc::new(session);
         let named = Arc::new(Mutex::new(Named::new(session.app.config.message_bytes_max)));
         let parser = Arc::new(StatementParser::new(Arc::clone(&session), Arc::clone(&named)));
-        Self { session, sessions, gate, attempt: Mutex::default(), parser, named }
+        let (channel, attempt) = (OnceLock::new(), Mutex::default());
+        Self { session, sessions, gate, tls, channel, attempt, parser, named }
     }
 
     /// Runs a statement up to its first rows.

@@ -23,6 +23,7 @@ use super::{
     handlers::Connection,
     sessions::Sessions,
     sqlstate::SqlError,
+    tls::Tls,
 };
 use crate::{
     app::App,
@@ -66,10 +67,15 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 ///
 /// # Errors
 /// Where the session catalog cannot be built.
-pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let gate = Arc::new(Gate::new(app.config.auth, app.config.authentication_timeout));
     let (shared, open) = (shared(&app)?, AtomicUsize::new(0));
-    let server = Arc::new(Server { shared, app, sessions: Arc::default(), gate, open });
+    let server = Arc::new(Server { shared, app, sessions: Arc::default(), gate, tls, open });
     let mut connections = JoinSet::new();
     loop {
         let socket = tokio::select! {
@@ -88,6 +94,7 @@ struct Server {
     shared: Shared,
     sessions: Arc<Sessions>,
     gate: Arc<Gate>,
+    tls: Option<Arc<Tls>>,
     open: AtomicUsize,
 }
 
@@ -112,25 +119,27 @@ impl Server {
         let settings = Arc::default();
         let surroundings = match surroundings(&self.shared, &settings) {
             Ok(surroundings) => surroundings,
-            Err(error) => return farewell(&second, &SqlError::new("XX000", error.to_string())),
+            Err(error) => return farewell(&second, false, &SqlError::new("XX000", error.to_string())),
         };
         let session = Session::new(Arc::clone(&self.app), surroundings, settings);
-        let connection = Arc::new(Connection::new(session, Arc::clone(&self.sessions), Arc::clone(&self.gate)));
+        let connection =
+            Arc::new(Connection::new(session, Arc::clone(&self.sessions), Arc::clone(&self.gate), self.tls.clone()));
         let config = &self.app.config;
         let bounds = Bounds { bytes_max: config.message_bytes_max, memory: config.engine.memory.clone() };
-        let mut served = tokio::spawn(connection::serve(socket, connection, bounds));
+        let mut served = tokio::spawn(connection::serve(socket, Arc::clone(&connection), bounds));
+        let last_word = |error| farewell(&second, connection.channel.get().is_some(), &error);
         tokio::select! {
             () = shutdown.cancelled() => {
                 served.abort();
                 let _ = served.await;
-                farewell(&second, &SqlError::new("57P01", "terminating connection due to administrator command"));
+                last_word(SqlError::new("57P01", "terminating connection due to administrator command"));
             }
             ended = &mut served => match ended {
                 // A client that vanishes is its own business.
                 Ok(result) => if let Err(error) = result { tracing::debug!(%error, "a connection ended") },
                 Err(panic) => {
                     tracing::error!(%panic, "a connection failed");
-                    farewell(&second, &SqlError::new("XX000", "internal error; the connection is closed, the server goes on"));
+                    last_word(SqlError::new("XX000", "internal error; the connection is closed, the server goes on"));
                 }
             },
         }

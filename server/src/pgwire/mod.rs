@@ -13,10 +13,10 @@ mod prepared;
 mod sessions;
 pub(crate) mod sqlstate;
 mod startup;
+pub(crate) mod tls;
 
 use ebap_values::time::USECS_PER_DAY;
-pub use listener::serve;
-pub(crate) use listener::while_starting;
+pub(crate) use listener::{serve, while_starting};
 
 /// PostgreSQL counts from 2000-01-01, in days and in microseconds.
 const EPOCH_DAYS: i32 = 10_957;

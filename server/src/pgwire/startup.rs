@@ -62,6 +62,23 @@ fn user(startup: &Startup) -> Result<&str, SqlError> {
 }
 
 impl Connection {
+    /// # Errors
+    /// 28000 where the connection has to be encrypted, or the client's certificate is not the user's.
+    fn check_channel(&self, user: &str) -> Result<(), SqlError> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        match self.channel.get() {
+            None if tls.required || tls.wants_client_certificate() => {
+                Err(SqlError::new("28000", "the connection is not encrypted")
+                    .hint("Use sslmode=require, or a stricter one."))
+            }
+            Some(channel) if tls.wants_client_certificate() && channel.common_name.as_deref() != Some(user) => {
+                tracing::warn!(user, found = channel.common_name, "certificate authentication failed");
+                Err(SqlError::new("28000", format!("certificate authentication failed for user \"{user}\"")))
+            }
+            None | Some(_) => Ok(()),
+        }
+    }
+
     /// Takes over what the client asks for as it connects.
     fn begin(&self, startup: &Startup) -> Result<(), SqlError> {
         let (settings, user) = (&self.session.settings, user(startup)?);
@@ -116,6 +133,7 @@ impl StartupHandler for Connection {
             PgWireFrontendMessage::Startup(startup) => {
                 protocol_negotiation(client, &startup).await?;
                 let user = user(&startup).map_err(SqlError::fatal)?.to_owned();
+                self.check_channel(&user).map_err(SqlError::fatal)?;
                 match self.gate.method {
                     AuthMethod::Trust => self.enter(client, &startup, &user).await,
                     AuthMethod::Scram => {

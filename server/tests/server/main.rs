@@ -13,6 +13,7 @@ mod process;
 mod roles;
 mod scram;
 mod sessions;
+mod tls;
 mod transactions;
 mod two_servers;
 mod types;

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -24,8 +25,10 @@ pub(crate) struct Server {
     pub(crate) url: String,
     /// Lines up to the one that says that it is ready.
     pub(crate) said: Vec<String>,
-    /// Collects what comes after them.
-    reader: Option<thread::JoinHandle<String>>,
+    /// What came after them.
+    log: Arc<Mutex<String>>,
+    /// Collects it.
+    reader: Option<thread::JoinHandle<()>>,
     pub(crate) folder: TempDir,
 }
 
@@ -67,8 +70,16 @@ impl Server {
             url
         });
         let url = url.unwrap_or_else(|| panic!("it does not say that it is ready: {said:?}"));
-        let reader = thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
-        Self { child, url, said, reader: Some(reader), folder }
+        let log = Arc::new(Mutex::new(String::new()));
+        let collected = Arc::clone(&log);
+        let reader = thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = collected.lock().expect("no panic");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self { child, url, said, log, reader: Some(reader), folder }
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -111,8 +122,12 @@ impl Server {
     /// Ends it; gives what it has logged.
     pub(crate) fn log(mut self) -> String {
         assert!(self.ends(), "it ends in order");
-        let reader = self.reader.take().expect("it is read once");
-        reader.join().expect("no panic")
+        self.reader.take().expect("it is read once").join().expect("no panic");
+        std::mem::take(&mut self.log.lock().expect("no panic"))
+    }
+
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.log.lock().expect("no panic").contains(text)
     }
 
     /// Ends it, and starts another one in its folder.
