@@ -6,13 +6,14 @@ mod cursors;
 mod functions;
 mod interrupt;
 mod parameters;
+mod rights;
 mod set;
 mod settings;
 mod show;
 mod sized;
 mod transaction;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
@@ -27,7 +28,7 @@ use datafusion::{
     sql::{parser::Statement as DataFusionStatement, sqlparser::ast},
 };
 use ebap_catalog::{BOOTSTRAP_ROLE, Catalog, RoleId};
-use ebap_sql::{Actor, Copy, CopyOptions, Parsed, ShowKind, Statement};
+use ebap_sql::{Copy, CopyOptions, Parsed, ShowKind, Statement};
 use ebap_stream::MemoryBudget;
 use ebap_values::time::Zone;
 use futures::{StreamExt, stream::BoxStream};
@@ -98,8 +99,6 @@ pub(crate) struct Session {
     surroundings: Surroundings,
     pub(crate) settings: Arc<Settings>,
     pub(crate) interrupts: Arc<Interrupts>,
-    /// The role that has logged in; where anybody may, those of no role are superusers.
-    role: OnceLock<RoleId>,
     transaction: Mutex<Option<Transaction>>,
     cursors: Arc<Mutex<Cursors>>,
     /// Notices of the statement that runs.
@@ -113,25 +112,16 @@ impl Session {
             surroundings,
             settings,
             interrupts: Arc::default(),
-            role: OnceLock::new(),
             transaction: Mutex::default(),
             cursors: Arc::default(),
             notices: Mutex::default(),
         }
     }
 
-    /// Takes over who the client is, once it is known.
+    /// Takes over who the client is, once it is known. Where anybody may come in, those of no role are superusers.
     pub(crate) fn log_in(&self, user: &str, role: Option<RoleId>) {
-        let role = *self.role.get_or_init(|| role.unwrap_or(BOOTSTRAP_ROLE));
-        self.settings.authorize(user, self.app.catalog().roles.is_superuser(role));
-    }
-
-    /// On whose behalf its statements run.
-    fn actor(&self) -> Actor {
-        let role = self.role.get().copied();
-        // Without a role nobody has logged in, and RoleId(0) may do nothing.
-        let role = role.unwrap_or(RoleId(0));
-        Actor { current: role, session: role }
+        let role = role.unwrap_or(BOOTSTRAP_ROLE);
+        self.settings.authorize(user, role, self.app.catalog().roles.is_superuser(role));
     }
 
     pub(crate) fn take_notices(&self) -> Vec<String> {
@@ -332,6 +322,7 @@ impl Session {
         if let Some(name) = planned.plan.get_parameter_names().map_err(failed)?.into_iter().min() {
             return Err(SqlError::new("42P02", format!("there is no parameter {name}")));
         }
+        rights::check(&self.catalog(), &self.settings, &planned.plan, text)?;
         let plan = self.app.engine.at_one_step(planned.plan).map_err(failed)?;
         let state = self.zoned_state(&planned.zone);
         let mut stream = DataFrame::new(state, plan).execute_stream().await.map_err(failed)?;

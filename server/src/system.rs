@@ -6,6 +6,7 @@ mod functions;
 mod information;
 mod mentions;
 mod pg_catalog;
+mod privileges;
 mod roles;
 mod search_path;
 mod yielding;
@@ -44,7 +45,7 @@ use yielding::YieldingJoins;
 
 pub(crate) const DATABASE: &str = "ebap";
 pub(crate) const SERVER_VERSION: &str = "15.0";
-const MIGRATIONS: &str = "schema_migrations";
+pub(crate) const MIGRATIONS: &str = "schema_migrations";
 /// Name of the schema that stands for the search path. Nobody writes it.
 const SEARCH_PATH: &str = "$search_path";
 
@@ -234,8 +235,13 @@ impl SchemaProvider for System {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        name == MIGRATIONS || Engine::system_table_names().contains(&name)
+        is_system_table(name)
     }
+}
+
+/// Whether the schema `ebap` has a table of this name.
+pub(crate) fn is_system_table(name: &str) -> bool {
+    name == MIGRATIONS || Engine::system_table_names().contains(&name)
 }
 
 fn migrations(catalog: &Catalog) -> DataFusionResult<RecordBatch> {

@@ -17,6 +17,7 @@ mod operations;
 mod parameters;
 mod pool;
 mod precedence;
+mod privileges;
 mod protocol;
 mod queries;
 mod records;
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
 type Mode = fn(&Servers, Run) -> anyhow::Result<()>;
 
 /// Each with the number of statements that `make test` makes.
-const MODES: [(&str, usize, Mode); 12] = [
+const MODES: [(&str, usize, Mode); 13] = [
     ("every_operation", 1, expressions::every_operation),
     ("every_pair_of_types", 400, expressions::every_pair_of_types),
     ("expressions", 1000, expressions::random),
@@ -67,6 +68,7 @@ const MODES: [(&str, usize, Mode); 12] = [
     ("parameters", 600, parameters::random),
     ("copies", 1, protocol::copies),
     ("cursors_and_prepared_statements", 1, protocol::scripts),
+    ("privileges", 1, privileges::script),
     ("queries", 300, whole::queries),
     ("views", 100, whole::views),
     ("windows", 140, windowed::random),

@@ -184,10 +184,18 @@ pub(crate) fn scripts(servers: &Servers, _: Run) -> anyhow::Result<()> {
 }
 
 fn in_both(servers: &Servers, compare: impl AsyncFnOnce(&Client, &Client) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    in_both_of(&servers.postgres_address, &servers.ebap_address, compare)
+}
+
+pub(crate) fn in_both_of(
+    postgres: &Address,
+    ebap: &Address,
+    compare: impl AsyncFnOnce(&Client, &Client) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
     runtime.block_on(async {
-        let postgres = connect(&servers.postgres_address).await?;
-        let ebap = connect(&servers.ebap_address).await?;
+        let postgres = connect(postgres).await?;
+        let ebap = connect(ebap).await?;
         compare(&postgres, &ebap).await
     })
 }
@@ -221,7 +229,17 @@ fn shown(answer: &Result<Vec<u8>, String>) -> String {
 
 /// Rows as text, and the counts of the tags between them.
 async fn answered(client: &Client, sql: &str) -> Result<Vec<String>, String> {
-    let messages = client.simple_query(sql).await.map_err(|error| code(&error))?;
+    client.simple_query(sql).await.map(|messages| each(&messages)).map_err(|error| code(&error))
+}
+
+/// The same, with the messages of errors.
+pub(crate) async fn told(client: &Client, sql: &str) -> Result<Vec<String>, (String, String)> {
+    let messages = client.simple_query(sql).await;
+    let message = |error: &tokio_postgres::Error| error.as_db_error().map(|error| error.message().to_owned());
+    messages.map(|messages| each(&messages)).map_err(|error| (code(&error), message(&error).unwrap_or_default()))
+}
+
+fn each(messages: &[SimpleQueryMessage]) -> Vec<String> {
     let each = messages.iter().map(|message| match message {
         SimpleQueryMessage::Row(row) => {
             let values = (0..row.len()).map(|at| row.get(at).unwrap_or("NULL").to_owned());
@@ -233,5 +251,5 @@ async fn answered(client: &Client, sql: &str) -> Result<Vec<String>, String> {
         }
         other => format!("{other:?}"),
     });
-    Ok(each.collect())
+    each.collect()
 }

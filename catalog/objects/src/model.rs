@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Join, Joins, Result, Roles};
+use crate::{BOOTSTRAP_ROLE, Error, Join, Joins, Privileges, Result, RoleId, Roles};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub u64);
@@ -98,6 +98,17 @@ pub struct Object {
     /// How often `ALTER SINK … REBUILD` was said.
     #[serde(default)]
     pub rebuilds: u64,
+    /// Whose it is.
+    #[serde(default = "bootstrap", skip_serializing_if = "is_bootstrap")]
+    pub owner: RoleId,
+}
+
+fn bootstrap() -> RoleId {
+    BOOTSTRAP_ROLE
+}
+
+fn is_bootstrap(role: &RoleId) -> bool {
+    *role == BOOTSTRAP_ROLE
 }
 
 /// A migration file that has been applied.
@@ -125,6 +136,8 @@ pub struct Catalog {
     origin: Option<String>,
     #[serde(default, skip_serializing_if = "Roles::is_untouched")]
     pub roles: Roles,
+    #[serde(default, skip_serializing_if = "Privileges::is_untouched")]
+    pub privileges: Privileges,
 }
 
 impl Catalog {
@@ -253,6 +266,7 @@ impl Catalog {
             resume_from: None,
             silenced_until_us: None,
             rebuilds: 0,
+            owner: BOOTSTRAP_ROLE,
         };
         self.objects.insert(id, object);
         Ok(id)
@@ -280,6 +294,7 @@ impl Catalog {
             let dependents = dependents.map(|object| format!("{} {}", object.kind, object.name)).collect();
             return Err(Error::DependedOn { kind, name: name.to_owned(), dependents });
         }
+        doomed.iter().for_each(|id| self.privileges.drop_object(*id));
         Ok(doomed.iter().rev().filter_map(|id| self.objects.remove(id)).collect())
     }
 

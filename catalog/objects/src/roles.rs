@@ -23,6 +23,15 @@ pub const BOOTSTRAP_ROLE: RoleId = RoleId(10);
 const BOOTSTRAP_NAME: &str = "ebap";
 /// Below it are the oids that PostgreSQL gives its own.
 const FIRST_ID: u32 = 16_384;
+/// Reads all relations.
+pub const READ_ALL_DATA: RoleId = RoleId(6_181);
+/// Makes the server read its files and its environment, by streams, tables and secrets.
+pub const READ_SERVER_FILES: RoleId = RoleId(4_569);
+/// Reads all that the server says about itself.
+pub const MONITOR: RoleId = RoleId(3_373);
+/// Roles that are always there, for their rights to be granted. Oids and names are PostgreSQL's.
+const PREDEFINED: [(RoleId, &str); 3] =
+    [(MONITOR, "pg_monitor"), (READ_SERVER_FILES, "pg_read_server_files"), (READ_ALL_DATA, "pg_read_all_data")];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
@@ -63,6 +72,11 @@ impl Role {
             verifier: None,
             valid_until_us: None,
         }
+    }
+
+    /// Nobody changes it or drops it.
+    pub fn is_predefined(&self) -> bool {
+        PREDEFINED.iter().any(|(id, _)| *id == self.id)
     }
 
     fn bootstrap() -> Self {
@@ -147,7 +161,8 @@ impl From<Saved> for Roles {
             memberships: memberships.into_iter().map(|one| ((one.member, one.role), one)).collect(),
             mock_key,
         };
-        for role in [Role::bootstrap()].into_iter().chain(roles) {
+        let predefined = PREDEFINED.map(|(id, name)| Role { id, ..Role::new(name) });
+        for role in [Role::bootstrap()].into_iter().chain(predefined).chain(roles) {
             all.insert(role);
         }
         all
@@ -158,7 +173,7 @@ impl From<Roles> for Saved {
     fn from(all: Roles) -> Self {
         Self {
             last_id: all.last_id,
-            roles: all.by_id.into_values().map(Arc::unwrap_or_clone).collect(),
+            roles: all.by_id.into_values().filter(|role| !role.is_predefined()).map(Arc::unwrap_or_clone).collect(),
             memberships: all.memberships.into_values().collect(),
             mock_key: all.mock_key,
         }
@@ -169,11 +184,6 @@ impl Roles {
     /// Whether nobody has made or changed one: such a catalog says nothing of roles.
     pub fn is_untouched(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// Whether there is a role besides the one that is always there.
-    pub fn has_any(&self) -> bool {
-        self.by_id.len() > 1
     }
 
     /// By rising id.
@@ -220,7 +230,7 @@ impl Roles {
 
     /// Takes a role away, with its memberships. The bootstrap role stays.
     pub fn remove(&mut self, id: RoleId) {
-        if id == BOOTSTRAP_ROLE {
+        if id == BOOTSTRAP_ROLE || self.get(id).is_none_or(Role::is_predefined) {
             return;
         }
         if let Some(role) = self.by_id.remove(&id) {
@@ -329,6 +339,7 @@ mod tests {
         let bytes = serde_json::to_vec(&roles).expect("it can be written");
         let read: Roles = serde_json::from_slice(&bytes).expect("and read");
         assert_eq!(read, roles);
-        assert_eq!(read.iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["ebap", "second"]);
+        let own = read.iter().filter(|role| !role.is_predefined());
+        assert_eq!(own.map(|role| role.name.as_str()).collect::<Vec<_>>(), ["ebap", "second"]);
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
+use ebap_catalog::{Privilege, Securable};
 use futures::{Sink, SinkExt};
 use pgwire::{
     api::{
@@ -220,6 +221,13 @@ impl Connection {
     {
         let catalog = self.session.app.catalog();
         let role = self.gate.role(&catalog, user).map_err(SqlError::fatal)?;
+        if let Some(role) = role
+            && !catalog.may(role.id, Privilege::Connect, &Securable::Database)
+        {
+            let mut error = SqlError::new("42501", format!("permission denied for database \"{DATABASE}\""));
+            error.detail = Some("User does not have CONNECT privilege.".to_owned());
+            return Err(error.fatal());
+        }
         let entered = self.sessions.enter(Arc::clone(&self.session.interrupts), role);
         let (pid, key, entry) = entered.map_err(SqlError::fatal)?;
         self.session.log_in(user, role.map(|role| role.id));

@@ -3,10 +3,15 @@
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value};
 use ebap_catalog::{Catalog, Migration, ObjectKind};
 use ebap_connector::time;
-use ebap_sql::{AlterAction, Applied, Parsed, Statement, apply_by, built_in_function};
+use ebap_sql::{AlterAction, Applied, Parsed, Statement, apply_by, built_in_function, check_write};
 
 use super::{Output, Result, Session, Transaction};
-use crate::{app::SERIALIZATION_FAILURE, auth, columns, pgwire::sqlstate::SqlError};
+use crate::{
+    app::SERIALIZATION_FAILURE,
+    auth, columns,
+    pgwire::sqlstate::SqlError,
+    system::{MIGRATIONS, is_system_table},
+};
 
 impl Session {
     /// Begins the implicit transaction of a query of several statements.
@@ -128,7 +133,8 @@ impl Session {
         let catalog = staged.map_or_else(|| self.app.catalog(), std::sync::Arc::new);
         let statement = columns::complete(&catalog, parsed.statement.clone()).await?;
         let (statement, notice) = auth::hashed(statement)?;
-        let actor = self.actor();
+        self.refuse_unknown_system(&statement)?;
+        let actor = self.settings.actor(&catalog);
         let applied = self
             .changed(|catalog| {
                 let applied = apply_by(catalog, &statement, &parsed.text, now_us, &actor)?;
@@ -150,6 +156,15 @@ impl Session {
         match is_function && self.surroundings.context.state().scalar_functions().contains_key(create.name()) {
             true => Err(built_in_function(create.name()).into()),
             false => Ok(()),
+        }
+    }
+
+    /// Planning knows nothing of the tables of the schema `ebap`.
+    fn refuse_unknown_system(&self, statement: &Statement) -> Result<()> {
+        let Statement::Role(role) = statement else { return Ok(()) };
+        match role.system_tables().into_iter().find(|name| !is_system_table(name)) {
+            Some(name) => Err(SqlError::new("42P01", format!("relation \"ebap.{name}\" does not exist"))),
+            None => Ok(()),
         }
     }
 
@@ -212,6 +227,7 @@ impl Session {
         }
         let count = rows.len();
         self.changed(|catalog| {
+            check_write(catalog, &self.settings.actor(catalog), MIGRATIONS)?;
             if let Some(twice) = rows.iter().find(|row| catalog.migrations.iter().any(|other| other.name == row.name)) {
                 return Err(SqlError::new("23505", format!("migration \"{}\" is applied already", twice.name)));
             }
@@ -234,7 +250,7 @@ fn text(expr: &ast::Expr) -> Option<String> {
     }
 }
 
-fn folded(name: &ast::Ident) -> String {
+pub(super) fn folded(name: &ast::Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 

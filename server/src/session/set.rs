@@ -1,8 +1,10 @@
 //! `SET`, `RESET` and `SHOW` of settings.
 
-use datafusion::sql::sqlparser::ast::{self, ContextModifier, Expr, Reset, Set, Value};
+use datafusion::sql::sqlparser::ast::{
+    self, ContextModifier, Expr, Reset, Set, SetSessionAuthorizationParamKind, Value,
+};
 
-use super::{Output, Result, Session, Settings, show::texts};
+use super::{Output, Result, Session, Settings, change::folded, show::texts};
 use crate::pgwire::sqlstate::SqlError;
 
 impl Session {
@@ -19,7 +21,14 @@ impl Session {
             Set::SetNamesDefault {} => self.settings.reset("client_encoding")?,
             // One statement sees one state of each view, whatever the level.
             Set::SetTransaction { .. } => {}
-            Set::SetRole { .. } | Set::SetSessionAuthorization(_) => {}
+            Set::SetRole { context_modifier, role_name } => {
+                let local = matches!(context_modifier, Some(ContextModifier::Local));
+                match role_name {
+                    Some(role) => self.set_role(&folded(role), local)?,
+                    None => self.set_role("none", local)?,
+                }
+            }
+            Set::SetSessionAuthorization(of) => self.set_session_authorization(&of.kind)?,
             Set::SetSessionParam(_) | Set::MultipleAssignments { .. } | Set::ParenthesizedAssignments { .. } => {
                 return Err(SqlError::new("0A000", "this form of SET is not supported").hint("Use SET name = value."));
             }
@@ -41,14 +50,55 @@ impl Session {
             return self.settings.reset(name);
         }
         let is_list = name == "search_path";
+        if let ("role", [Expr::Identifier(role)]) = (name, values) {
+            return self.set_role(&folded(role), local);
+        }
         let value = values.iter().map(|expr| word(expr, is_list)).collect::<Vec<_>>().join(", ");
+        if name == "role" {
+            return self.set_role(&value, local);
+        }
         self.settings.set(name, &value, local).map(drop)
+    }
+
+    /// `SET ROLE`; `none` is who has logged in.
+    fn set_role(&self, role: &str, local: bool) -> Result<()> {
+        let catalog = self.catalog();
+        let session = self.settings.actor(&catalog).session;
+        let found = match role {
+            "none" => session,
+            name => {
+                let found = catalog.roles.find(name).map(|role| role.id);
+                found.ok_or_else(|| SqlError::new("22023", format!("role \"{name}\" does not exist")))?
+            }
+        };
+        if !catalog.roles.may_become(session, found) {
+            return Err(SqlError::new("42501", format!("permission denied to set role \"{role}\"")));
+        }
+        self.settings.set_role(role, catalog.roles.is_superuser(found), local)
+    }
+
+    /// Whoever has logged in stays who he is; clients reset it as they take a connection out of a pool.
+    fn set_session_authorization(&self, to: &SetSessionAuthorizationParamKind) -> Result<()> {
+        match to {
+            SetSessionAuthorizationParamKind::Default => Ok(()),
+            SetSessionAuthorizationParamKind::User(name)
+                if self.settings.get("session_authorization")? == folded(name) =>
+            {
+                Ok(())
+            }
+            SetSessionAuthorizationParamKind::User(_) => {
+                Err(SqlError::new("0A000", "SET SESSION AUTHORIZATION is not supported").hint("Use SET ROLE."))
+            }
+        }
     }
 
     pub(super) fn reset(&self, what: &Reset) -> Result<Output> {
         match what {
             Reset::ALL => self.settings.reset_all(),
-            Reset::ConfigurationParameter(variable) => self.settings.reset(&name(&variable.to_string()))?,
+            Reset::ConfigurationParameter(variable) => match name(&variable.to_string()).as_str() {
+                "role" => self.set_role("none", false)?,
+                name => self.settings.reset(name)?,
+            },
         }
         Ok(Output::Done("RESET".to_owned()))
     }

@@ -7,6 +7,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ebap_catalog::{Catalog, PUBLIC, RoleId};
+use ebap_sql::Actor;
 use ebap_values::time::Zone;
 use parking_lot::Mutex;
 
@@ -126,6 +128,8 @@ struct State {
     /// What the client asked for as it connected: what `RESET` goes back to.
     initial: Values,
     told: BTreeMap<&'static str, String>,
+    /// Who has logged in.
+    role: Option<RoleId>,
 }
 
 impl State {
@@ -190,14 +194,46 @@ impl Settings {
         Ok(())
     }
 
-    /// The role a client connected as.
-    pub(crate) fn authorize(&self, user: &str, is_superuser: bool) {
+    /// The role a client connected as, and the name by which it did.
+    pub(crate) fn authorize(&self, user: &str, role: RoleId, is_superuser: bool) {
         let mut state = self.0.lock();
-        let is_superuser = if is_superuser { "on" } else { "off" };
-        for (name, value) in [("session_authorization", user), ("is_superuser", is_superuser)] {
+        state.role = Some(role);
+        for (name, value) in [("session_authorization", user), ("is_superuser", on_or_off(is_superuser))] {
             state.put(name.to_owned(), Some(value.to_owned()), false);
             state.initial.insert(name.to_owned(), value.to_owned());
         }
+    }
+
+    /// `SET ROLE`. Whether the session may is what `actor` looks at.
+    pub(crate) fn set_role(&self, role: &str, is_superuser: bool, local: bool) -> Result<()> {
+        self.set("role", role, local)?;
+        let mut state = self.0.lock();
+        if !local || state.block.is_some() {
+            state.put("is_superuser".to_owned(), Some(on_or_off(is_superuser).to_owned()), local);
+        }
+        Ok(())
+    }
+
+    /// On whose behalf statements run. Before anybody has logged in, and as a role that is gone or that the session may
+    /// not be, they have the rights that everybody has.
+    pub(crate) fn actor(&self, catalog: &Catalog) -> Actor {
+        let state = self.0.lock();
+        let session = state.role.unwrap_or(PUBLIC);
+        let current = match state.get("role").filter(|name| name != "none") {
+            Some(name) => {
+                let found = catalog.roles.find(&name).map(|role| role.id);
+                found.filter(|role| catalog.roles.may_become(session, *role)).unwrap_or(PUBLIC)
+            }
+            None => session,
+        };
+        Actor { current, session }
+    }
+
+    /// `current_user`
+    pub(crate) fn current_user(&self) -> String {
+        let state = self.0.lock();
+        let role = state.get("role").filter(|name| name != "none");
+        role.or_else(|| state.get("session_authorization")).unwrap_or_default()
     }
 
     pub(crate) fn reset(&self, name: &str) -> Result<()> {
@@ -280,6 +316,10 @@ impl Settings {
         let text = self.get("search_path").unwrap_or_default();
         identifiers(&text).into_iter().filter(|name| name != "$user").collect()
     }
+}
+
+fn on_or_off(is: bool) -> &'static str {
+    if is { "on" } else { "off" }
 }
 
 /// The value as it is kept, or why it cannot be.

@@ -10,10 +10,10 @@ use datafusion::{
     common::TableReference, logical_expr::LogicalPlanBuilder, physical_plan::displayable, sql::sqlparser::ast,
 };
 use ebap_catalog::{Object, ObjectKind};
-use ebap_sql::{ShowKind, Statement, explain_view_plan, plan_catalog, printable_sql};
+use ebap_sql::{Reads, ShowKind, Statement, check_read, explain_view_plan, plan_catalog, printable_sql};
 use futures::{StreamExt, stream};
 
-use super::{Output, Planned, Result, Session, set::shown_columns};
+use super::{Output, Planned, Result, Session, rights, set::shown_columns};
 use crate::pgwire::sqlstate::{SqlError, from_query};
 
 impl Session {
@@ -109,6 +109,7 @@ impl Session {
                     let schema = Arc::new(plan.schema().as_arrow().clone());
                     return self.execute(Planned { plan, schema, zone, generation }, text).await;
                 }
+                rights::check(&self.catalog(), &self.settings, &plan, text)?;
                 let physical = self
                     .surroundings
                     .context
@@ -127,6 +128,9 @@ impl Session {
         if self.catalog().find(ObjectKind::Alert, name).is_none() {
             return Err(SqlError::new("42704", format!("alert \"{name}\" does not exist")));
         }
+        // It shows values, as the table of alerts does.
+        let catalog = self.catalog();
+        check_read(&catalog, &self.settings.actor(&catalog), &Reads::System("alerts"))?;
         let text = self.app.engine.explain_alert(name);
         let text = text.unwrap_or_else(|| format!("alert {name} has not been started yet, or its view does not run"));
         texts(&["ALERT"], vec![text.lines().map(|line| Some(line.to_owned())).collect()], "EXPLAIN")

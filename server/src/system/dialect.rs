@@ -8,7 +8,10 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, Ident, ObjectName, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
-use super::{functions::REGCLASS_NAME, pg_catalog::Described, roles::MEMBER_OF, search_path::SearchPath};
+use super::{
+    functions::REGCLASS_NAME, pg_catalog::Described, privileges::COLUMN_LISTS, roles::MEMBER_OF,
+    search_path::SearchPath,
+};
 use crate::pgwire::sqlstate::SqlError;
 
 /// Answers what a statement asks of the session and of names, before it is planned. `by_name`: a `regclass`
@@ -109,6 +112,7 @@ impl VisitorMut for Translator<'_> {
             Expr::Cast { expr: of, data_type, .. } if is_text(data_type) && is_cast_to(of, is_regclass) => {
                 shown(of.as_ref().clone())
             }
+            Expr::Function(function) if let Some(relation) = column_lists_of(function) => call(COLUMN_LISTS, relation),
             Expr::Function(function) if is_joined_list(function) => null_of(DataType::Text),
             Expr::Function(function) if let Some(member) = memberships_of(function) => call(MEMBER_OF, member),
             // A list made of a subquery: of options or privileges, and there are none.
@@ -150,6 +154,28 @@ fn memberships_of(function: &ast::Function) -> Option<Expr> {
             if reads_memberships && is_array(&function.name) =>
         {
             left.to_string().ends_with(".member").then(|| right.as_ref().clone())
+        }
+        _ => None,
+    }
+}
+
+/// Of `array_to_string(ARRAY(SELECT … attacl … WHERE attrelid = c.oid AND …), …)`, by which psql lists privileges of columns,
+/// `c.oid`.
+fn column_lists_of(function: &ast::Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(inner))) = list.args.first()? else { return None };
+    let FunctionArguments::Subquery(query) = &inner.args else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let names_lists = select.projection.iter().any(|item| item.to_string().contains("attacl"));
+    names_lists.then_some(())?;
+    let mut condition = select.selection.as_ref()?;
+    // The relation stands first among the conditions.
+    while let Expr::BinaryOp { left, op: ast::BinaryOperator::And, .. } = condition {
+        condition = left;
+    }
+    match condition {
+        Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } if left.to_string().ends_with("attrelid") => {
+            Some(right.as_ref().clone())
         }
         _ => None,
     }

@@ -17,7 +17,7 @@ use datafusion::{
 use ebap_sql::quoted;
 use postgres_types::Type;
 
-use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, roles, search_path::SearchPath};
+use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, privileges, roles, search_path::SearchPath};
 use crate::session::probe;
 
 /// The name of a relation by its number, as `regclass` is shown.
@@ -28,7 +28,7 @@ type Run = Arc<dyn Fn(&[Option<&str>]) -> DataFusionResult<Option<String>> + Sen
 
 /// A function of arguments of any type. These functions are asked of a handful of rows, by clients that
 /// write `'16385'` where another writes `16385`.
-struct Function {
+pub(super) struct Function {
     name: &'static str,
     signature: Signature,
     returns: DataType,
@@ -36,7 +36,7 @@ struct Function {
 }
 
 impl Function {
-    fn new(
+    pub(super) fn new(
         name: &'static str,
         arguments: &[usize],
         returns: DataType,
@@ -45,7 +45,7 @@ impl Function {
         Self::with_volatility(name, arguments, returns, Volatility::Stable, run)
     }
 
-    fn with_volatility(
+    pub(super) fn with_volatility(
         name: &'static str,
         arguments: &[usize],
         returns: DataType,
@@ -115,7 +115,7 @@ impl ScalarUDFImpl for Function {
     }
 }
 
-fn truth(value: bool) -> Option<String> {
+pub(super) fn truth(value: bool) -> Option<String> {
     Some(value.to_string())
 }
 
@@ -183,7 +183,7 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
     context.register_udf(Function::new("format_type", &[2], DataType::Utf8, format).into());
 }
 
-fn number(args: &[Option<&str>], at: usize) -> Option<i32> {
+pub(super) fn number(args: &[Option<&str>], at: usize) -> Option<i32> {
     args.get(at).copied().flatten()?.trim().parse().ok()
 }
 
@@ -194,11 +194,15 @@ pub(super) fn register_session(
     described: &Arc<Described>,
 ) -> DataFusionResult<()> {
     let mut all: Vec<ScalarUDF> = Vec::new();
-    for name in ["session_user", "current_user", "user", "current_role"] {
+    for name in ["current_user", "user", "current_role"] {
         let settings = Arc::clone(&path.settings);
-        let user = move |_: &[Option<&str>]| Ok(settings.get("session_authorization").ok());
+        let user = move |_: &[Option<&str>]| Ok(Some(settings.current_user()));
         all.push(Function::new(name, &[0], DataType::Utf8, user).into());
     }
+    let settings = Arc::clone(&path.settings);
+    let user = move |_: &[Option<&str>]| Ok(settings.get("session_authorization").ok());
+    all.push(Function::new("session_user", &[0], DataType::Utf8, user).into());
+    all.extend(privileges::functions(path, described));
     let own = path.clone();
     let schema = move |_: &[Option<&str>]| Ok(own.effective(false).into_iter().next());
     all.push(Function::new("current_schema", &[0], DataType::Utf8, schema).into());

@@ -11,12 +11,14 @@ use datafusion::{
     catalog::{SchemaProvider, TableProvider},
     error::Result as DataFusionResult,
 };
-use ebap_catalog::ObjectKind;
+use ebap_catalog::{ObjectKind, PUBLIC, Securable};
 use ebap_stream::Engine;
 use ebap_values::PgType;
 
-use super::{DATABASE, memory, strings};
+use super::{DATABASE, memory, roles, strings};
 use crate::{app::App, session::type_name, wire_types};
+
+const TABLES: [&str; 5] = ["columns", "role_table_grants", "schemata", "table_privileges", "tables"];
 
 /// The part of `information_schema` that clients ask for.
 #[derive(Debug)]
@@ -92,12 +94,45 @@ impl Information {
         Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
     }
 
+    /// By grantee, as `table_privileges` and `role_table_grants` have them.
+    fn table_privileges(&self) -> DataFusionResult<RecordBatch> {
+        let catalog = self.app.catalog();
+        let name = |role| if role == PUBLIC { "PUBLIC".to_owned() } else { roles::name(&catalog, roles::oid(role)) };
+        let mut all: Vec<[String; 6]> = Vec::new();
+        for (schema, table, _, _) in self.relations() {
+            let securable = match catalog.relation(&table).filter(|_| schema == "public") {
+                Some(object) => Securable::Object(object.id),
+                None => Securable::System(table.clone()),
+            };
+            for item in catalog.acl(&securable).items() {
+                for (privilege, option) in &item.privileges {
+                    let option = if *option || item.grantee == catalog.owner(&securable) { "YES" } else { "NO" };
+                    let names = [name(item.grantor), name(item.grantee), schema.to_owned(), table.clone()];
+                    let [grantor, grantee, schema, table] = names;
+                    all.push([grantor, grantee, schema, table, privilege.name().to_owned(), option.to_owned()]);
+                }
+            }
+        }
+        let column = |at: usize| strings(all.iter().map(|one| &one[at]));
+        let columns = vec![
+            ("grantor", column(0)),
+            ("grantee", column(1)),
+            ("table_catalog", strings(all.iter().map(|_| DATABASE))),
+            ("table_schema", column(2)),
+            ("table_name", column(3)),
+            ("privilege_type", column(4)),
+            ("is_grantable", column(5)),
+            ("with_hierarchy", strings(all.iter().map(|one| if one[4] == "SELECT" { "YES" } else { "NO" }))),
+        ];
+        Ok(RecordBatch::try_from_iter(columns)?)
+    }
+
     fn schemata(&self) -> DataFusionResult<RecordBatch> {
         let all = self.table_schemas();
         let columns = vec![
             ("catalog_name", strings(all.iter().map(|_| DATABASE))),
             ("schema_name", strings(all.iter())),
-            ("schema_owner", strings(all.iter().map(|_| "postgres"))),
+            ("schema_owner", strings(all.iter().map(|_| DATABASE))),
         ];
         Ok(RecordBatch::try_from_iter(columns)?)
     }
@@ -110,20 +145,21 @@ impl Information {
 #[async_trait]
 impl SchemaProvider for Information {
     fn table_names(&self) -> Vec<String> {
-        ["columns", "schemata", "tables"].map(str::to_owned).to_vec()
+        TABLES.map(str::to_owned).to_vec()
     }
 
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
         Ok(match name {
             "columns" => Some(memory(self.columns()?)?),
             "schemata" => Some(memory(self.schemata()?)?),
+            "role_table_grants" | "table_privileges" => Some(memory(self.table_privileges()?)?),
             "tables" => Some(memory(self.tables()?)?),
             _ => None,
         })
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        matches!(name, "columns" | "schemata" | "tables")
+        TABLES.contains(&name)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pg_catalog`: what exists here, as PostgreSQL's own tables would have it. What is not about this
 //! server (types, operators, collations) comes from datafusion-pg-catalog.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, new_null_array},
@@ -12,22 +12,23 @@ use datafusion::{
     catalog::{SchemaProvider, TableProvider},
     error::Result as DataFusionResult,
 };
-use ebap_catalog::{Object, ObjectKind};
+use ebap_catalog::{BOOTSTRAP_ROLE, Catalog, Object, ObjectId, ObjectKind, RoleId, Securable};
 use ebap_sql::printable_sql;
 use ebap_stream::Engine;
 use ebap_values::PgType;
-use parking_lot::Mutex;
 use postgres_types::{Kind, Type};
 
-use super::{DATABASE, MIGRATIONS, memory, migrations_schema, roles, strings};
+use super::{DATABASE, MIGRATIONS, memory, migrations_schema, privileges, roles, strings};
 use crate::{app::App, wire_types};
 
+pub(super) const PUBLIC_SCHEMA: i32 = 2_200;
 /// Oids of the schemas, as PostgreSQL has them where it has them.
 const SCHEMAS: [(&str, i32); 4] =
-    [("pg_catalog", 11), ("public", 2_200), ("information_schema", 13_000), ("ebap", 16_384)];
-const FIRST_RELATION: i32 = 16_400;
-/// The one role there is, and `pg_class` itself.
-const OWNER: i32 = 10;
+    [("pg_catalog", 11), ("public", PUBLIC_SCHEMA), ("information_schema", 13_000), ("ebap", 16_384)];
+/// Relations are numbered from here by their ids, which are given once: a number means one relation for ever.
+const FIRST_RELATION: i32 = 20_000;
+/// Tables of the schema `ebap`, in order of their names.
+const FIRST_SYSTEM: i32 = 13_500;
 const CLASS_OF_RELATIONS: i32 = 1_259;
 /// Tables that `pg_description` and `pg_depend` name by oid.
 const CATALOGS: [(&str, i32); 12] = [
@@ -65,12 +66,26 @@ impl Relation {
     fn comment(&self) -> Option<&String> {
         self.object.as_ref()?.comment.as_ref()
     }
+
+    fn owner(&self) -> RoleId {
+        self.object.as_ref().map_or(BOOTSTRAP_ROLE, |object| object.owner)
+    }
+
+    fn securable(&self) -> Securable {
+        match &self.object {
+            Some(object) => Securable::Object(object.id),
+            None => Securable::System(self.name.clone()),
+        }
+    }
 }
 
-/// Oids, given to relations as they are first seen, and what is known by them.
+fn relation_oid(id: ObjectId) -> i32 {
+    i32::try_from(id.0).ok().and_then(|id| FIRST_RELATION.checked_add(id)).unwrap_or(i32::MAX)
+}
+
+/// Relations by their oids, and what is known of them.
 pub(super) struct Described {
     pub(super) app: Arc<App>,
-    oids: Mutex<HashMap<(&'static str, String), i32>>,
 }
 
 impl std::fmt::Debug for Described {
@@ -81,13 +96,29 @@ impl std::fmt::Debug for Described {
 
 impl Described {
     pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app, oids: Mutex::default() }
+        Self { app }
     }
 
-    fn oid(&self, schema: &'static str, name: &str) -> i32 {
-        let mut oids = self.oids.lock();
-        let next = FIRST_RELATION + i32::try_from(oids.len()).unwrap_or(i32::MAX - FIRST_RELATION);
-        *oids.entry((schema, name.to_owned())).or_insert(next)
+    /// The schema that is named, by its name or its oid.
+    pub(super) fn schema_named(name: &str) -> Option<&'static str> {
+        let is = |(schema, oid): &&(&'static str, i32)| *schema == name || oid.to_string() == name;
+        SCHEMAS.iter().find(is).map(|(schema, _)| *schema)
+    }
+
+    /// Tables of the schema `ebap`.
+    fn system() -> Vec<&'static str> {
+        let mut names: Vec<&str> = Engine::system_table_names().to_vec();
+        names.push(MIGRATIONS);
+        names.sort_unstable();
+        names
+    }
+
+    /// A column of a relation, counted from 1.
+    pub(super) fn column_name(&self, id: ObjectId, number: i32) -> Option<String> {
+        let catalog = self.app.catalog();
+        let columns = self.app.engine.relation(&catalog.get(id)?.name)?.schema();
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        columns.fields().get(at).map(|field| field.name().clone())
     }
 
     /// Declared columns of a stream.
@@ -102,23 +133,20 @@ impl Described {
         let mut all = Vec::new();
         for name in names {
             let Some(provider) = self.app.engine.relation(&name) else { continue };
-            let object = catalog.relation(&name).cloned();
-            let kind = match object.as_ref().map(|object| object.kind) {
-                Some(ObjectKind::MaterializedView) => "m",
-                _ => "r",
-            };
-            let (oid, whole) = (self.oid("public", &name), provider.schema());
+            let Some(object) = catalog.relation(&name).cloned() else { continue };
+            let kind = if object.kind == ObjectKind::MaterializedView { "m" } else { "r" };
+            let (oid, whole) = (relation_oid(object.id), provider.schema());
+            let object = Some(object);
             let columns = self.declared(&name).unwrap_or_else(|| Arc::clone(&whole));
             let virtual_columns = whole.fields()[columns.fields().len()..].to_vec();
             all.push(Relation { oid, schema: "public", name, kind, columns, virtual_columns, object });
         }
-        let mut system: Vec<(&str, SchemaRef)> = Engine::system_table_names()
-            .iter()
-            .filter_map(|name| Some((*name, self.app.engine.system_table(name)?.schema())))
-            .collect();
-        system.push((MIGRATIONS, migrations_schema()));
-        for (name, columns) in system {
-            let oid = self.oid("ebap", name);
+        for (oid, name) in (FIRST_SYSTEM..).zip(Self::system()) {
+            let columns = match name {
+                MIGRATIONS => Some(migrations_schema()),
+                name => self.app.engine.system_table(name).map(|table| table.schema()),
+            };
+            let Some(columns) = columns else { continue };
             let (name, virtual_columns) = (name.to_owned(), Vec::new());
             all.push(Relation { oid, schema: "ebap", name, kind: "v", columns, virtual_columns, object: None });
         }
@@ -134,7 +162,13 @@ impl Described {
     }
 
     fn by_oid(&self, oid: i32) -> Option<(&'static str, String)> {
-        self.oids.lock().iter().find(|(_, other)| **other == oid).map(|(key, _)| key.clone())
+        if let Some(id) = oid.checked_sub(FIRST_RELATION).and_then(|id| u64::try_from(id).ok()) {
+            let catalog = self.app.catalog();
+            let object = catalog.get(ObjectId(id)).filter(|object| object.kind.is_relation())?;
+            return Some(("public", object.name.clone()));
+        }
+        let at = usize::try_from(oid.checked_sub(FIRST_SYSTEM)?).ok()?;
+        Self::system().get(at).map(|name| ("ebap", (*name).to_owned()))
     }
 
     /// Schema and name of a relation, or of a table of `pg_catalog` that others refer to.
@@ -187,18 +221,20 @@ impl SchemaProvider for PgCatalog {
 
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
         let relations = || self.described.relations();
+        let catalog = || self.described.app.catalog();
         let batch = match name {
-            "pg_namespace" => namespaces(),
-            "pg_class" => classes(&relations()),
-            "pg_attribute" => attributes(&relations()),
+            "pg_namespace" => namespaces(&catalog()),
+            "pg_class" => classes(&relations(), &catalog()),
+            "pg_attribute" => attributes(&relations(), &catalog()),
             "pg_description" => descriptions(&relations()),
-            "pg_database" => databases(),
-            "pg_roles" | "pg_authid" => roles::roles(&self.described.app.catalog()),
-            "pg_user" => roles::users(&self.described.app.catalog()),
-            "pg_auth_members" => roles::memberships(&self.described.app.catalog()),
-            "pg_tables" => tables(&relations()),
-            "pg_views" => views(&relations(), "v"),
-            "pg_matviews" => views(&relations(), "m"),
+            "pg_database" => databases(&catalog()),
+            "pg_default_acl" => privileges::default_lists(&catalog()),
+            "pg_roles" | "pg_authid" => roles::roles(&catalog()),
+            "pg_user" => roles::users(&catalog()),
+            "pg_auth_members" => roles::memberships(&catalog()),
+            "pg_tables" => tables(&relations(), &catalog()),
+            "pg_views" => views(&relations(), "v", &catalog()),
+            "pg_matviews" => views(&relations(), "m", &catalog()),
             name => return self.inner.table(name).await,
         };
         Ok(Some(memory(batch?)?))
@@ -249,18 +285,26 @@ impl Same {
     }
 }
 
-fn namespaces() -> DataFusionResult<RecordBatch> {
+/// The one role that owns what nobody has made.
+fn system_owner() -> i32 {
+    roles::oid(BOOTSTRAP_ROLE)
+}
+
+fn namespaces(catalog: &Catalog) -> DataFusionResult<RecordBatch> {
     let same = Same(SCHEMAS.len());
+    let public = catalog.acl(&Securable::Schema);
+    let list = |name: &str| (name == "public").then_some(&public);
     batch(vec![
         ("oid", ints(SCHEMAS.iter().map(|one| one.1))),
         ("nspname", strings(SCHEMAS.iter().map(|one| one.0))),
-        ("nspowner", same.int(OWNER)),
-        ("nspacl", same.no_list()),
+        ("nspowner", same.int(system_owner())),
+        ("nspacl", privileges::lists(catalog, SCHEMAS.iter().map(|one| list(one.0)))),
     ])
 }
 
-fn classes(all: &[Relation]) -> DataFusionResult<RecordBatch> {
+fn classes(all: &[Relation], catalog: &Catalog) -> DataFusionResult<RecordBatch> {
     let same = Same(all.len());
+    let lists: Vec<_> = all.iter().map(|one| catalog.shown_list(&one.securable())).collect();
     let width = |one: &Relation| i16::try_from(one.columns.fields().len()).unwrap_or(i16::MAX);
     let columns = vec![
         ("oid", ints(all.iter().map(|one| one.oid))),
@@ -268,7 +312,7 @@ fn classes(all: &[Relation]) -> DataFusionResult<RecordBatch> {
         ("relnamespace", ints(all.iter().map(Relation::namespace))),
         ("reltype", same.int(0)),
         ("reloftype", same.int(0)),
-        ("relowner", same.int(OWNER)),
+        ("relowner", ints(all.iter().map(|one| roles::oid(one.owner())))),
         ("relam", same.int(0)),
         ("relfilenode", ints(all.iter().map(|one| one.oid))),
         ("reltablespace", same.int(0)),
@@ -293,7 +337,7 @@ fn classes(all: &[Relation]) -> DataFusionResult<RecordBatch> {
         ("relrewrite", same.int(0)),
         ("relfrozenxid", same.int(0)),
         ("relminmxid", same.int(0)),
-        ("relacl", same.no_list()),
+        ("relacl", privileges::lists(catalog, lists.iter().map(Option::as_ref))),
         ("reloptions", same.no_list()),
         ("relpartbound", same.null()),
     ];
@@ -308,7 +352,7 @@ fn pg_type(field: &Field) -> (Type, i32) {
     }
 }
 
-fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
+fn attributes(relations: &[Relation], catalog: &Catalog) -> DataFusionResult<RecordBatch> {
     // Virtual columns are counted down from -1, as PostgreSQL's system columns are.
     let columns = relations.iter().flat_map(|one| {
         let declared = (1_i16..).zip(one.columns.fields());
@@ -317,6 +361,10 @@ fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
     });
     let all: Vec<_> = columns.map(|(one, number, field)| (one, number, field, pg_type(field))).collect();
     let same = Same(all.len());
+    let of_column = |relation: &Relation, field: &Field| match &relation.object {
+        Some(object) => catalog.privileges.list(&Securable::Column(object.id, field.name().clone())),
+        None => None,
+    };
     let length = |of: &Type| match *of {
         Type::BOOL | Type::CHAR => 1,
         Type::INT2 => 2,
@@ -351,7 +399,7 @@ fn attributes(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
         ("attislocal", same.truth(true)),
         ("attinhcount", same.int(0)),
         ("attcollation", same.int(0)),
-        ("attacl", same.no_list()),
+        ("attacl", privileges::lists(catalog, all.iter().map(|one| of_column(one.0, one.2)))),
         ("attoptions", same.no_list()),
         ("attfdwoptions", same.no_list()),
         ("attmissingval", same.null()),
@@ -376,12 +424,12 @@ fn descriptions(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
     ])
 }
 
-fn databases() -> DataFusionResult<RecordBatch> {
+fn databases(catalog: &Catalog) -> DataFusionResult<RecordBatch> {
     let same = Same(1);
     batch(vec![
         ("oid", same.int(16_383)),
         ("datname", same.text(DATABASE)),
-        ("datdba", same.int(OWNER)),
+        ("datdba", same.int(system_owner())),
         ("encoding", same.int(6)),
         ("datlocprovider", same.text("c")),
         ("datistemplate", same.truth(false)),
@@ -394,17 +442,17 @@ fn databases() -> DataFusionResult<RecordBatch> {
         ("datctype", same.text("C")),
         ("daticulocale", same.null()),
         ("datcollversion", same.null()),
-        ("datacl", same.no_list()),
+        ("datacl", privileges::lists(catalog, [catalog.privileges.list(&Securable::Database)].into_iter())),
     ])
 }
 
-fn tables(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
+fn tables(relations: &[Relation], catalog: &Catalog) -> DataFusionResult<RecordBatch> {
     let all: Vec<_> = relations.iter().filter(|one| one.kind == "r").collect();
     let same = Same(all.len());
     batch(vec![
         ("schemaname", strings(all.iter().map(|one| one.schema))),
         ("tablename", strings(all.iter().map(|one| &one.name))),
-        ("tableowner", same.text(DATABASE)),
+        ("tableowner", owners(&all, catalog)),
         ("tablespace", same.null()),
         ("hasindexes", same.truth(false)),
         ("hasrules", same.truth(false)),
@@ -413,7 +461,11 @@ fn tables(relations: &[Relation]) -> DataFusionResult<RecordBatch> {
     ])
 }
 
-fn views(relations: &[Relation], kind: &str) -> DataFusionResult<RecordBatch> {
+fn owners(all: &[&Relation], catalog: &Catalog) -> ArrayRef {
+    strings(all.iter().map(|one| roles::name(catalog, roles::oid(one.owner()))))
+}
+
+fn views(relations: &[Relation], kind: &str, catalog: &Catalog) -> DataFusionResult<RecordBatch> {
     let all: Vec<_> = relations.iter().filter(|one| one.kind == kind).collect();
     let same = Same(all.len());
     let definitions: StringArray = all.iter().map(|one| one.object.as_ref().map(printable_sql)).collect();
@@ -423,12 +475,12 @@ fn views(relations: &[Relation], kind: &str) -> DataFusionResult<RecordBatch> {
     match kind {
         "m" => columns.extend([
             ("matviewname", names),
-            ("matviewowner", same.text(DATABASE)),
+            ("matviewowner", owners(&all, catalog)),
             ("tablespace", same.null()),
             ("hasindexes", same.truth(false)),
             ("ispopulated", same.truth(true)),
         ]),
-        _ => columns.extend([("viewname", names), ("viewowner", same.text(DATABASE))]),
+        _ => columns.extend([("viewname", names), ("viewowner", owners(&all, catalog))]),
     }
     columns.push(("definition", Arc::new(definitions)));
     batch(columns)

@@ -9,6 +9,7 @@ mod memory;
 mod migrate;
 mod notices;
 mod prepared;
+mod privileges;
 mod process;
 mod roles;
 mod scram;

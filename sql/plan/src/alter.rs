@@ -6,13 +6,15 @@
 //! sinks `FROM` it, which go on with the rows of the view that now has it.
 
 use arrow::datatypes::{Field, Schema};
-use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind};
+use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind, Privilege, RoleId, Securable};
 
 use crate::{
     AlterAction, Applied, Error, Result, ViewPlan,
     apply::{canonical, reparse, wrong_kind},
     error::{postgres_type, unknown},
     planner::plan_catalog,
+    rights::{check_owner, denied_on},
+    roles::{Actor, resolve_role},
 };
 
 pub(crate) fn alter(
@@ -22,6 +24,7 @@ pub(crate) fn alter(
     if_exists: bool,
     action: &AlterAction,
     now_us: i64,
+    actor: &Actor,
 ) -> Result<Applied> {
     let tag = format!("ALTER {}", kind.to_string().to_uppercase());
     let mut next = catalog.clone();
@@ -30,7 +33,9 @@ pub(crate) fn alter(
         notices.push(format!("{kind} \"{name}\" does not exist, skipping"));
         return Ok(Applied { catalog: next, tag, notices });
     }
-    let id = find(catalog, kind, name)?.id;
+    let object = find(catalog, kind, name)?;
+    check_owner(catalog, actor, object)?;
+    let id = object.id;
     match action {
         AlterAction::Pause => {
             if let Some(object) = next.get_mut(id) {
@@ -68,11 +73,33 @@ pub(crate) fn alter(
             }
         }
         AlterAction::SwapWith(other) => {
-            let other = find(catalog, kind, other)?.id;
-            swap(&mut next, id, other)?;
+            let other = find(catalog, kind, other)?;
+            check_owner(catalog, actor, other)?;
+            swap(&mut next, id, other.id)?;
+        }
+        AlterAction::OwnerTo(role) => {
+            let owner = resolve_role(&catalog.roles, role, actor)?;
+            check_new_owner(catalog, owner, actor)?;
+            next.set_owner(id, owner);
         }
     }
     Ok(Applied { catalog: next, tag, notices })
+}
+
+/// # Errors
+/// 42501 where the role cannot become the new owner, or that one may create nothing.
+fn check_new_owner(catalog: &Catalog, owner: RoleId, actor: &Actor) -> Result<()> {
+    if catalog.roles.is_superuser(actor.current) {
+        return Ok(());
+    }
+    if !catalog.roles.may_become(actor.current, owner) {
+        let name = catalog.roles.get(owner).map(|role| role.name.clone()).unwrap_or_default();
+        return Err(Error::new("42501", format!("must be member of role \"{name}\"")));
+    }
+    match catalog.may(owner, Privilege::Create, &Securable::Schema) {
+        true => Ok(()),
+        false => Err(denied_on(catalog, &Securable::Schema)),
+    }
 }
 
 fn find<'a>(catalog: &'a Catalog, kind: ObjectKind, name: &str) -> Result<&'a Object> {

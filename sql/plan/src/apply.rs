@@ -12,6 +12,7 @@ use crate::{
         AlertBody, Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, WindowClause, parse,
     },
     planner,
+    rights::{check_create, check_owner},
     roles::{self, Actor},
 };
 
@@ -47,13 +48,15 @@ pub fn apply(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64) 
 /// was parsed from. 42501 where `actor` may not do it.
 pub fn apply_by(catalog: &Catalog, statement: &Statement, text: &str, now_us: i64, actor: &Actor) -> Result<Applied> {
     match statement {
-        Statement::Create(create) => create_object(catalog, create, text, now_us),
-        Statement::Alter { kind, name, if_exists, action } => alter(catalog, *kind, name, *if_exists, action, now_us),
+        Statement::Create(create) => create_object(catalog, create, text, now_us, actor),
+        Statement::Alter { kind, name, if_exists, action } => {
+            alter(catalog, *kind, name, *if_exists, action, now_us, actor)
+        }
         Statement::Drop { kind, names, if_exists, cascade } => {
-            drop_objects(catalog, *kind, names, *if_exists, *cascade)
+            drop_objects(catalog, *kind, names, *if_exists, *cascade, actor)
         }
         Statement::Comment { kind, name, column, text } => {
-            comment(catalog, *kind, name, column.as_deref(), text.clone())
+            comment(catalog, *kind, name, column.as_deref(), text.clone(), actor)
         }
         Statement::Role(statement) => roles::apply(catalog, statement, actor),
         Statement::Show(_)
@@ -73,7 +76,7 @@ pub fn apply_by(catalog: &Catalog, statement: &Statement, text: &str, now_us: i6
     }
 }
 
-fn create_object(catalog: &Catalog, create: &Create, text: &str, now_us: i64) -> Result<Applied> {
+fn create_object(catalog: &Catalog, create: &Create, text: &str, now_us: i64, actor: &Actor) -> Result<Applied> {
     let kind = create.body.kind();
     let tag = format!("CREATE {}", kind.to_string().to_uppercase());
     let mut next = catalog.clone();
@@ -85,11 +88,17 @@ fn create_object(catalog: &Catalog, create: &Create, text: &str, now_us: i64) ->
             return Ok(Applied { catalog: next, tag, notices });
         }
         if create.or_replace && existing.kind == kind {
+            check_owner(catalog, actor, existing)?;
             next.drop(kind, &create.name, false)?;
         }
     }
     let depends_on = dependencies(&next, &create.body)?;
+    check_create(&next, actor, create, &depends_on)?;
     let id = next.create(kind, &create.name, canonical(create), depends_on, now_us)?;
+    match existing {
+        Some(replaced) => next.replace_owned(id, catalog, replaced.id),
+        None => next.begin_owned(id, actor.current),
+    }
     planner::plan_new(&next, id, create, text)?;
     if let Body::Source(source) = &create.body
         && has_pii(source)
@@ -169,6 +178,7 @@ fn drop_objects(
     names: &[String],
     if_exists: bool,
     cascade: bool,
+    actor: &Actor,
 ) -> Result<Applied> {
     let mut next = catalog.clone();
     let mut notices = Vec::new();
@@ -181,6 +191,9 @@ fn drop_objects(
                 notices.push(format!("{kind} \"{name}\" does not exist, skipping"));
                 continue;
             }
+        }
+        if let Some(object) = next.find(kind, name) {
+            check_owner(&next, actor, object)?;
         }
         let gone = next.drop(kind, name, cascade)?;
         for object in gone.iter().filter(|object| object.name != *name || object.kind != kind) {
@@ -203,12 +216,16 @@ fn comment(
     name: &str,
     column: Option<&str>,
     text: Option<String>,
+    actor: &Actor,
 ) -> Result<Applied> {
     let mut next = catalog.clone();
     let id = match column {
         Some(_) => relation(catalog, name)?,
         None => catalog.find(kind, name).ok_or_else(|| unknown(kind, name))?.id,
     };
+    if let Some(object) = catalog.get(id) {
+        check_owner(catalog, actor, object)?;
+    }
     if let Some(column) = column {
         let schema = planner::relation_schema(catalog, id)?;
         if schema.field_with_name(column).is_err() {

@@ -8,6 +8,7 @@ mod column_names;
 mod columns;
 mod error;
 mod flow;
+mod grants;
 mod laterals;
 mod macros;
 mod moved_time;
@@ -15,6 +16,8 @@ mod names;
 mod parser;
 mod plan;
 mod planner;
+mod reads;
+mod rights;
 mod roles;
 mod semantics;
 mod session;
@@ -37,7 +40,7 @@ pub use moved_time::moved_time;
 pub use names::quoted;
 pub use parser::{
     AlterAction, Copy, CopyFormat, CopyOptions, Declare, Direction, ForceQuote, NewPassword, Parsed, Password, Prepare,
-    RoleStatement, ShowKind, Statement, parse, select_of_types,
+    RoleName, RoleStatement, ShowKind, Statement, parse, select_of_types,
 };
 pub use plan::{
     AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, FutureLimit, FutureRows, GROUPS_TABLE, OnError,
@@ -45,6 +48,8 @@ pub use plan::{
     ViewQuery, WatermarkPlan, WindowPlan, WindowSize,
 };
 pub use planner::{built_in_function, explain_view_plan, plan_catalog, plan_query};
+pub use reads::{Scan, scans};
+pub use rights::{Reads, check_read, check_write};
 pub use roles::Actor;
 pub use semantics::{desugar, install_functions, plan_statement, resolve};
 pub use session::{session_config, session_state};

@@ -6,7 +6,7 @@
 use ebap_catalog::{BOOTSTRAP_ROLE, Catalog, Membership, Role, RoleId, Roles};
 
 use crate::{
-    Applied, Error, Result,
+    Applied, Error, Result, grants,
     parser::{NewPassword, RoleChange, RoleName, RoleOption, RoleStatement},
 };
 
@@ -26,6 +26,36 @@ impl Actor {
 
 pub(crate) fn apply(catalog: &Catalog, statement: &RoleStatement, actor: &Actor) -> Result<Applied> {
     let mut next = catalog.clone();
+    let mut notices = Vec::new();
+    let tag = match &statement.0 {
+        RoleChange::Privileges { grant, on } => {
+            grants::privileges(&mut next, grant, on, actor, &mut notices)?;
+            if grant.revokes { "REVOKE" } else { "GRANT" }
+        }
+        RoleChange::Defaults { grant, kind, owners, schemas } => {
+            grants::defaults(&mut next, grant, *kind, owners, schemas, actor)?;
+            "ALTER DEFAULT PRIVILEGES"
+        }
+        RoleChange::ReassignOwned { roles, to } => {
+            grants::reassign(&mut next, roles, to, actor)?;
+            "REASSIGN OWNED"
+        }
+        RoleChange::DropOwned { roles, cascade } => {
+            grants::drop_owned(&mut next, roles, *cascade, actor, &mut notices)?;
+            "DROP OWNED"
+        }
+        RoleChange::Create { .. }
+        | RoleChange::Alter { .. }
+        | RoleChange::Drop { .. }
+        | RoleChange::Grant { .. }
+        | RoleChange::Revoke { .. } => return of_roles(catalog, statement, actor),
+    };
+    Ok(Applied { catalog: next, tag: tag.to_owned(), notices })
+}
+
+/// Statements about roles and memberships alone.
+fn of_roles(catalog: &Catalog, statement: &RoleStatement, actor: &Actor) -> Result<Applied> {
+    let mut next = catalog.clone();
     let mut change = Change { roles: &mut next.roles, actor, notices: Vec::new() };
     let tag = match &statement.0 {
         RoleChange::Create { name, if_not_exists, options } => {
@@ -38,7 +68,7 @@ pub(crate) fn apply(catalog: &Catalog, statement: &RoleStatement, actor: &Actor)
         }
         RoleChange::Drop { names, if_exists } => {
             for name in names {
-                change.drop(name, *if_exists)?;
+                change.drop(catalog, name, *if_exists)?;
             }
             "DROP ROLE"
         }
@@ -54,6 +84,10 @@ pub(crate) fn apply(catalog: &Catalog, statement: &RoleStatement, actor: &Actor)
             }
             "REVOKE ROLE"
         }
+        RoleChange::Privileges { .. }
+        | RoleChange::Defaults { .. }
+        | RoleChange::ReassignOwned { .. }
+        | RoleChange::DropOwned { .. } => return Err(Error::new("XX000", "the statement is not about roles")),
     };
     let notices = change.notices;
     Ok(Applied { catalog: next, tag: tag.to_owned(), notices })
@@ -77,7 +111,7 @@ pub(crate) fn resolve_role(roles: &Roles, name: &RoleName, actor: &Actor) -> Res
     }
 }
 
-fn denied(message: impl Into<String>, detail: impl Into<String>) -> Error {
+pub(crate) fn denied(message: impl Into<String>, detail: impl Into<String>) -> Error {
     Error::new("42501", message).detail(detail)
 }
 
@@ -140,6 +174,10 @@ impl Change<'_> {
 
     fn alter(&mut self, name: &RoleName, if_exists: bool, options: &[RoleOption]) -> Result<()> {
         let Some(id) = self.existing(name, if_exists)? else { return Ok(()) };
+        if self.is_predefined(id) {
+            let message = format!("role name \"{}\" is reserved", self.name(id));
+            return Err(Error::new("42939", message).detail("Cannot alter reserved roles."));
+        }
         // A password of one's own is all that one may change without a right.
         let own_password = id == self.actor.current && matches!(options, [RoleOption::Password(_)]);
         if !own_password {
@@ -161,7 +199,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn drop(&mut self, name: &RoleName, if_exists: bool) -> Result<()> {
+    fn drop(&mut self, catalog: &Catalog, name: &RoleName, if_exists: bool) -> Result<()> {
         let Some(id) = self.existing(name, if_exists)? else { return Ok(()) };
         let in_use = |message: &str| Err(Error::new("55006", message));
         if id == self.actor.current {
@@ -171,10 +209,12 @@ impl Change<'_> {
             return in_use("session user cannot be dropped");
         }
         self.check_may_change(id, "drop")?;
-        if id == BOOTSTRAP_ROLE {
-            let message = "cannot drop role ebap because it is required by the database system";
+        let name = self.name(id);
+        if id == BOOTSTRAP_ROLE || self.is_predefined(id) {
+            let message = format!("cannot drop role {name} because it is required by the database system");
             return Err(Error::new("2BP01", message));
         }
+        grants::check_unused(catalog, id, &name)?;
         self.roles.remove(id);
         Ok(())
     }
@@ -229,6 +269,10 @@ impl Change<'_> {
 
     fn name(&self, id: RoleId) -> String {
         self.roles.get(id).map(|role| role.name.clone()).unwrap_or_default()
+    }
+
+    fn is_predefined(&self, id: RoleId) -> bool {
+        self.roles.get(id).is_some_and(Role::is_predefined)
     }
 
     fn is_superuser(&self) -> bool {

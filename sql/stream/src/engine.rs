@@ -32,7 +32,7 @@ use crate::{
         runtime::{Shared, SourceRuntime},
         supervise,
     },
-    scan::{ComputedTable, StreamTable, ViewTable, at_one_step, dead_letter_rows, dead_letter_schema},
+    scan::{ComputedTable, Scanned, StreamTable, ViewTable, at_one_step, dead_letter_rows, dead_letter_schema},
     system,
     view::{ViewJob, store::ViewStore},
 };
@@ -323,15 +323,16 @@ impl Engine {
     /// `name$errors`.
     pub fn relation(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
         let inner = self.inner.read();
-        if let Some((_, store)) = inner.views.values().find(|(view, _)| view == name) {
-            return Some(Arc::new(ViewTable { store: Arc::clone(store), pinned: None }));
+        if let Some((id, (_, store))) = inner.views.iter().find(|(_, (view, _))| view == name) {
+            return Some(Arc::new(ViewTable { of: *id, store: Arc::clone(store), pinned: None }));
         }
         if let Some(view) = name.strip_suffix("$errors")
-            && let Some((_, store)) = inner.views.values().find(|(name, _)| name == view)
+            && let Some((id, (_, store))) = inner.views.iter().find(|(_, (name, _))| name == view)
         {
+            let of = Scanned::Beside(*id);
             let store = Arc::clone(store);
             let rows = Box::new(move || failed_rows::rows(&store.failed()));
-            return Some(Arc::new(ComputedTable { schema: failed_rows::schema(), rows }));
+            return Some(Arc::new(ComputedTable { of, schema: failed_rows::schema(), rows }));
         }
         let (stream, part) = match name.rsplit_once('$') {
             Some((stream, part @ ("late" | "dlq"))) => (stream, Some(part)),
@@ -339,11 +340,12 @@ impl Engine {
         };
         let running = inner.pipelines.values().find(|running| running.is(stream))?;
         let runtime = Arc::clone(&running.runtime);
+        let of = runtime.plan.id;
         Some(match (part, &running.jobs.table) {
-            (None, Some(store)) => Arc::new(ViewTable { store: Arc::clone(store), pinned: None }),
+            (None, Some(store)) => Arc::new(ViewTable { of, store: Arc::clone(store), pinned: None }),
             (Some("dlq"), _) => {
                 let rows = Box::new(move || dead_letter_rows(&runtime));
-                Arc::new(ComputedTable { schema: dead_letter_schema(), rows })
+                Arc::new(ComputedTable { of: Scanned::Beside(of), schema: dead_letter_schema(), rows })
             }
             (part, _) => Arc::new(StreamTable { runtime, late_only: part.is_some() }),
         })
@@ -375,8 +377,10 @@ impl Engine {
     /// `jobs`, `splits`, `accounting`, `checkpoints`, `sinks`.
     pub fn system_table(self: &Arc<Self>, name: &str) -> Option<Arc<dyn TableProvider>> {
         let schema = system::schema(name)?;
-        let (engine, name) = (Arc::clone(self), name.to_owned());
-        Some(Arc::new(ComputedTable { schema, rows: Box::new(move || engine.system_rows(&name)) }))
+        let name = *system::NAMES.iter().find(|other| **other == name)?;
+        let engine = Arc::clone(self);
+        let rows = Box::new(move || engine.system_rows(name));
+        Some(Arc::new(ComputedTable { of: Scanned::System(name), schema, rows }))
     }
 
     /// The rows of a system table now.

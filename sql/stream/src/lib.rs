@@ -43,3 +43,4 @@ pub use config::EngineConfig;
 pub use engine::{Engine, explain};
 pub use error::{Error, Result};
 pub use memory::MemoryBudget;
+pub use scan::{Scanned, scanned};

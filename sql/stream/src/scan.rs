@@ -15,13 +15,14 @@ use datafusion::{
     datasource::{provider_as_source, source_as_provider},
     error::{DataFusionError, Result as DataFusionResult},
     execution::{SendableRecordBatchStream, TaskContext},
-    logical_expr::{Expr, LogicalPlan, TableScan, TableType},
+    logical_expr::{Expr, LogicalPlan, TableScan, TableSource, TableType},
     physical_plan::{
         ExecutionPlan,
         stream::RecordBatchReceiverStream,
         streaming::{PartitionStream, StreamingTableExec},
     },
 };
+use ebap_catalog::ObjectId;
 use ebap_connector::Position;
 use parking_lot::RwLock;
 
@@ -34,9 +35,33 @@ use crate::{
 /// Batches read ahead of the query, at the most.
 const READ_AHEAD: usize = 2;
 
+/// What a scan of one of our tables reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    /// The rows of a stream, a table or a view.
+    Relation(ObjectId),
+    /// What is kept beside it: records as they came in, rows that could not be taken.
+    Beside(ObjectId),
+    /// A table of the schema `ebap`.
+    System(&'static str),
+}
+
+/// `None` where it is none of our tables.
+pub fn scanned(source: &Arc<dyn TableSource>) -> Option<Scanned> {
+    let provider = source_as_provider(source).ok()?;
+    if let Some(table) = provider.downcast_ref::<ViewTable>() {
+        return Some(Scanned::Relation(table.of));
+    }
+    if let Some(table) = provider.downcast_ref::<StreamTable>() {
+        return Some(Scanned::Relation(table.runtime.plan.id));
+    }
+    provider.downcast_ref::<ComputedTable>().map(|table| table.of)
+}
+
 /// A materialized view or a table: one step's rows, whole.
 #[derive(Debug)]
 pub(crate) struct ViewTable {
+    pub(crate) of: ObjectId,
     pub(crate) store: Arc<ViewStore>,
     /// The rows as they were at a moment; as they are when it is scanned, where there is none.
     pub(crate) pinned: Option<Arc<FrozenRows>>,
@@ -44,11 +69,11 @@ pub(crate) struct ViewTable {
 
 /// Pins all views of the plan at one moment, where there are several.
 pub(crate) fn at_one_step(plan: LogicalPlan, gate: &RwLock<()>) -> DataFusionResult<LogicalPlan> {
-    let view_of = |scan: &TableScan| -> Option<Arc<ViewStore>> {
+    let view_of = |scan: &TableScan| -> Option<(ObjectId, Arc<ViewStore>)> {
         let provider = source_as_provider(&scan.source).ok()?;
-        provider.downcast_ref::<ViewTable>().map(|table| Arc::clone(&table.store))
+        provider.downcast_ref::<ViewTable>().map(|table| (table.of, Arc::clone(&table.store)))
     };
-    let mut stores: Vec<Arc<ViewStore>> = Vec::new();
+    let mut stores: Vec<(ObjectId, Arc<ViewStore>)> = Vec::new();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             stores.extend(view_of(scan));
@@ -60,14 +85,16 @@ pub(crate) fn at_one_step(plan: LogicalPlan, gate: &RwLock<()>) -> DataFusionRes
     }
     let pinned: Vec<Arc<FrozenRows>> = {
         let _alone = gate.write();
-        stores.iter().map(|store| Arc::new(store.freeze(i64::MAX))).collect()
+        stores.iter().map(|(_, store)| Arc::new(store.freeze(i64::MAX))).collect()
     };
     let mut next = stores.into_iter().zip(pinned);
     // In the same order as they were found.
     let changed = plan.transform_down_with_subqueries(|node| match node {
         LogicalPlan::TableScan(mut scan) if view_of(&scan).is_some() => {
-            let Some((store, pinned)) = next.next() else { return Ok(Transformed::no(LogicalPlan::TableScan(scan))) };
-            scan.source = provider_as_source(Arc::new(ViewTable { store, pinned: Some(pinned) }));
+            let Some(((of, store), pinned)) = next.next() else {
+                return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+            };
+            scan.source = provider_as_source(Arc::new(ViewTable { of, store, pinned: Some(pinned) }));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }
         other => Ok(Transformed::no(other)),
@@ -105,6 +132,7 @@ impl TableProvider for ViewTable {
 
 /// A table whose rows are made when it is scanned.
 pub(crate) struct ComputedTable {
+    pub(crate) of: Scanned,
     pub(crate) schema: SchemaRef,
     pub(crate) rows: Box<dyn Fn() -> Result<RecordBatch> + Send + Sync>,
 }

@@ -9,6 +9,7 @@ mod dialect;
 mod exclude;
 mod flink;
 mod function;
+mod grant;
 mod object;
 mod portals;
 mod role;
@@ -33,9 +34,10 @@ use cursor::Cursor;
 use dialect::Budget;
 pub(crate) use dialect::{BETWEEN_SYMMETRIC, Postgres, call};
 pub(crate) use function::{Argument, FunctionBody};
+pub(crate) use grant::{Grant, Granted, Grantee, On};
 pub use portals::{Declare, Direction, Prepare, select_of_types};
-pub use role::{NewPassword, Password, RoleStatement};
-pub(crate) use role::{RoleChange, RoleName, RoleOption};
+pub use role::{NewPassword, Password, RoleName, RoleStatement};
+pub(crate) use role::{RoleChange, RoleOption};
 pub(crate) use types::{ColumnType, parsed_type};
 
 /// A statement and where it stands.
@@ -69,7 +71,7 @@ pub enum Statement {
         column: Option<String>,
         text: Option<String>,
     },
-    /// Of roles and who is a member of them.
+    /// Of roles, who is a member of them, and what they may do.
     Role(Box<RoleStatement>),
     Show(ShowKind),
     ShowCreate {
@@ -128,6 +130,7 @@ pub enum AlterAction {
     SwapWith(String),
     /// Of an alert: microseconds from now for which nobody is told; `None` ends it.
     Silence(Option<i64>),
+    OwnerTo(RoleName),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use ebap_catalog::{ObjectKind, ResumeFrom};
 
 use super::{
     AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
-    WindowClause, WindowKind, alert, as_of, cursor::Cursor, flink, function, types,
+    WindowClause, WindowKind, alert, as_of, cursor::Cursor, flink, function, role, types,
 };
 use crate::{Emit, Error, Result, SourceKind, laterals, planner::interval_us};
 
@@ -25,9 +25,14 @@ const KINDS: [(&[&str], ObjectKind); 8] = [
 
 /// The kind of object named `ahead` tokens from here.
 pub(super) fn kind_at(cursor: &Cursor<'_>, ahead: usize) -> Option<ObjectKind> {
+    kind_and_length_at(cursor, ahead).map(|(kind, _)| kind)
+}
+
+/// With the number of its words.
+pub(super) fn kind_and_length_at(cursor: &Cursor<'_>, ahead: usize) -> Option<(ObjectKind, usize)> {
     let matches =
         |words: &[&str]| words.iter().enumerate().all(|(at, word)| cursor.word(ahead + at).as_deref() == Some(*word));
-    KINDS.iter().find(|(words, _)| matches(words)).map(|(_, kind)| *kind)
+    KINDS.iter().find(|(words, _)| matches(words)).map(|(words, kind)| (*kind, words.len()))
 }
 
 fn take_kind(cursor: &mut Cursor<'_>) -> Result<ObjectKind> {
@@ -429,6 +434,9 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
     cursor.skip(1);
     let what = cursor.position();
     take_kind(cursor)?;
+    if let Some(statement) = owner(cursor, kind)? {
+        return Ok(statement);
+    }
     let instead = match kind {
         ObjectKind::Secret | ObjectKind::Connection => Some("Drop it and create it again."),
         ObjectKind::Function => Some("Use CREATE OR REPLACE FUNCTION."),
@@ -482,6 +490,24 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Stateme
     };
     cursor.end()?;
     Ok(Statement::Alter { kind, name, if_exists, action })
+}
+
+/// `[IF EXISTS] name OWNER TO role`, of any kind. Moves only where it is that.
+fn owner(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Option<Statement>> {
+    let is_owner = (0..cursor.rest().len())
+        .any(|ahead| cursor.word(ahead).as_deref() == Some("OWNER") && cursor.word(ahead + 1).as_deref() == Some("TO"));
+    if !is_owner {
+        return Ok(None);
+    }
+    let if_exists = cursor.take(&["IF", "EXISTS"]);
+    let name = cursor.object_name()?;
+    if kind == ObjectKind::Function && cursor.is(&Token::LParen) {
+        cursor.group()?;
+    }
+    cursor.expect(&["OWNER", "TO"])?;
+    let role = role::role_name(cursor)?;
+    cursor.end()?;
+    Ok(Some(Statement::Alter { kind, name, if_exists, action: AlterAction::OwnerTo(role) }))
 }
 
 pub(super) fn comment(cursor: &mut Cursor<'_>) -> Result<Statement> {

@@ -1,14 +1,18 @@
-//! `CREATE`, `ALTER` and `DROP` of roles, and `GRANT` and `REVOKE` of memberships.
+//! `CREATE`, `ALTER` and `DROP` of roles, and `GRANT` and `REVOKE` of memberships. Those of privileges are in `grant`.
 //!
 //! An error never shows a word of a statement that has a password in it.
 
 use std::fmt;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
-use ebap_catalog::Verifier;
+use ebap_catalog::{SecurableKind, Verifier};
 use ebap_values::time::{Zone, parse_timestamptz};
 
-use super::{Statement, cursor::Cursor};
+use super::{
+    Statement,
+    cursor::Cursor,
+    grant::{self, Grant, On},
+};
 use crate::{Error, Result};
 
 /// A password in clear text, until it is made into a verifier.
@@ -36,7 +40,7 @@ pub enum NewPassword {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RoleName {
+pub enum RoleName {
     Named(String),
     CurrentUser,
     SessionUser,
@@ -90,11 +94,49 @@ pub struct RoleStatement(pub(crate) RoleChange);
 
 #[derive(Clone, Debug)]
 pub(crate) enum RoleChange {
-    Create { name: String, if_not_exists: bool, options: Vec<RoleOption> },
-    Alter { name: RoleName, if_exists: bool, options: Vec<RoleOption> },
-    Drop { names: Vec<RoleName>, if_exists: bool },
-    Grant { roles: Vec<String>, members: Vec<RoleName>, admin: bool },
-    Revoke { roles: Vec<String>, members: Vec<RoleName>, admin_only: bool },
+    Create {
+        name: String,
+        if_not_exists: bool,
+        options: Vec<RoleOption>,
+    },
+    Alter {
+        name: RoleName,
+        if_exists: bool,
+        options: Vec<RoleOption>,
+    },
+    Drop {
+        names: Vec<RoleName>,
+        if_exists: bool,
+    },
+    Grant {
+        roles: Vec<String>,
+        members: Vec<RoleName>,
+        admin: bool,
+    },
+    Revoke {
+        roles: Vec<String>,
+        members: Vec<RoleName>,
+        admin_only: bool,
+    },
+    Privileges {
+        grant: Grant,
+        on: On,
+    },
+    /// Without owners of the current role; without schemas of all.
+    Defaults {
+        grant: Grant,
+        kind: SecurableKind,
+        owners: Vec<RoleName>,
+        schemas: Vec<String>,
+    },
+    ReassignOwned {
+        roles: Vec<RoleName>,
+        to: RoleName,
+    },
+    DropOwned {
+        roles: Vec<RoleName>,
+        cascade: bool,
+    },
 }
 
 impl RoleStatement {
@@ -105,6 +147,17 @@ impl RoleStatement {
             RoleOption::Password(NewPassword::Clear(password)) => Some(password),
             _ => None,
         })
+    }
+
+    /// Tables of the schema `ebap` that it grants on.
+    pub fn system_tables(&self) -> Vec<&str> {
+        match &self.0 {
+            RoleChange::Privileges { on: On::Relations(names), .. } => {
+                let of_ebap = names.iter().filter(|(schema, _)| schema.as_deref() == Some("ebap"));
+                of_ebap.map(|(_, name)| name.as_str()).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The same statement with this in the place of its password.
@@ -130,7 +183,14 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         "CREATE" if is_kind => create(cursor),
         "ALTER" if is_kind => alter(cursor),
         "DROP" if is_kind => drop(cursor),
+        "ALTER" if cursor.at(&["ALTER", "DEFAULT", "PRIVILEGES"]) => grant::defaults(cursor),
         "GRANT" | "REVOKE" if is_membership(cursor) => membership(cursor, verb == "GRANT"),
+        "GRANT" | "REVOKE" => grant::grant(cursor),
+        "REASSIGN" | "DROP"
+            if cursor.word(1).as_deref() == Some("OWNED") && cursor.word(2).as_deref() == Some("BY") =>
+        {
+            grant::owned(cursor)
+        }
         _ => return Ok(None),
     };
     match change.and_then(|change| cursor.end().map(|()| change)) {
@@ -243,16 +303,16 @@ fn membership(cursor: &mut Cursor<'_>, grants: bool) -> Result<RoleChange> {
     let members = role_names(cursor)?;
     if grants {
         let admin = cursor.take(&["WITH", "ADMIN", "OPTION"]) || cursor.take(&["WITH", "ADMIN", "TRUE"]);
-        granted_by(cursor)?;
+        refuse_granted_by(cursor)?;
         return Ok(RoleChange::Grant { roles, members, admin });
     }
-    granted_by(cursor)?;
+    refuse_granted_by(cursor)?;
     let _ = cursor.take(&["CASCADE"]) || cursor.take(&["RESTRICT"]);
     Ok(RoleChange::Revoke { roles, members, admin_only })
 }
 
 /// Whoever grants is the grantor.
-fn granted_by(cursor: &mut Cursor<'_>) -> Result<()> {
+pub(super) fn refuse_granted_by(cursor: &mut Cursor<'_>) -> Result<()> {
     if cursor.at(&["GRANTED", "BY"]) {
         return Err(Error::unsupported("GRANTED BY", "The grantor is the current role.").at(cursor.position()));
     }
