@@ -42,12 +42,12 @@ impl Scope<'_> {
             },
             Expr::BinaryExpr(binary) => self.native_binary(binary),
             Expr::Not(inner) => Ok(Expr::Not(Box::new(self.boolean(*inner, "NOT")?))),
-            Expr::IsTrue(inner) => Ok(Expr::IsTrue(Box::new(self.boolean(*inner, "IS TRUE")?))),
-            Expr::IsFalse(inner) => Ok(Expr::IsFalse(Box::new(self.boolean(*inner, "IS FALSE")?))),
-            Expr::IsUnknown(inner) => Ok(Expr::IsUnknown(Box::new(self.boolean(*inner, "IS UNKNOWN")?))),
-            Expr::IsNotTrue(inner) => Ok(Expr::IsNotTrue(Box::new(self.boolean(*inner, "IS NOT TRUE")?))),
-            Expr::IsNotFalse(inner) => Ok(Expr::IsNotFalse(Box::new(self.boolean(*inner, "IS NOT FALSE")?))),
-            Expr::IsNotUnknown(inner) => Ok(Expr::IsNotUnknown(Box::new(self.boolean(*inner, "IS NOT UNKNOWN")?))),
+            Expr::IsTrue(inner) => Ok(is_same_as(self.boolean(*inner, "IS TRUE")?, true)),
+            Expr::IsFalse(inner) => Ok(is_same_as(self.boolean(*inner, "IS FALSE")?, false)),
+            Expr::IsUnknown(inner) => Ok(self.boolean(*inner, "IS UNKNOWN")?.is_null()),
+            Expr::IsNotTrue(inner) => Ok(is_other_than(self.boolean(*inner, "IS NOT TRUE")?, true)),
+            Expr::IsNotFalse(inner) => Ok(is_other_than(self.boolean(*inner, "IS NOT FALSE")?, false)),
+            Expr::IsNotUnknown(inner) => Ok(self.boolean(*inner, "IS NOT UNKNOWN")?.is_not_null()),
             Expr::Between(between) => self.between(between),
             Expr::InList(list) => self.in_list(list),
             Expr::Like(like) => {
@@ -281,6 +281,22 @@ pub(super) fn is_condition(expr: &Expr) -> bool {
         Expr::Not(_) | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::Like(_) | Expr::InList(_) => true,
         _ => false,
     }
+}
+
+/// `x IS TRUE` and `x IS FALSE`. DataFusion's own nodes are never NULL in a plan, and may be NULL in what executes it: where
+/// `DISTINCT`, an aggregate or a common expression compares the two, the query fails.
+pub(super) fn is_same_as(expr: Expr, value: bool) -> Expr {
+    compared(expr, Operator::IsNotDistinctFrom, value)
+}
+
+/// `x IS NOT TRUE` and `x IS NOT FALSE`
+fn is_other_than(expr: Expr, value: bool) -> Expr {
+    compared(expr, Operator::IsDistinctFrom, value)
+}
+
+fn compared(expr: Expr, op: Operator, value: bool) -> Expr {
+    let value = Expr::Literal(ScalarValue::Boolean(Some(value)), None);
+    Expr::BinaryExpr(BinaryExpr { left: Box::new(expr), op, right: Box::new(value) })
 }
 
 /// A column, a literal, or little more: computed twice, it costs nothing and gives the same.

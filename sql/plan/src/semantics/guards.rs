@@ -18,7 +18,10 @@ use datafusion::{
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
 
-use super::{deferred::EACH_TIME, expressions::pair};
+use super::{
+    deferred::EACH_TIME,
+    expressions::{is_same_as, pair},
+};
 use crate::moved_time;
 
 /// Calls that answer for every value of their types. What is not among them may fail.
@@ -116,8 +119,8 @@ pub(super) fn kept(mut case: Case) -> Expr {
     let Some((first, _)) = case.when_then_expr.first().cloned() else { return Expr::Case(case) };
     let otherwise = case.else_expr.clone().unwrap_or_else(|| Box::new(nothing()));
     if case.expr.is_none() && case.when_then_expr.len() < 3 {
-        case.when_then_expr.push((Box::new(Expr::IsFalse(first.clone())), otherwise.clone()));
-        case.when_then_expr.push((Box::new(Expr::IsUnknown(first)), otherwise));
+        case.when_then_expr.push((Box::new(is_same_as(first.as_ref().clone(), false)), otherwise.clone()));
+        case.when_then_expr.push((Box::new(first.is_null()), otherwise));
     }
     Expr::Case(case)
 }
