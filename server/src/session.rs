@@ -305,6 +305,8 @@ impl Session {
                 let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
                 Ok(Output::Done(if all { "DEALLOCATE ALL" } else { "DEALLOCATE" }.to_owned()))
             }
+            // Nobody listens; asyncpg says it as a connection goes back into its pool.
+            ast::Statement::UNLISTEN { .. } => Ok(Output::Done("UNLISTEN".to_owned())),
             ast::Statement::ShowVariable { variable } => self.show_setting(variable),
             ast::Statement::Insert(insert) => self.insert(insert).await,
             query => {

@@ -9,6 +9,7 @@ mod pg_catalog;
 mod privileges;
 mod roles;
 mod search_path;
+mod types;
 mod yielding;
 
 use std::sync::Arc;
@@ -169,7 +170,10 @@ impl Surroundings {
     }
 
     fn translated(&self, statement: &ast::Statement, text: &str) -> Result<ast::Statement, SqlError> {
-        let mut translated = statement.clone();
+        let mut translated = match dialect::tree_of_types(statement) {
+            Some(flat) => flat,
+            None => statement.clone(),
+        };
         // Some of the parser's rewrites are of the tokens that clients send: those must stay as they are.
         let parsed =
             |text: &str| self.compatibility.parse(text).ok().filter(|all| all.len() == 1).and_then(|mut all| all.pop());

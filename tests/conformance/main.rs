@@ -4,6 +4,7 @@
 //! `EBAP_CONFORMANCE_STATEMENT='SELECT …'` runs that one alone and prints both answers.
 //! `known.tsv` has the differences that are known: each must still be there, and nothing else may differ.
 
+mod clients;
 mod compare;
 mod data;
 mod differ;
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 type Mode = fn(&Servers, Run) -> anyhow::Result<()>;
 
 /// Each with the number of statements that `make test` makes.
-const MODES: [(&str, usize, Mode); 13] = [
+const MODES: [(&str, usize, Mode); 14] = [
     ("every_operation", 1, expressions::every_operation),
     ("every_pair_of_types", 400, expressions::every_pair_of_types),
     ("expressions", 1000, expressions::random),
@@ -69,6 +70,7 @@ const MODES: [(&str, usize, Mode); 13] = [
     ("copies", 1, protocol::copies),
     ("cursors_and_prepared_statements", 1, protocol::scripts),
     ("privileges", 1, privileges::script),
+    ("python_clients", 1, clients::python),
     ("queries", 300, whole::queries),
     ("views", 100, whole::views),
     ("windows", 140, windowed::random),

@@ -1,6 +1,6 @@
 //! The extended protocol: statements that are prepared, given their parameters, and run.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, ops::ControlFlow, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -34,11 +34,11 @@ use pgwire::{
 use super::{
     encode,
     handlers::{Answer, Connection},
-    parameters::{self, Parameter},
+    parameters::{self, PARAMETERS_MAX, Parameter},
     prepared::Named,
     sqlstate::SqlError,
 };
-use crate::session::{Planned, Session, guarded, on_own_task, parse};
+use crate::session::{Planned, Session, guarded, on_own_task, parameter_number, parse};
 
 /// A statement of the extended protocol; empty text has none.
 #[derive(Clone)]
@@ -94,6 +94,7 @@ pub(super) async fn prepare_query(
     prepared.schema = session.answer_schema(&parsed.statement);
     if let Some(query) = query_of(&parsed.statement) {
         session.refuse_in_failed_block(&parsed.statement)?;
+        let declared = with_numbers(query, declared)?;
         let types: Vec<_> = declared.iter().map(|one| one.as_ref().map(Parameter::field)).collect();
         let planned = session.plan(query, &parsed.text, &types).await?;
         prepared.parameters = parameters::found(&planned.plan, &declared)?;
@@ -104,6 +105,37 @@ pub(super) async fn prepare_query(
     }
     prepared.parsed = Some(Arc::new(parsed));
     Ok(prepared)
+}
+
+/// What a statement casts to `oid` is one, where the client has not declared it: here it is a BIGINT, and its bytes are others.
+fn with_numbers(
+    query: &ast::Statement,
+    mut declared: Vec<Option<Parameter>>,
+) -> Result<Vec<Option<Parameter>>, SqlError> {
+    let mut found = Vec::new();
+    let _ = ast::visit_expressions(query, |expr| {
+        if let ast::Expr::Cast { expr: of, data_type, .. } = expr
+            && let ast::Expr::Value(value) = of.as_ref()
+            && let ast::Value::Placeholder(id) = &value.value
+            && let Some(at) = parameter_number(id)
+        {
+            match data_type.to_string().to_lowercase().as_str() {
+                "oid" => found.push((at, Type::OID)),
+                "oid[]" => found.push((at, Type::OID_ARRAY)),
+                _ => {}
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    for (at, wire) in found.into_iter().filter(|(at, _)| *at < PARAMETERS_MAX) {
+        if declared.len() <= at {
+            declared.resize(at + 1, None);
+        }
+        if declared[at].is_none() {
+            declared[at] = Parameter::declared(&wire)?;
+        }
+    }
+    Ok(declared)
 }
 
 /// The query that parameters are of.

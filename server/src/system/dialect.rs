@@ -4,13 +4,17 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    self, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
 use super::{
-    functions::REGCLASS_NAME, pg_catalog::Described, privileges::COLUMN_LISTS, roles::MEMBER_OF,
+    functions::{REGCLASS_NAME, REGTYPE_NAME},
+    pg_catalog::Described,
+    privileges::COLUMN_LISTS,
+    roles::MEMBER_OF,
     search_path::SearchPath,
+    types,
 };
 use crate::pgwire::sqlstate::SqlError;
 
@@ -34,15 +38,39 @@ pub(super) fn translate(
     }
 }
 
-/// A `regclass` is a number that is shown as the name of the relation: here where a client sees it.
+/// The query by which asyncpg learns of types: those that it asks for and what they are made of, step by step. Types here are
+/// made of one other at the most, which it asks for by itself.
+const TYPES: &str = "SELECT t.oid AS oid, 'pg_catalog' AS ns, t.typname AS name, t.typtype AS kind,
+    CAST(NULL AS INT) AS basetype, CASE WHEN t.typelem <> 0 THEN t.typelem END AS elemtype, ',' AS elemdelim,
+    CAST(NULL AS INT) AS range_subtype, CAST(NULL AS INT) AS attrtypoids, CAST(NULL AS TEXT) AS attrnames, 0 AS depth,
+    CAST(NULL AS TEXT) AS basetype_name,
+    CASE WHEN t.typelem <> 0 THEN pg_catalog.format_type(t.typelem, -1) END AS elemtype_name,
+    CAST(NULL AS TEXT) AS range_subtype_name
+    FROM pg_catalog.pg_type t WHERE t.oid = ANY($1::oid[])";
+
+/// Of `WITH RECURSIVE typeinfo_tree …` the same without steps.
+pub(super) fn tree_of_types(statement: &ast::Statement) -> Option<ast::Statement> {
+    let ast::Statement::Query(query) = statement else { return None };
+    let with = query.with.as_ref().filter(|with| with.recursive)?;
+    with.cte_tables.iter().find(|table| table.alias.name.value == "typeinfo_tree")?;
+    let parsed = ebap_sql::parse(TYPES).ok()?.into_iter().next()?;
+    match parsed.statement {
+        ebap_sql::Statement::Query(flat) => Some(*flat),
+        _ => None,
+    }
+}
+
+/// A `regclass` is a number that is shown as the name of the relation, a `regtype` as that of the type: here where a
+/// client sees it.
 fn show_names(body: &mut SetExpr) {
     match body {
         SetExpr::Select(select) => {
             for item in &mut select.projection {
-                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
-                    && is_cast_to(expr, is_regclass)
-                {
-                    *expr = shown(expr.clone());
+                let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
+                if is_cast_to(expr, is_regclass) {
+                    *expr = call(REGCLASS_NAME, expr.clone());
+                } else if is_cast_to(expr, is_regtype) {
+                    *expr = call(REGTYPE_NAME, expr.clone());
                 }
             }
         }
@@ -57,10 +85,6 @@ fn show_names(body: &mut SetExpr) {
 
 fn is_cast_to(expr: &Expr, of: fn(&DataType) -> bool) -> bool {
     matches!(expr, Expr::Cast { data_type, .. } if of(data_type))
-}
-
-fn shown(regclass: Expr) -> Expr {
-    call(REGCLASS_NAME, regclass)
 }
 
 fn call(function: &str, argument: Expr) -> Expr {
@@ -105,12 +129,41 @@ impl VisitorMut for Translator<'_> {
                 },
                 _ => return ControlFlow::Continue(()),
             },
+            Expr::Cast { expr: of, data_type, .. } if is_regtype(data_type) => match literal(of) {
+                Some(name) if name.parse::<i32>().is_err() => match types::number(name) {
+                    Some(oid) => Expr::Value(Value::Number(oid.to_string(), false).into()),
+                    None => {
+                        let error = SqlError::new("42704", format!("type \"{name}\" does not exist"));
+                        return ControlFlow::Break(error);
+                    }
+                },
+                _ => of.as_ref().clone(),
+            },
+            // A function of a type is a number in PostgreSQL, and 0 where there is none; here it is its name.
+            Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right }
+                if is_function_of_type(left) && is_zero(right) =>
+            {
+                let right = Box::new(text("-".to_owned()));
+                Expr::BinaryOp { left: left.clone(), op: op.clone(), right }
+            }
+            // What a default, an identity or an index is made of: there are none.
+            Expr::Subquery(query) if reads_nothing(query) => null_of(DataType::Text),
+            // A row for each column of an index or a constraint: there are none.
+            Expr::Function(function)
+                if is_called(function, "generate_subscripts")
+                    || is_called(function, "unnest") && is_made_of_keys(function) =>
+            {
+                Expr::Value(Value::Number("1".to_owned(), false).into())
+            }
             // Whether a type is a composite one, which no type here is.
             Expr::Subquery(query) if query.to_string().starts_with("SELECT c.relkind = 'c' FROM") => {
                 Expr::Value(Value::Boolean(false).into())
             }
             Expr::Cast { expr: of, data_type, .. } if is_text(data_type) && is_cast_to(of, is_regclass) => {
-                shown(of.as_ref().clone())
+                call(REGCLASS_NAME, of.as_ref().clone())
+            }
+            Expr::Cast { expr: of, data_type, .. } if is_text(data_type) && is_cast_to(of, is_regtype) => {
+                call(REGTYPE_NAME, of.as_ref().clone())
             }
             Expr::Function(function) if let Some(relation) = column_lists_of(function) => call(COLUMN_LISTS, relation),
             Expr::Function(function) if is_joined_list(function) => null_of(DataType::Text),
@@ -150,7 +203,7 @@ fn memberships_of(function: &ast::Function) -> Option<Expr> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let reads_memberships = select.from.iter().any(|from| from.relation.to_string().contains("pg_auth_members"));
     match &select.selection {
-        Some(Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right })
+        Some(Expr::BinaryOp { left, op: BinaryOperator::Eq, right })
             if reads_memberships && is_array(&function.name) =>
         {
             left.to_string().ends_with(".member").then(|| right.as_ref().clone())
@@ -170,11 +223,11 @@ fn column_lists_of(function: &ast::Function) -> Option<Expr> {
     names_lists.then_some(())?;
     let mut condition = select.selection.as_ref()?;
     // The relation stands first among the conditions.
-    while let Expr::BinaryOp { left, op: ast::BinaryOperator::And, .. } = condition {
+    while let Expr::BinaryOp { left, op: BinaryOperator::And, .. } = condition {
         condition = left;
     }
     match condition {
-        Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } if left.to_string().ends_with("attrelid") => {
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if left.to_string().ends_with("attrelid") => {
             Some(right.as_ref().clone())
         }
         _ => None,
@@ -205,6 +258,60 @@ fn text(value: String) -> Expr {
 
 fn is_regclass(of: &DataType) -> bool {
     ["regclass", "pg_catalog.regclass"].contains(&of.to_string().to_lowercase().as_str())
+}
+
+fn is_regtype(of: &DataType) -> bool {
+    ["regtype", "pg_catalog.regtype"].contains(&of.to_string().to_lowercase().as_str())
+}
+
+fn is_function_of_type(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(parts) => match parts.last() {
+            Some(name) => name,
+            None => return false,
+        },
+        _ => return false,
+    };
+    ["typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze", "typsubscript"]
+        .contains(&name.value.to_lowercase().as_str())
+}
+
+fn is_zero(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits == "0"))
+}
+
+/// Catalogs that have no rows here.
+const EMPTY: [&str; 4] = ["pg_attrdef", "pg_sequence", "pg_index", "pg_constraint"];
+
+fn reads_nothing(query: &ast::Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let is_empty = |from: &ast::TableWithJoins| match &from.relation {
+        ast::TableFactor::Table { name, .. } => {
+            let last = name.0.last().and_then(|part| part.as_ident());
+            last.is_some_and(|name| EMPTY.contains(&name.value.to_lowercase().as_str()))
+        }
+        _ => false,
+    };
+    select.from.iter().any(is_empty)
+}
+
+/// Whether the argument is a list of columns of an index or a constraint.
+fn is_made_of_keys(function: &ast::Function) -> bool {
+    const KEYS: [&str; 5] = ["indkey", "indclass", "indoption", "conkey", "confkey"];
+    let FunctionArguments::List(list) = &function.args else { return false };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(of))) = list.args.first() else { return false };
+    let last = match of {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    last.is_some_and(|name| KEYS.contains(&name.value.to_lowercase().as_str()))
+}
+
+fn is_called(function: &ast::Function, name: &str) -> bool {
+    let last = function.name.0.last().and_then(|part| part.as_ident());
+    last.is_some_and(|last| last.value.eq_ignore_ascii_case(name))
 }
 
 fn is_text(of: &DataType) -> bool {

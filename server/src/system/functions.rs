@@ -15,13 +15,15 @@ use datafusion::{
     scalar::ScalarValue,
 };
 use ebap_sql::quoted;
-use postgres_types::Type;
 
-use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, privileges, roles, search_path::SearchPath};
+use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, privileges, roles, search_path::SearchPath, types};
 use crate::session::probe;
 
 /// The name of a relation by its number, as `regclass` is shown.
 pub(super) const REGCLASS_NAME: &str = "regclassout";
+
+/// The name of a type by its number, as `regtype` is shown.
+pub(super) const REGTYPE_NAME: &str = "regtypeout";
 
 /// From the arguments of a row, as text, to the value, as text.
 type Run = Arc<dyn Fn(&[Option<&str>]) -> DataFusionResult<Option<String>> + Send + Sync>;
@@ -179,8 +181,23 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
         .into(),
     );
     context.register_udf(probe());
-    let format = |args: &[Option<&str>]| Ok(number(args, 0).map(|oid| format_type(oid, number(args, 1).unwrap_or(-1))));
+    let format =
+        |args: &[Option<&str>]| Ok(number(args, 0).map(|oid| types::format(oid, number(args, 1).unwrap_or(-1))));
     context.register_udf(Function::new("format_type", &[2], DataType::Utf8, format).into());
+    let shown = |args: &[Option<&str>]| {
+        Ok(number(args, 0).map(|oid| if oid == 0 { "-".to_owned() } else { types::format(oid, -1) }))
+    };
+    context.register_udf(Function::new(REGTYPE_NAME, &[1], DataType::Utf8, shown).into());
+    let known = |args: &[Option<&str>]| Ok(args[0].and_then(types::number).map(|oid| oid.to_string()));
+    context.register_udf(Function::new("to_regtype", &[1], DataType::Int32, known).into());
+    // There are no temporary schemas, and no locks that an application has.
+    context
+        .register_udf(Function::new("pg_my_temp_schema", &[0], DataType::Int32, |_| Ok(Some("0".to_owned()))).into());
+    context
+        .register_udf(Function::new("pg_is_other_temp_schema", &[1], DataType::Boolean, |_| Ok(truth(false))).into());
+    context.register_udf(
+        Function::new("pg_advisory_unlock_all", &[0], DataType::Utf8, |_| Ok(Some(String::new()))).into(),
+    );
 }
 
 pub(super) fn number(args: &[Option<&str>], at: usize) -> Option<i32> {
@@ -272,53 +289,4 @@ fn current_schemas(path: SearchPath) -> ScalarUDF {
         Volatility::Stable,
         Arc::new(run),
     )
-}
-
-/// PostgreSQL's long name of a type, with what its modifier says.
-fn format_type(oid: i32, modifier: i32) -> String {
-    let Some(of) = u32::try_from(oid).ok().and_then(Type::from_oid) else { return "???".to_owned() };
-    let (of, list) = match of.kind() {
-        postgres_types::Kind::Array(inner) => (inner.clone(), "[]"),
-        _ => (of, ""),
-    };
-    let sized = (modifier >= 4).then(|| modifier - 4);
-    let name = match of {
-        Type::BOOL => "boolean".to_owned(),
-        Type::INT2 => "smallint".to_owned(),
-        Type::INT4 => "integer".to_owned(),
-        Type::INT8 => "bigint".to_owned(),
-        Type::FLOAT4 => "real".to_owned(),
-        Type::FLOAT8 => "double precision".to_owned(),
-        Type::VARCHAR => sized.map_or_else(|| "character varying".to_owned(), |n| format!("character varying({n})")),
-        Type::BPCHAR => sized.map_or_else(|| "character".to_owned(), |n| format!("character({n})")),
-        Type::CHAR => "\"char\"".to_owned(),
-        Type::NUMERIC => sized.map_or_else(|| "numeric".to_owned(), |n| format!("numeric({},{})", n >> 16, n & 0xffff)),
-        Type::TIMESTAMP => "timestamp without time zone".to_owned(),
-        Type::TIMESTAMPTZ => "timestamp with time zone".to_owned(),
-        Type::TIME => "time without time zone".to_owned(),
-        Type::TIMETZ => "time with time zone".to_owned(),
-        other => other.name().to_owned(),
-    };
-    format!("{name}{list}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn types_have_their_long_names() {
-        for (of, modifier, name) in [
-            (Type::INT8, -1, "bigint"),
-            (Type::TEXT, -1, "text"),
-            (Type::TIMESTAMPTZ, -1, "timestamp with time zone"),
-            (Type::NUMERIC, (10 << 16 | 2) + 4, "numeric(10,2)"),
-            (Type::NUMERIC, -1, "numeric"),
-            (Type::FLOAT8_ARRAY, -1, "double precision[]"),
-            (Type::VARCHAR, 34, "character varying(30)"),
-        ] {
-            assert_eq!(format_type(of.oid() as i32, modifier), name);
-        }
-        assert_eq!(format_type(999_999, -1), "???");
-    }
 }
