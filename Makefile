@@ -13,7 +13,7 @@ export CARGO_TERM_COLOR ?= auto
 EBAP := $(CARGO_TARGET_DIR)/debug/ebap
 EBAP_RELEASE := $(CARGO_TARGET_DIR)/release/ebap
 # What the end-to-end tests start; MinIO is compiled, so it takes minutes the first time.
-SERVICES := redis prometheus alertmanager kafka iceberg-rest trino minio postgres connect schema-registry python-clients
+SERVICES := redis prometheus alertmanager kafka iceberg-rest trino minio postgres connect schema-registry clients
 
 .PHONY: help deps build demo check fmt lint rustdoc doctest deny advisories unused typos committed unit architecture slt recovery e2e conformance fuzz test test-long nightly bench-build bench bench-peers bench-nexmark bench-backlog stack-install stack-up stack-down
 

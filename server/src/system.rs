@@ -6,6 +6,7 @@ mod functions;
 mod information;
 mod mentions;
 mod pg_catalog;
+mod pg_settings;
 mod privileges;
 mod roles;
 mod search_path;
@@ -41,6 +42,7 @@ use crate::{app::App, memory::QueryPool, pgwire::sqlstate::SqlError, session::Se
 use information::Information;
 use mentions::names_catalog;
 use pg_catalog::{Described, PgCatalog};
+use pg_settings::SessionCatalog;
 use search_path::SearchPath;
 use yielding::YieldingJoins;
 
@@ -110,12 +112,18 @@ pub(crate) fn surroundings(shared: &Shared, settings: &Arc<Settings>) -> DataFus
     catalogs.register_catalog(DATABASE.to_owned(), Arc::clone(&own));
     let state = SessionStateBuilder::new_from_existing(shared.state.clone());
     let mut state = state.with_config(config).with_catalog_list(Arc::new(catalogs)).build();
+    // Without the search path, which holds them.
+    let named: Arc<dyn CatalogProvider> = Arc::new(MemoryCatalogProvider::new());
     for name in shared.schemas.schema_names() {
-        if let Some(schema) = shared.schemas.schema(&name) {
-            own.register_schema(&name, schema)?;
-        }
+        let Some(schema) = shared.schemas.schema(&name) else { continue };
+        let schema = match name.as_str() {
+            "pg_catalog" => Arc::new(SessionCatalog { inner: schema, settings: Arc::clone(settings) }),
+            _ => schema,
+        };
+        named.register_schema(&name, Arc::clone(&schema))?;
+        own.register_schema(&name, schema)?;
     }
-    let path = SearchPath { schemas: Arc::clone(&shared.schemas), settings: Arc::clone(settings) };
+    let path = SearchPath { schemas: named, settings: Arc::clone(settings) };
     functions::register_session(&mut state, &path, &shared.described)?;
     own.register_schema(SEARCH_PATH, Arc::new(path.clone()))?;
     let described = Arc::clone(&shared.described);

@@ -1,6 +1,7 @@
-"""Python's clients of PostgreSQL on EBAP, over TLS with SCRAM, and on a real PostgreSQL: each check gives the same on both.
+"""Clients of PostgreSQL on EBAP, over TLS with SCRAM, and on a real PostgreSQL: each check gives the same on both.
 
-Environment: EBAP_BIN, and PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE of the PostgreSQL. Ends with 1 where something differs.
+Environment: EBAP_BIN; PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE of the PostgreSQL; what `stack/clients.sh env` prints. Ends
+with 1 where something differs.
 """
 
 import asyncio
@@ -70,6 +71,10 @@ class Server:
         return sqlalchemy.URL.create(
             driver, username=self.user, password=self.password, host=self.host, port=self.port, database=self.database, query=query
         )
+
+    def uri(self, scheme, user=""):
+        options = {name: value for name, value in self.arguments().items() if name.startswith("ssl")}
+        return f"{scheme}://{user}{self.host}:{self.port}/{self.database}?{urllib.parse.urlencode(options)}"
 
     async def asyncpg(self):
         context = ssl.create_default_context(cafile=self.ca) if self.ca else False
@@ -215,9 +220,7 @@ def sqlalchemy_all(server, driver):
 
 
 def adbc_all(server):
-    address = f"{server.user}:{urllib.parse.quote(server.password, safe='')}@{server.host}:{server.port}/{server.database}"
-    options = {name: value for name, value in server.arguments().items() if name.startswith("ssl")}
-    uri = f"postgresql://{address}?{urllib.parse.urlencode(options)}"
+    uri = server.uri("postgresql", f"{server.user}:{urllib.parse.quote(server.password, safe='')}@")
     # What Arrow has no type for comes as bytes of a type of the driver's own.
     kinds = [value for value in VALUES if "interval" not in value]
     with adbc_driver_postgresql.dbapi.connect(uri) as connection, connection.cursor() as cursor:
@@ -232,6 +235,23 @@ def adbc_all(server):
         yield "parameters", repr(cursor.fetchone())
 
 
+def printed(*command):
+    """The lines that a program prints, each of which is an answer."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} ends with {done.returncode}: {done.stdout[-500:]} {done.stderr[-2000:]}")
+    return done.stdout.splitlines()
+
+
+def go_all(server):
+    return printed(os.environ["CLIENTS_GO"], server.uri("postgres", f"{server.user}:{urllib.parse.quote(server.password, safe='')}@"))
+
+
+def java_all(server):
+    java = [os.environ["CLIENTS_JAVA"], "-Xmx256m", "-cp", os.environ["CLIENTS_CLASSPATH"], "Clients"]
+    return printed(*java, server.uri("jdbc:postgresql"), server.user, server.password)
+
+
 CHECKS = {
     "psycopg, text": lambda server: psycopg_types(server, False),
     "psycopg, binary": lambda server: psycopg_types(server, True),
@@ -243,6 +263,8 @@ CHECKS = {
     "SQLAlchemy over psycopg": lambda server: sqlalchemy_all(server, "postgresql+psycopg"),
     "SQLAlchemy over psycopg2": lambda server: sqlalchemy_all(server, "postgresql+psycopg2"),
     "ADBC": adbc_all,
+    "pgx and lib/pq": go_all,
+    "pgjdbc": java_all,
 }
 
 

@@ -70,7 +70,7 @@ const MODES: [(&str, usize, Mode); 14] = [
     ("copies", 1, protocol::copies),
     ("cursors_and_prepared_statements", 1, protocol::scripts),
     ("privileges", 1, privileges::script),
-    ("python_clients", 1, clients::python),
+    ("clients", 1, clients::all),
     ("queries", 300, whole::queries),
     ("views", 100, whole::views),
     ("windows", 140, windowed::random),

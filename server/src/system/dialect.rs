@@ -148,12 +148,22 @@ impl VisitorMut for Translator<'_> {
             }
             // What a default, an identity or an index is made of: there are none.
             Expr::Subquery(query) if reads_nothing(query) => null_of(DataType::Text),
-            // A row for each column of an index or a constraint: there are none.
+            // A row for each column of an index or a constraint, and a part of that row: there are none.
             Expr::Function(function)
-                if is_called(function, "generate_subscripts")
+                if ["generate_subscripts", "_pg_expandarray"].iter().any(|name| is_called(function, name))
                     || is_called(function, "unnest") && is_made_of_keys(function) =>
             {
-                Expr::Value(Value::Number("1".to_owned(), false).into())
+                one()
+            }
+            Expr::CompoundFieldAccess { root, access_chain }
+                if is_of_keys(root) || access_chain.iter().any(names_keys) =>
+            {
+                one()
+            }
+            // A function of a type is its name here, without a schema.
+            Expr::Cast { expr: of, data_type, .. } if is_regproc(data_type) && literal(of).is_some() => {
+                let name = literal(of).unwrap_or_default();
+                text(name.rsplit('.').next().unwrap_or(name).to_owned())
             }
             // Whether a type is a composite one, which no type here is.
             Expr::Subquery(query) if query.to_string().starts_with("SELECT c.relkind = 'c' FROM") => {
@@ -264,6 +274,10 @@ fn is_regtype(of: &DataType) -> bool {
     ["regtype", "pg_catalog.regtype"].contains(&of.to_string().to_lowercase().as_str())
 }
 
+fn is_regproc(of: &DataType) -> bool {
+    ["regproc", "pg_catalog.regproc"].contains(&of.to_string().to_lowercase().as_str())
+}
+
 fn is_function_of_type(expr: &Expr) -> bool {
     let name = match expr {
         Expr::Identifier(name) => name,
@@ -296,9 +310,11 @@ fn reads_nothing(query: &ast::Query) -> bool {
     select.from.iter().any(is_empty)
 }
 
+/// Lists of columns of indexes and constraints.
+const KEYS: [&str; 5] = ["indkey", "indclass", "indoption", "conkey", "confkey"];
+
 /// Whether the argument is a list of columns of an index or a constraint.
 fn is_made_of_keys(function: &ast::Function) -> bool {
-    const KEYS: [&str; 5] = ["indkey", "indclass", "indoption", "conkey", "confkey"];
     let FunctionArguments::List(list) = &function.args else { return false };
     let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(of))) = list.args.first() else { return false };
     let last = match of {
@@ -307,6 +323,30 @@ fn is_made_of_keys(function: &ast::Function) -> bool {
         _ => None,
     };
     last.is_some_and(|name| KEYS.contains(&name.value.to_lowercase().as_str()))
+}
+
+fn one() -> Expr {
+    Expr::Value(Value::Number("1".to_owned(), false).into())
+}
+
+/// `(information_schema._pg_expandarray(indkey)).n`, or a column that is made of it, as pgjdbc names it.
+fn is_of_keys(root: &Expr) -> bool {
+    match root {
+        Expr::Nested(inner) => is_of_keys(inner),
+        Expr::Function(function) => is_called(function, "_pg_expandarray"),
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(is_name_of_keys),
+        _ => false,
+    }
+}
+
+/// `tmp.indoption` before `[n]`
+fn names_keys(access: &ast::AccessExpr) -> bool {
+    matches!(access, ast::AccessExpr::Dot(Expr::Identifier(name)) if is_name_of_keys(name))
+}
+
+fn is_name_of_keys(name: &Ident) -> bool {
+    let name = name.value.to_lowercase();
+    KEYS.contains(&name.as_str()) || ["keys", "i_indoption"].contains(&name.as_str())
 }
 
 fn is_called(function: &ast::Function, name: &str) -> bool {
