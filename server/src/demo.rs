@@ -15,7 +15,7 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(2);
 
 /// The same files a user would apply with `ebap migrate`.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("0001_sources.sql", include_str!("../../sql/migrations/0001_sources.sql")),
     ("0002_activity.sql", include_str!("../../sql/migrations/0002_activity.sql")),
     ("0003_active_users_now.sql", include_str!("../../sql/migrations/0003_active_users_now.sql")),
@@ -24,6 +24,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
     ("0006_checkout_error_rate.sql", include_str!("../../sql/migrations/0006_checkout_error_rate.sql")),
     ("0007_cart_churn.sql", include_str!("../../sql/migrations/0007_cart_churn.sql")),
     ("0008_alerts.sql", include_str!("../../sql/migrations/0008_alerts.sql")),
+    ("0009_roles.sql", include_str!("../../sql/migrations/0009_roles.sql")),
 ];
 
 #[derive(Clone, Debug, clap::Args)]

@@ -8,6 +8,7 @@ mod interrupts;
 mod memory;
 mod migrate;
 mod notices;
+mod platform_roles;
 mod prepared;
 mod privileges;
 mod process;

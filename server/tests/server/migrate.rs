@@ -1,6 +1,6 @@
 //! `ebap migrate`: files in order, each once and whole.
 
-use std::process::Output;
+use std::{path::Path, process::Output};
 
 use crate::process::{STREAM, Server, ebap, printed, rows};
 
@@ -8,8 +8,12 @@ const VIEW: &str =
     "CREATE MATERIALIZED VIEW by_region AS SELECT region, count(*) AS orders FROM orders GROUP BY region;";
 
 fn migrate(server: &Server, args: &[&str]) -> Output {
+    migrate_from(server, &server.folder.path().join("migrations"), args)
+}
+
+pub(crate) fn migrate_from(server: &Server, folder: &Path, args: &[&str]) -> Output {
     let mut command = ebap();
-    command.args(["migrate", "--url", &server.url, "--dir"]).arg(server.folder.path().join("migrations"));
+    command.args(["migrate", "--url", &server.url, "--dir"]).arg(folder);
     command.args(args).output().expect("the binary starts")
 }
 

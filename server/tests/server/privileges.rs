@@ -7,21 +7,21 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::process::{Server, error, failure, printed, rows, told, value};
 
-type Told = Result<(), (String, String)>;
+pub(crate) type Told = Result<(), (String, String)>;
 
 /// Under trust a name is enough to be the role.
-async fn as_role(server: &Server, role: &str) -> Client {
+pub(crate) async fn as_role(server: &Server, role: &str) -> Client {
     let (client, connection) = server.config().user(role).connect(NoTls).await.expect(role);
     tokio::spawn(connection);
     client
 }
 
-async fn simple(client: &Client, sql: &str) -> Told {
+pub(crate) async fn simple(client: &Client, sql: &str) -> Told {
     client.simple_query(sql).await.map(drop).map_err(|error| told(&error))
 }
 
 /// The same query by each way that a client has for it.
-async fn by_door(client: &Client, door: &str, query: &str) -> Told {
+pub(crate) async fn by_door(client: &Client, door: &str, query: &str) -> Told {
     match door {
         "simple" => simple(client, query).await,
         "extended" => client.query(query, &[]).await.map(drop).map_err(|error| told(&error)),
@@ -48,7 +48,7 @@ async fn by_door(client: &Client, door: &str, query: &str) -> Told {
     }
 }
 
-const DOORS: [&str; 10] =
+pub(crate) const DOORS: [&str; 10] =
     ["simple", "extended", "COPY", "cursor", "EXECUTE", "EXPLAIN", "EXPLAIN ANALYZE", "CTE", "sub-query", "UNION"];
 
 /// A stream of two columns, a view of it, an alert on that, a function, and roles.

@@ -2,16 +2,10 @@
 
 use std::{fs, path::Path, process::Command};
 
-use tokio_postgres::{Client, NoTls};
-
-use crate::process::{Server, error, failure, printed, rows, value};
-
-/// Under trust a name is enough to be the role.
-async fn as_role(server: &Server, role: &str) -> Client {
-    let (client, connection) = server.config().user(role).connect(NoTls).await.expect(role);
-    tokio::spawn(connection);
-    client
-}
+use crate::{
+    privileges::as_role,
+    process::{Server, error, failure, printed, rows, value},
+};
 
 #[tokio::test]
 async fn statements_of_roles_do_what_those_of_postgresql_do() {
