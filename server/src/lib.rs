@@ -4,6 +4,7 @@
 pub mod app;
 mod auth;
 pub mod check;
+mod client;
 mod columns;
 pub mod config;
 pub mod demo;

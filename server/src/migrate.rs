@@ -11,11 +11,11 @@ use ebap_connector::time::{self, Backoff};
 use ebap_sql::{parse, substitute_variables};
 use sha2::{Digest, Sha256};
 use tokio_postgres::{
-    Client, NoTls, SimpleQueryMessage,
+    Client, SimpleQueryMessage,
     error::{ErrorPosition, SqlState},
 };
 
-use crate::check::place;
+use crate::{check::place, client::connect};
 
 /// Attempts at a file that other clients are in the way of: some ten minutes.
 const ATTEMPTS_MAX: usize = 600;
@@ -26,7 +26,7 @@ pub struct MigrateArgs {
     /// Folder with NNNN_name.sql files
     #[arg(long, default_value = "sql/migrations")]
     pub dir: PathBuf,
-    /// Server to apply them to
+    /// Server to apply them to; with sslmode=verify-full&sslrootcert=FILE encrypted. Without a password in it PGPASSWORD counts
     #[arg(long, default_value = "postgres://ebap@127.0.0.1:5410/ebap")]
     pub url: String,
     /// List what would be applied, and change nothing
@@ -102,9 +102,7 @@ fn read(folder: &Path) -> anyhow::Result<Vec<File>> {
 
 /// Applies what is not applied yet; gives a line for each file.
 pub(crate) async fn apply(files: &[File], url: &str, dry_run: bool) -> anyhow::Result<Vec<String>> {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.with_context(|| format!("no server answers at {url} (--url)"))?;
-    let connection = tokio::spawn(connection);
+    let (client, connection) = connect(url).await?;
     let applied = applied(&client).await?;
     for name in applied.keys().filter(|name| files.iter().all(|file| file.name != **name)) {
         eprintln!("warning: {name} is applied and not in the folder");

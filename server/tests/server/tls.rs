@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::process::{Server, ebap, printed};
+use crate::process::{STREAM, Server, ebap, printed};
 
 /// Longer than a server takes to see that a file has changed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -108,6 +108,35 @@ async fn nobody_comes_in_unencrypted_where_that_is_required() {
     }
     let (done, shown) = psql(&server, "user=ebap password=wrong sslmode=require", "SELECT 1");
     assert!(!done && shown.contains("password authentication failed for user \"ebap\""), "{shown}");
+}
+
+#[tokio::test]
+async fn migrate_comes_in_encrypted_with_a_password() {
+    let (folder, _) = folder();
+    let server = start(&folder, &[("EBAP_REQUIRE_TLS", "true"), ("EBAP_AUTH", "scram")]);
+    let password = server.said.iter().filter_map(|line| line.strip_prefix("    ")).find(|word| word.len() == 32);
+    let password = password.expect("it is printed");
+    server.file("migrations/0001_orders.sql", &format!("{STREAM};"));
+    let (address, ca) = (server.address(), path(&folder, "ca.crt"));
+    let (other, _) = self::folder();
+    let other = path(&other, "ca.crt");
+    let encrypted = |ca: &str| format!("?sslmode=verify-full&sslrootcert={ca}");
+    for (user, options, given, expected) in [
+        (format!("ebap:{password}"), String::new(), "", "the connection is not encrypted"),
+        (format!("ebap:{password}"), encrypted(&other), "", "no server answers at"),
+        ("ebap:wrong".to_owned(), encrypted(&ca), "", "password authentication failed for user \"ebap\""),
+        ("ebap".to_owned(), encrypted(&ca), password, "applied 0001_orders.sql"),
+        (format!("ebap:{password}"), encrypted(&ca), "", "nothing to apply"),
+    ] {
+        let url = format!("postgres://{user}@{address}/ebap{options}");
+        let mut command = ebap();
+        command.args(["migrate", "--url", &url, "--dir"]).arg(server.folder.path().join("migrations"));
+        if !given.is_empty() {
+            command.env("PGPASSWORD", given);
+        }
+        let (_, shown) = printed(&command.output().expect("the binary starts"));
+        assert!(shown.contains(expected) && !shown.contains(password), "{expected}: {shown}");
+    }
 }
 
 #[tokio::test]
