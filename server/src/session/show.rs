@@ -10,7 +10,9 @@ use datafusion::{
     common::TableReference, logical_expr::LogicalPlanBuilder, physical_plan::displayable, sql::sqlparser::ast,
 };
 use ebap_catalog::{Object, ObjectKind};
-use ebap_sql::{Reads, ShowKind, Statement, check_read, explain_view_plan, plan_catalog, printable_sql};
+use ebap_sql::{
+    Reads, ShowKind, Statement, check_definition, check_read, explain_view_plan, plan_catalog, printable_sql,
+};
 use futures::{StreamExt, stream};
 
 use super::{Output, Planned, Result, Session, rights, set::shown_columns};
@@ -65,6 +67,7 @@ impl Session {
             let kind = kind.map_or("object".to_owned(), |kind| kind.to_string());
             return Err(SqlError::new("42P01", format!("{kind} \"{name}\" does not exist")));
         };
+        check_definition(&catalog, &self.settings.actor(&catalog), object)?;
         texts(&["name", "create_sql"], vec![vec![Some(name.to_owned())], vec![Some(printable_sql(object))]], "SHOW")
     }
 

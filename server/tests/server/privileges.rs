@@ -123,6 +123,8 @@ async fn statements_are_for_owners_and_those_they_let() {
     let view = "CREATE MATERIALIZED VIEW v AS SELECT region, count(*) AS n FROM orders GROUP BY region";
     let of_view = "CREATE MATERIALIZED VIEW w AS SELECT n, count(*) AS m FROM regions GROUP BY n";
     let file = "CREATE STREAM passwd (line TEXT) WITH (connector = 'file', path = '/etc/passwd', format = 'raw')";
+    let program = "CREATE STREAM p (a TEXT) WITH (connector = 'kafka', topic = 't', bootstrap_servers = 'b',
+        kafka.plugin.library.paths = 'x.so')";
     for (client, statement, message) in [
         (&nobody, view, "permission denied for schema public"),
         (&nobody, "DROP STREAM orders", "must be owner of stream orders"),
@@ -138,6 +140,8 @@ async fn statements_are_for_owners_and_those_they_let() {
             "must be owner of function twice",
         ),
         (&nobody, "DROP SECRET hidden", "must be owner of secret hidden"),
+        (&nobody, "SHOW CREATE STREAM orders", "must be owner of stream orders"),
+        (&nobody, "SHOW CREATE ALERT many", "must be owner of alert many"),
         (&nobody, "EXPLAIN ALERT many", "permission denied for table alerts"),
         (&nobody, "SHOW ALERTS", "permission denied for table alerts"),
         (
@@ -155,6 +159,7 @@ async fn statements_are_for_owners_and_those_they_let() {
         (&maker, of_view, "permission denied for materialized view regions"),
         (&maker, "CREATE ALERT a ON regions WHEN n > 1", "permission denied for materialized view regions"),
         (&maker, file, "permission denied to create stream \"passwd\""),
+        (&maker, program, "permission denied to create stream \"p\""),
         (&maker, "CREATE SECRET s AS ENV 'PATH'", "permission denied to create secret \"s\""),
         (&maker, "CREATE SECRET s AS FILE '/etc/passwd'", "permission denied to create secret \"s\""),
         (
@@ -166,6 +171,7 @@ async fn statements_are_for_owners_and_those_they_let() {
         assert_eq!(failure(client, statement).await, error("42501", message), "{statement}");
     }
     maker.batch_execute(view).await.expect("it may read the stream");
+    nobody.batch_execute("SHOW CREATE MATERIALIZED VIEW regions").await.expect("a query is no secret");
     maker.batch_execute(&view.replace("CREATE", "CREATE OR REPLACE")).await.expect("it is its own");
     loader.batch_execute(&file.replace("/etc/passwd", "/etc/hostname")).await.expect("it may");
     // What is replaced keeps whose it is, and who may read it.

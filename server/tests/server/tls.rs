@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::{
@@ -13,6 +14,11 @@ use crate::process::{STREAM, Server, ebap, printed};
 
 /// Longer than a server takes to see that a file has changed.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The text that files have of a certificate or a key.
+fn pem(of: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {of}-----\n{}\n-----END {of}-----\n", STANDARD.encode(der))
+}
 
 /// Somebody who signs certificates.
 struct Authority {
@@ -28,7 +34,7 @@ impl Authority {
         // Of two issuers of one name openssl says something else than that it does not know them.
         let name = format!("authority {:x?}", &key.public_key_raw()[..8]);
         params.distinguished_name.push(DnType::CommonName, name);
-        let pem = params.self_signed(&key).expect("a certificate").pem();
+        let pem = pem("CERTIFICATE", params.self_signed(&key).expect("a certificate").der());
         Self { issuer: Issuer::new(params, key), pem }
     }
 
@@ -40,8 +46,8 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let file = |end: &str| folder.join(format!("{name}.{end}"));
-        fs::write(file("crt"), certificate.pem()).expect("a file");
-        fs::write(file("key"), key.serialize_pem()).expect("a file");
+        fs::write(file("crt"), pem("CERTIFICATE", certificate.der())).expect("a file");
+        fs::write(file("key"), pem("PRIVATE KEY", key.serialized_der())).expect("a file");
         // libpq takes no key that others can read.
         let status = Command::new("chmod").arg("600").arg(file("key")).status().expect("chmod is there");
         assert!(status.success());

@@ -49,7 +49,7 @@ pub use plan::{
 };
 pub use planner::{built_in_function, explain_view_plan, plan_catalog, plan_query};
 pub use reads::{Scan, scans};
-pub use rights::{Reads, check_read, check_write};
+pub use rights::{Reads, check_definition, check_read, check_write};
 pub use roles::Actor;
 pub use semantics::{desugar, install_functions, plan_statement, resolve};
 pub use session::{session_config, session_state};

@@ -76,12 +76,17 @@ pub(crate) fn check_create(catalog: &Catalog, actor: &Actor, create: &Create, ne
     }
 }
 
+/// Parts of names of options by which a connector reads a file of the server, loads one or runs a program.
+const OF_FILES: [&str; 7] = ["file", "path", "location", "plugin", "library", "command", "cmd"];
+
 /// Whether the server would read or write its own files, or its environment.
 fn touches_files(body: &Body) -> bool {
     let names_file = |option: &OptionValue| {
-        let value = option.value.trim().to_ascii_lowercase();
+        let (name, value) = (option.name.to_ascii_lowercase(), option.value.trim().to_ascii_lowercase());
         let is_path = value.starts_with('/') || value.starts_with("file:") || value.starts_with('.');
-        !option.secret && (is_path || (option.name == "connector" && value == "file"))
+        // `target_file_size` is of the files that a sink makes.
+        let is_of_files = !name.ends_with("_size") && OF_FILES.iter().any(|part| name.contains(part));
+        is_of_files || !option.secret && (is_path || (name == "connector" && value == "file"))
     };
     match body {
         Body::Secret(SecretBody::Env(_) | SecretBody::File(_)) => true,
@@ -91,6 +96,22 @@ fn touches_files(body: &Body) -> bool {
         Body::View(view) => view.options.iter().any(names_file),
         Body::Sink(sink) => sink.options.iter().any(names_file),
         Body::Alert(alert) => alert.options.iter().any(names_file),
+    }
+}
+
+/// Who may see the statement that made an object: its options may say where it writes, and as whom.
+///
+/// # Errors
+/// 42501 for whoever has not the rights of the owner.
+pub fn check_definition(catalog: &Catalog, actor: &Actor, object: &Object) -> Result<()> {
+    match object.kind {
+        ObjectKind::MaterializedView | ObjectKind::Function => Ok(()),
+        ObjectKind::Secret
+        | ObjectKind::Connection
+        | ObjectKind::Stream
+        | ObjectKind::Table
+        | ObjectKind::Sink
+        | ObjectKind::Alert => check_owner(catalog, actor, object),
     }
 }
 
