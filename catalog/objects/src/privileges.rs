@@ -332,7 +332,7 @@ impl Privileges {
         self.lists.insert(of, acl);
     }
 
-    /// Of columns that somebody has granted on.
+    /// Lists of the columns that somebody has granted on.
     pub fn columns(&self, of: ObjectId) -> impl Iterator<Item = (&str, &Acl)> {
         let first = Securable::Column(of, String::new());
         self.lists.range(first..).map_while(move |(securable, acl)| match securable {

@@ -53,7 +53,7 @@ pub(super) struct Connection {
     pub(super) tls: Option<Arc<Tls>>,
     /// Set where the connection is encrypted.
     pub(super) channel: OnceLock<Channel>,
-    /// Of a client that is not let in yet.
+    /// A client that is not let in yet.
     pub(super) attempt: Mutex<Option<Attempt>>,
     pub(super) parser: Arc<StatementParser>,
     /// Statements that the client has prepared.

@@ -48,7 +48,7 @@ const TYPES: &str = "SELECT t.oid AS oid, 'pg_catalog' AS ns, t.typname AS name,
     CAST(NULL AS TEXT) AS range_subtype_name
     FROM pg_catalog.pg_type t WHERE t.oid = ANY($1::oid[])";
 
-/// Of `WITH RECURSIVE typeinfo_tree …` the same without steps.
+/// `WITH RECURSIVE typeinfo_tree …` without its steps.
 pub(super) fn tree_of_types(statement: &ast::Statement) -> Option<ast::Statement> {
     let ast::Statement::Query(query) = statement else { return None };
     let with = query.with.as_ref().filter(|with| with.recursive)?;
@@ -207,7 +207,7 @@ impl Translator<'_> {
     }
 }
 
-/// Of `ARRAY(SELECT b.rolname FROM pg_auth_members … WHERE m.member = r.oid)`, by which psql lists roles, `r.oid`.
+/// The `r.oid` of `ARRAY(SELECT b.rolname FROM pg_auth_members … WHERE m.member = r.oid)`, by which psql lists roles.
 fn memberships_of(function: &ast::Function) -> Option<Expr> {
     let FunctionArguments::Subquery(query) = &function.args else { return None };
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
@@ -222,8 +222,8 @@ fn memberships_of(function: &ast::Function) -> Option<Expr> {
     }
 }
 
-/// Of `array_to_string(ARRAY(SELECT … attacl … WHERE attrelid = c.oid AND …), …)`, by which psql lists privileges of columns,
-/// `c.oid`.
+/// The `c.oid` of `array_to_string(ARRAY(SELECT … attacl … WHERE attrelid = c.oid AND …), …)`, by which psql lists
+/// privileges of columns.
 fn column_lists_of(function: &ast::Function) -> Option<Expr> {
     let FunctionArguments::List(list) = &function.args else { return None };
     let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(inner))) = list.args.first()? else { return None };

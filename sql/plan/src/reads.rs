@@ -22,7 +22,7 @@ pub struct Scan {
 /// The tables of a plan that no optimizer has changed.
 ///
 /// # Errors
-/// Of DataFusion, where the plan cannot be walked.
+/// From DataFusion, where the plan cannot be walked.
 pub fn scans(plan: &LogicalPlan) -> DataFusionResult<Vec<Scan>> {
     let mut walk = Walk { outer: outer_columns(plan)?, found: Vec::new() };
     let all = (0..plan.schema().fields().len()).collect();

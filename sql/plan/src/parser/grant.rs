@@ -189,7 +189,7 @@ fn relations(cursor: &mut Cursor<'_>) -> Result<On> {
     }
 }
 
-/// Of a function there is one by its name; types of arguments say nothing.
+/// Names of functions. One name is one function, so types of arguments say nothing.
 fn functions_named(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
     let mut all = Vec::new();
     loop {

@@ -71,7 +71,7 @@ pub enum Statement {
         column: Option<String>,
         text: Option<String>,
     },
-    /// Of roles, who is a member of them, and what they may do.
+    /// About roles, who is a member of them, and what they may do.
     Role(Box<RoleStatement>),
     Show(ShowKind),
     ShowCreate {
