@@ -62,7 +62,7 @@ fn ended(result: Result<(), tokio_postgres::Error>) {
 #[derive(Debug)]
 struct Address {
     config: Config,
-    /// Whose certificates are taken, where the connection is to be encrypted.
+    /// Issuers whose certificates are taken, where the connection is to be encrypted.
     roots: Option<PathBuf>,
 }
 
@@ -113,6 +113,10 @@ fn decoded(text: &str) -> String {
 /// The address as it may be shown.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "the address".to_owned() };
+    // It may stand behind the `?`, too.
+    if url.to_ascii_lowercase().contains("password=") {
+        return "the address".to_owned();
+    }
     // A password may have an `@` of its own, and a `/` that should be written otherwise.
     match rest.rfind('@') {
         Some(at) => {
@@ -229,6 +233,7 @@ mod tests {
             ("postgres://ebap:secret@h:1/d?sslmode=x", "postgres://ebap@h:1/d?sslmode=x"),
             ("postgres://ebap:sec/r@t@h/d", "postgres://ebap@h/d"),
             ("postgres://h/d", "postgres://h/d"),
+            ("postgres://h/d?user=x&password=secret", "the address"),
             ("host=h password=secret", "the address"),
         ] {
             assert_eq!(without_password(url), shown);

@@ -316,6 +316,14 @@ impl Session {
         }
     }
 
+    /// By the durable catalog alone: a block that began before a `REVOKE` must not read on.
+    ///
+    /// # Errors
+    /// 42501 where the session's current role may not read what the query names.
+    pub(super) fn check_rights(&self, plan: &LogicalPlan, text: &str) -> Result<()> {
+        rights::check(&self.app.catalog(), &self.settings, plan, text)
+    }
+
     /// Starts the query on a task of its own. Whoever reads the rows stops at an interrupt, and the
     /// task ends with the reader.
     async fn execute(&self, planned: Planned, text: &str) -> Result<Output> {
@@ -324,7 +332,7 @@ impl Session {
         if let Some(name) = planned.plan.get_parameter_names().map_err(failed)?.into_iter().min() {
             return Err(SqlError::new("42P02", format!("there is no parameter {name}")));
         }
-        rights::check(&self.catalog(), &self.settings, &planned.plan, text)?;
+        self.check_rights(&planned.plan, text)?;
         let plan = self.app.engine.at_one_step(planned.plan).map_err(failed)?;
         let state = self.zoned_state(&planned.zone);
         let mut stream = DataFrame::new(state, plan).execute_stream().await.map_err(failed)?;

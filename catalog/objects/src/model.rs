@@ -98,7 +98,7 @@ pub struct Object {
     /// How often `ALTER SINK … REBUILD` was said.
     #[serde(default)]
     pub rebuilds: u64,
-    /// Whose it is.
+    /// The role that it belongs to.
     #[serde(default = "bootstrap", skip_serializing_if = "is_bootstrap")]
     pub owner: RoleId,
 }

@@ -102,7 +102,7 @@ pub enum Securable {
     System(String),
 }
 
-/// What sets defaults and which privileges there are.
+/// A kind of securable: by it privileges differ, and who has them at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecurableKind {
@@ -128,7 +128,7 @@ impl SecurableKind {
         }
     }
 
-    /// What `ALL PRIVILEGES` are.
+    /// All that `ALL PRIVILEGES` stands for.
     pub fn privileges(self) -> &'static [Privilege] {
         match self {
             Self::Database => &[Privilege::Create, Privilege::Temporary, Privilege::Connect],
@@ -149,7 +149,7 @@ impl SecurableKind {
         }
     }
 
-    /// What everybody has where nobody has said otherwise.
+    /// Privileges that everybody has where nobody has said otherwise.
     fn of_public(self) -> &'static [Privilege] {
         match self {
             Self::Database => &[Privilege::Temporary, Privilege::Connect],
@@ -160,7 +160,7 @@ impl SecurableKind {
     }
 }
 
-/// What one role has granted to another; by privilege, whether with the grant option.
+/// The privileges that one role has granted to another; by each, whether with the grant option.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AclItem {
     pub grantee: RoleId,
@@ -212,13 +212,11 @@ impl Acl {
         owner: RoleId,
     ) -> bool {
         for item in self.0.iter_mut().filter(|item| item.grantee == grantee && item.grantor == grantor) {
-            match option_only {
-                true => item.privileges.entry(privilege).and_modify(|option| *option = false),
-                false => {
-                    item.privileges.remove(&privilege);
-                    continue;
-                }
-            };
+            if !option_only {
+                item.privileges.remove(&privilege);
+            } else if let Some(option) = item.privileges.get_mut(&privilege) {
+                *option = false;
+            }
         }
         self.0.retain(|item| !item.privileges.is_empty());
         if grantee == owner || self.has_option(grantee, privilege) {
@@ -284,7 +282,7 @@ impl Acl {
     }
 }
 
-/// Whose new objects of which kind `ALTER DEFAULT PRIVILEGES` is about.
+/// The new objects that `ALTER DEFAULT PRIVILEGES` is about: of this owner and kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DefaultsOf {
     pub owner: RoleId,
@@ -336,8 +334,8 @@ impl Privileges {
     pub fn columns(&self, of: ObjectId) -> impl Iterator<Item = (&str, &Acl)> {
         let first = Securable::Column(of, String::new());
         self.lists.range(first..).map_while(move |(securable, acl)| match securable {
-            Securable::Column(id, name) if *id == of => Some((name.as_str(), acl)),
-            _ => None,
+            Securable::Column(id, name) => (*id == of).then_some((name.as_str(), acl)),
+            Securable::Database | Securable::Schema | Securable::Object(_) | Securable::System(_) => None,
         })
     }
 
@@ -399,7 +397,7 @@ impl Privileges {
         self.defaults.retain(|of, _| of.owner != role);
     }
 
-    /// What has the role in its list.
+    /// Securables that have the role in their lists.
     pub fn naming(&self, role: RoleId) -> impl Iterator<Item = &Securable> {
         self.lists.iter().filter(move |(_, acl)| acl.names(role)).map(|(of, _)| of)
     }

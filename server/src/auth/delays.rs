@@ -15,6 +15,10 @@ const FIRST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(8);
 /// After this time without a failure all is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
+/// Turns are given this far ahead. Whoever comes later waits for none, and is hung up on.
+const AHEAD: Duration = Duration::from_secs(60);
+/// Longer than anybody has until he is let in.
+const NEVER: Duration = Duration::from_secs(24 * 3_600);
 /// Addresses that are remembered.
 const ADDRESSES_MAX: usize = 10_000;
 
@@ -51,8 +55,12 @@ impl Delays {
         if pause.is_zero() || failures.is_old(now) {
             return Duration::ZERO;
         }
-        failures.next = failures.next.max(now) + pause;
-        failures.next.saturating_duration_since(now)
+        let turn = failures.next.max(now) + pause;
+        if turn.saturating_duration_since(now) > AHEAD {
+            return NEVER;
+        }
+        failures.next = turn;
+        turn.saturating_duration_since(now)
     }
 
     pub(super) fn failed(&self, from: IpAddr, now: Instant) {
@@ -109,6 +117,15 @@ mod tests {
         assert_eq!(delays.turn(A, now + Duration::from_secs(60)), MOST);
         delays.succeeded(A);
         assert_eq!(delays.turn(A, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn whoever_fills_the_turns_fills_a_minute_of_them() {
+        let (delays, now) = (Delays::default(), instant());
+        (0..100).for_each(|_| delays.failed(A, now));
+        let given = (0..1_000).map(|_| delays.turn(A, now)).filter(|turn| *turn <= AHEAD).count();
+        assert_eq!(given, 7, "of eight seconds each");
+        assert_eq!(delays.turn(A, now + AHEAD), MOST, "a minute later all of them are over");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use delays::Delays;
 pub(crate) use password::hashed;
 pub(crate) use scram::{Challenged, MECHANISM, Offered, Proved};
 
-/// How clients prove who they are.
+/// The way in which clients prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMethod {
     /// They do not.
@@ -48,8 +48,7 @@ impl Gate {
     /// Begins the exchange. Of a user who cannot log in by a password it looks as that of one who can.
     pub(crate) fn offer(&self, catalog: &Catalog, user: &str) -> Offered {
         let role = catalog.roles.find(user);
-        let in_time = |role: &&Role| role.valid_until_us.is_none_or(|until| time::now_us() < until);
-        match role.filter(in_time).and_then(|role| role.verifier.clone()) {
+        match role.filter(|role| is_in_time(role)).and_then(|role| role.verifier.clone()) {
             Some(verifier) => Offered::of(verifier),
             None => Offered::doomed(catalog.roles.mock_key(), user),
         }
@@ -93,7 +92,7 @@ pub(crate) async fn prepare(app: &Arc<App>) -> Result<Option<String>, SqlError> 
         if next.roles.mock_key().is_none() {
             next.roles.set_mock_key(MockKey::new(format!("{}{}", random(), random())));
         }
-        let can_enter = |role: &Role| role.superuser && role.can_login && role.verifier.is_some();
+        let can_enter = |role: &Role| role.superuser && role.can_login && role.verifier.is_some() && is_in_time(role);
         if next.roles.iter().any(can_enter) {
             return Ok((next, None));
         }
@@ -106,6 +105,11 @@ pub(crate) async fn prepare(app: &Arc<App>) -> Result<Option<String>, SqlError> 
         Ok((next, Some(password)))
     })
     .await
+}
+
+/// Whether its password is taken still.
+fn is_in_time(role: &Role) -> bool {
+    role.valid_until_us.is_none_or(|until| time::now_us() < until)
 }
 
 /// 122 random bits.

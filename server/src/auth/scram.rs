@@ -30,14 +30,14 @@ pub(crate) struct Offered {
 pub(crate) struct Challenged {
     verifier: Verifier,
     doomed: bool,
-    /// What `c=` must say again.
+    /// The text that `c=` must say again.
     gs2_header: String,
     nonce: String,
     /// `client-first-message-bare,server-first-message`
     signed: String,
 }
 
-/// What a proof has shown.
+/// The outcome of a proof.
 pub(crate) enum Proved {
     /// To be sent with the last message.
     Right(String),

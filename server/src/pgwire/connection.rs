@@ -29,7 +29,7 @@ use super::{
     tls::{self, Duplex, Tls},
 };
 
-/// How long a client may take to be refused.
+/// The time that a client may take to be refused.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
 /// As PostgreSQL bounds it; the length counts itself and the version after it.
 const STARTUP_BYTES: std::ops::RangeInclusive<usize> = 8..=10_000;
@@ -131,7 +131,7 @@ pub(super) async fn serve(socket: TcpStream, connection: Arc<Connection>, bounds
     }
 }
 
-/// What is known of an encrypted connection.
+/// An encrypted connection, and who is at its other end.
 #[derive(Debug)]
 pub(super) struct Channel {
     /// In the client's certificate.

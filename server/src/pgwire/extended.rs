@@ -107,7 +107,7 @@ pub(super) async fn prepare_query(
     Ok(prepared)
 }
 
-/// What a statement casts to `oid` is one, where the client has not declared it: here it is a BIGINT, and its bytes are others.
+/// Declares parameters that the statement casts to `oid`, where the client has not: an `oid` has four bytes, and is a BIGINT here.
 fn with_numbers(
     query: &ast::Statement,
     mut declared: Vec<Option<Parameter>>,

@@ -49,7 +49,7 @@ impl TlsFiles {
         [&self.cert, &self.key].into_iter().chain(&self.client_ca).map(PathBuf::as_path)
     }
 
-    /// What tells a file that was written from the one before.
+    /// Times and sizes, by which a file that was written is told from the one before.
     fn stamps(&self) -> Vec<Option<(SystemTime, u64)>> {
         let stamp = |path: &Path| {
             let of = fs::metadata(path).ok()?;
@@ -95,7 +95,7 @@ fn certificates(path: &Path, setting: &str) -> anyhow::Result<Vec<CertificateDer
     Ok(all)
 }
 
-/// What connections are encrypted with at the moment.
+/// The certificate that connections are encrypted with at the moment.
 #[derive(Debug)]
 pub(crate) struct Tls {
     files: TlsFiles,

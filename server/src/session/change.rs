@@ -134,9 +134,9 @@ impl Session {
         let statement = columns::complete(&catalog, parsed.statement.clone()).await?;
         let (statement, notice) = auth::hashed(statement)?;
         self.refuse_unknown_system(&statement)?;
-        let actor = self.settings.actor(&catalog);
         let applied = self
             .changed(|catalog| {
+                let actor = self.settings.actor(catalog);
                 let applied = apply_by(catalog, &statement, &parsed.text, now_us, &actor)?;
                 Ok((applied.catalog.clone(), applied))
             })

@@ -128,7 +128,7 @@ struct State {
     /// What the client asked for as it connected: what `RESET` goes back to.
     initial: Values,
     told: BTreeMap<&'static str, String>,
-    /// Who has logged in.
+    /// The role that has logged in.
     role: Option<RoleId>,
 }
 

@@ -15,7 +15,7 @@ use ebap_sql::{
 };
 use futures::{StreamExt, stream};
 
-use super::{Output, Planned, Result, Session, rights, set::shown_columns};
+use super::{Output, Planned, Result, Session, set::shown_columns};
 use crate::pgwire::sqlstate::{SqlError, from_query};
 
 impl Session {
@@ -112,7 +112,7 @@ impl Session {
                     let schema = Arc::new(plan.schema().as_arrow().clone());
                     return self.execute(Planned { plan, schema, zone, generation }, text).await;
                 }
-                rights::check(&self.catalog(), &self.settings, &plan, text)?;
+                self.check_rights(&plan, text)?;
                 let physical = self
                     .surroundings
                     .context
@@ -132,7 +132,7 @@ impl Session {
             return Err(SqlError::new("42704", format!("alert \"{name}\" does not exist")));
         }
         // It shows values, as the table of alerts does.
-        let catalog = self.catalog();
+        let catalog = self.app.catalog();
         check_read(&catalog, &self.settings.actor(&catalog), &Reads::System("alerts"))?;
         let text = self.app.engine.explain_alert(name);
         let text = text.unwrap_or_else(|| format!("alert {name} has not been started yet, or its view does not run"));

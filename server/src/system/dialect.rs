@@ -32,7 +32,12 @@ pub(super) fn translate(
     if let (ast::Statement::Query(query), true) = (&mut *statement, by_name) {
         show_names(&mut query.body);
     }
-    match VisitMut::visit(statement, &mut Translator { path, described }) {
+    let reads_keys = ast::visit_relations(statement, |name| match name.0.last().and_then(|part| part.as_ident()) {
+        Some(last) if OF_KEYS.contains(&last.value.to_lowercase().as_str()) => ControlFlow::Break(()),
+        Some(_) | None => ControlFlow::Continue(()),
+    });
+    let reads_keys = reads_keys.is_break();
+    match VisitMut::visit(statement, &mut Translator { path, described, reads_keys }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -54,10 +59,8 @@ pub(super) fn tree_of_types(statement: &ast::Statement) -> Option<ast::Statement
     let with = query.with.as_ref().filter(|with| with.recursive)?;
     with.cte_tables.iter().find(|table| table.alias.name.value == "typeinfo_tree")?;
     let parsed = ebap_sql::parse(TYPES).ok()?.into_iter().next()?;
-    match parsed.statement {
-        ebap_sql::Statement::Query(flat) => Some(*flat),
-        _ => None,
-    }
+    let ebap_sql::Statement::Query(flat) = parsed.statement else { return None };
+    Some(*flat)
 }
 
 /// A `regclass` is a number that is shown as the name of the relation, a `regtype` as that of the type: here where a
@@ -105,6 +108,8 @@ fn call(function: &str, argument: Expr) -> Expr {
 struct Translator<'a> {
     path: &'a SearchPath,
     described: &'a Described,
+    /// The statement asks for indexes or constraints, so that names of their columns are not a user's.
+    reads_keys: bool,
 }
 
 impl VisitorMut for Translator<'_> {
@@ -150,13 +155,14 @@ impl VisitorMut for Translator<'_> {
             Expr::Subquery(query) if reads_nothing(query) => null_of(DataType::Text),
             // A row for each column of an index or a constraint, and a part of that row: there are none.
             Expr::Function(function)
-                if ["generate_subscripts", "_pg_expandarray"].iter().any(|name| is_called(function, name))
-                    || is_called(function, "unnest") && is_made_of_keys(function) =>
+                if self.reads_keys
+                    && (["generate_subscripts", "_pg_expandarray"].iter().any(|name| is_called(function, name))
+                        || is_called(function, "unnest") && is_made_of_keys(function)) =>
             {
                 one()
             }
             Expr::CompoundFieldAccess { root, access_chain }
-                if is_of_keys(root) || access_chain.iter().any(names_keys) =>
+                if self.reads_keys && (is_of_keys(root) || access_chain.iter().any(names_keys)) =>
             {
                 one()
             }
@@ -295,11 +301,17 @@ fn is_zero(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits == "0"))
 }
 
+/// Catalogs of indexes and constraints.
+const OF_KEYS: [&str; 2] = ["pg_index", "pg_constraint"];
 /// Catalogs that have no rows here.
 const EMPTY: [&str; 4] = ["pg_attrdef", "pg_sequence", "pg_index", "pg_constraint"];
 
+/// Whether the sub-query finds no row, and so is NULL. `count` is a row of its own.
 fn reads_nothing(query: &ast::Query) -> bool {
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    if select.projection.iter().any(|item| item.to_string().to_lowercase().contains("count(")) {
+        return false;
+    }
     let is_empty = |from: &ast::TableWithJoins| match &from.relation {
         ast::TableFactor::Table { name, .. } => {
             let last = name.0.last().and_then(|part| part.as_ident());

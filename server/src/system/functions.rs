@@ -185,7 +185,12 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
         |args: &[Option<&str>]| Ok(number(args, 0).map(|oid| types::format(oid, number(args, 1).unwrap_or(-1))));
     context.register_udf(Function::new("format_type", &[2], DataType::Utf8, format).into());
     let shown = |args: &[Option<&str>]| {
-        Ok(number(args, 0).map(|oid| if oid == 0 { "-".to_owned() } else { types::format(oid, -1) }))
+        Ok(match (number(args, 0), args[0]) {
+            (Some(0), _) => Some("-".to_owned()),
+            (Some(oid), _) => Some(types::format(oid, -1)),
+            // `pg_typeof` gives the name at once.
+            (None, name) => name.map(str::to_owned),
+        })
     };
     context.register_udf(Function::new(REGTYPE_NAME, &[1], DataType::Utf8, shown).into());
     let known = |args: &[Option<&str>]| Ok(args[0].and_then(types::number).map(|oid| oid.to_string()));

@@ -17,7 +17,7 @@ use super::{
 use crate::session::Settings;
 
 const NAME: &str = "pg_settings";
-/// What clients ask for and nobody can set: columns of an index, at the most.
+/// Settings that clients ask for and nobody can set: columns of an index, at the most.
 const FIXED: [(&str, &str); 1] = [("max_index_keys", "32")];
 
 /// `pg_catalog` as a session sees it.

@@ -30,7 +30,7 @@ pub(super) const COLUMN_LISTS: &str = "pg_column_lists";
 
 type Answer = Result<Option<bool>, SqlError>;
 
-/// What a function looks things up in.
+/// The places where a function looks things up.
 struct Lookup {
     path: SearchPath,
     described: Arc<Described>,
@@ -123,7 +123,7 @@ impl Lookup {
 
 enum Relation {
     Of(Securable),
-    /// What is for everybody to read, as `pg_catalog` is.
+    /// A relation that everybody reads, as in `pg_catalog`.
     Public,
 }
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::app::App;
 
-/// What `pg_catalog` of the library lacks.
+/// Tables that `pg_catalog` of the library lacks.
 pub(super) const TABLES: [&str; 1] = ["pg_user"];
 /// Names of the roles that a role is a member of, by its number: what `psql` makes of a subquery.
 pub(super) const MEMBER_OF: &str = "pg_role_memberof";

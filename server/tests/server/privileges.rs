@@ -201,6 +201,13 @@ async fn a_privilege_counts_at_once_and_for_ever() {
     owner.batch_execute("REVOKE SELECT ON orders FROM nobody").await.expect("revoked");
     assert_eq!(told(&nobody.query(&prepared, &[]).await.expect_err("no more")), denied);
     assert_eq!(failure(&nobody, "EXECUTE p").await, denied);
+    // A block that began before does not read on.
+    owner.batch_execute("GRANT SELECT ON orders TO nobody").await.expect("granted");
+    nobody.batch_execute("BEGIN; SELECT id FROM orders").await.expect("it may");
+    nobody.batch_execute("ALTER ROLE nobody PASSWORD 'own'").await.expect("a change of the block's own");
+    owner.batch_execute("REVOKE SELECT ON orders FROM nobody").await.expect("revoked");
+    assert_eq!(failure(&nobody, "SELECT id FROM orders").await, denied);
+    nobody.batch_execute("ROLLBACK").await.expect("always");
     // A role that is gone, or that the session may not be, has no rights.
     owner.batch_execute("CREATE ROLE lent; GRANT SELECT ON orders TO lent; GRANT lent TO nobody").await.expect("lent");
     nobody.batch_execute("SET ROLE lent; SELECT id FROM orders").await.expect("it may");

@@ -47,7 +47,7 @@ pub(crate) fn privileges(
     Ok(())
 }
 
-/// What the statement says of each column that it names.
+/// The privileges that the statement names of each column.
 fn by_column<'a>(
     catalog: &Catalog,
     securable: &Securable,

@@ -62,9 +62,9 @@ pub(crate) fn check_create(catalog: &Catalog, actor: &Actor, create: &Create, ne
             ObjectKind::Secret | ObjectKind::Connection => Privilege::Usage,
             ObjectKind::Sink | ObjectKind::Alert => continue,
         };
-        check(catalog, actor, privilege, &Securable::Object(*id)).map_err(|error| match privilege {
-            Privilege::Select => error.hint("What reads it for others needs SELECT on all of its columns."),
-            _ => error,
+        check(catalog, actor, privilege, &Securable::Object(*id)).map_err(|error| match object.kind.is_relation() {
+            true => error.hint("What reads it for others needs SELECT on all of its columns."),
+            false => error,
         })?;
     }
     match touches_files(&create.body) && !catalog.roles.has_rights_of(actor.current, READ_SERVER_FILES) {
@@ -99,7 +99,7 @@ fn touches_files(body: &Body) -> bool {
     }
 }
 
-/// Who may see the statement that made an object: its options may say where it writes, and as whom.
+/// Lets the owner alone see the statement that made an object: its options may hold passwords. Queries are for everybody.
 ///
 /// # Errors
 /// 42501 for whoever has not the rights of the owner.
@@ -120,7 +120,7 @@ pub fn check_definition(catalog: &Catalog, actor: &Actor, object: &Object) -> Re
 pub enum Reads<'a> {
     /// These columns of a relation. None where it only counts rows.
     Columns(ObjectId, &'a [String]),
-    /// What is kept beside a relation, as records came in.
+    /// Records as they came in, and rows that failed, which are kept beside a relation.
     Raw(ObjectId),
     /// A table of the schema `ebap`.
     System(&'a str),

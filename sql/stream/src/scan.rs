@@ -35,12 +35,12 @@ use crate::{
 /// Batches read ahead of the query, at the most.
 const READ_AHEAD: usize = 2;
 
-/// What a scan of one of our tables reads.
+/// The rows that a scan of one of our tables reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scanned {
     /// The rows of a stream, a table or a view.
     Relation(ObjectId),
-    /// What is kept beside it: records as they came in, rows that could not be taken.
+    /// Records as they came in, and rows that failed, which are kept beside it.
     Beside(ObjectId),
     /// A table of the schema `ebap`.
     System(&'static str),

@@ -17,7 +17,7 @@ pub(crate) struct Granted {
     pub(crate) columns: Vec<String>,
 }
 
-/// What follows `ON`.
+/// The words behind `ON`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     /// Streams, tables and views; a schema where one is written.

@@ -31,7 +31,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// What follows `PASSWORD`.
+/// The words behind `PASSWORD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewPassword {
     Null,
@@ -143,21 +143,17 @@ impl RoleStatement {
     /// The password in clear text that the statement sets.
     pub fn clear_password(&self) -> Option<&Password> {
         let (RoleChange::Create { options, .. } | RoleChange::Alter { options, .. }) = &self.0 else { return None };
-        options.iter().find_map(|option| match option {
-            RoleOption::Password(NewPassword::Clear(password)) => Some(password),
-            _ => None,
+        options.iter().find_map(|option| {
+            let RoleOption::Password(NewPassword::Clear(password)) = option else { return None };
+            Some(password)
         })
     }
 
     /// Tables of the schema `ebap` that it grants on.
     pub fn system_tables(&self) -> Vec<&str> {
-        match &self.0 {
-            RoleChange::Privileges { on: On::Relations(names), .. } => {
-                let of_ebap = names.iter().filter(|(schema, _)| schema.as_deref() == Some("ebap"));
-                of_ebap.map(|(_, name)| name.as_str()).collect()
-            }
-            _ => Vec::new(),
-        }
+        let RoleChange::Privileges { on: On::Relations(names), .. } = &self.0 else { return Vec::new() };
+        let of_ebap = names.iter().filter(|(schema, _)| schema.as_deref() == Some("ebap"));
+        of_ebap.map(|(_, name)| name.as_str()).collect()
     }
 
     /// The same statement with this in the place of its password.
