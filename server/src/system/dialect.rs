@@ -303,7 +303,7 @@ fn is_zero(expr: &Expr) -> bool {
 
 /// Catalogs of indexes and constraints.
 const OF_KEYS: [&str; 2] = ["pg_index", "pg_constraint"];
-/// Catalogs that have no rows here.
+/// Catalogs that have no rows of relations of users.
 const EMPTY: [&str; 4] = ["pg_attrdef", "pg_sequence", "pg_index", "pg_constraint"];
 
 /// Whether the sub-query finds no row, and so is NULL. `count` is a row of its own.

@@ -13,7 +13,7 @@ use crate::process::{Server, error, printed, told, value};
 const SCRAM: &[(&str, &str)] = &[("EBAP_AUTH", "scram")];
 
 /// The password that a first start prints.
-fn first_password(server: &Server) -> Option<String> {
+pub(crate) fn first_password(server: &Server) -> Option<String> {
     let words = server.said.iter().filter_map(|line| line.strip_prefix("    "));
     words.map(str::to_owned).find(|word| word.len() == 32)
 }
@@ -51,6 +51,14 @@ async fn the_first_start_prints_a_password_once() {
     client.batch_execute("ALTER ROLE ebap PASSWORD 'own'").await.expect("changed");
     assert_eq!(refused(&server, "ebap", &password).await, wrong_password("ebap"));
     log_in(&server, "ebap", "own").await.expect("the new one counts");
+}
+
+#[tokio::test]
+async fn a_superuser_whose_password_is_not_taken_any_more_cannot_log_in() {
+    let server = Server::start_with(SCRAM);
+    admin(&server).await.batch_execute("ALTER ROLE ebap VALID UNTIL '2020-01-01'").await.expect("changed");
+    let server = server.restart(SCRAM);
+    assert_eq!(value(&admin(&server).await, "SELECT current_user").await, "ebap", "there is another password");
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::process::{STREAM, Server, ebap, printed};
+use crate::{
+    process::{STREAM, Server, ebap, printed},
+    scram::first_password,
+};
 
 /// Longer than a server takes to see that a file has changed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,8 +106,7 @@ async fn a_client_that_asks_for_encryption_gets_it() {
 async fn nobody_comes_in_unencrypted_where_that_is_required() {
     let (folder, _) = folder();
     let server = start(&folder, &[("EBAP_REQUIRE_TLS", "true"), ("EBAP_AUTH", "scram")]);
-    let password = server.said.iter().filter_map(|line| line.strip_prefix("    ")).find(|word| word.len() == 32);
-    let password = password.expect("it is printed");
+    let password = first_password(&server).expect("it is printed");
     let (done, shown) = psql(&server, &format!("user=ebap password={password} sslmode=disable"), "SELECT 1");
     assert!(!done && shown.contains("the connection is not encrypted"), "{shown}");
     for binding in ["disable", "prefer"] {
@@ -120,8 +122,7 @@ async fn nobody_comes_in_unencrypted_where_that_is_required() {
 async fn migrate_comes_in_encrypted_with_a_password() {
     let (folder, _) = folder();
     let server = start(&folder, &[("EBAP_REQUIRE_TLS", "true"), ("EBAP_AUTH", "scram")]);
-    let password = server.said.iter().filter_map(|line| line.strip_prefix("    ")).find(|word| word.len() == 32);
-    let password = password.expect("it is printed");
+    let password = first_password(&server).expect("it is printed");
     server.file("migrations/0001_orders.sql", &format!("{STREAM};"));
     let (address, ca) = (server.address(), path(&folder, "ca.crt"));
     let (other, _) = self::folder();
@@ -131,7 +132,7 @@ async fn migrate_comes_in_encrypted_with_a_password() {
         (format!("ebap:{password}"), String::new(), "", "the connection is not encrypted"),
         (format!("ebap:{password}"), encrypted(&other), "", "no server answers at"),
         ("ebap:wrong".to_owned(), encrypted(&ca), "", "password authentication failed for user \"ebap\""),
-        ("ebap".to_owned(), encrypted(&ca), password, "applied 0001_orders.sql"),
+        ("ebap".to_owned(), encrypted(&ca), &password, "applied 0001_orders.sql"),
         (format!("ebap:{password}"), encrypted(&ca), "", "nothing to apply"),
     ] {
         let url = format!("postgres://{user}@{address}/ebap{options}");
@@ -141,7 +142,7 @@ async fn migrate_comes_in_encrypted_with_a_password() {
             command.env("PGPASSWORD", given);
         }
         let (_, shown) = printed(&command.output().expect("the binary starts"));
-        assert!(shown.contains(expected) && !shown.contains(password), "{expected}: {shown}");
+        assert!(shown.contains(expected) && !shown.contains(&password), "{expected}: {shown}");
     }
 }
 
