@@ -60,7 +60,8 @@ place_data() { # sets DATA to a folder that the server's user can reach
 
 admin() { PGPASSWORD=postgres psql -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$POSTGRES_PORT" -U postgres -d postgres "$@"; }
 app() { PGPASSWORD="$POSTGRES_PASSWORD" psql -X -h 127.0.0.1 -p "$POSTGRES_PORT" -U "$POSTGRES_USER" -d "$POSTGRES_DB" "$@"; }
-ready() { "$BIN/pg_isready" -q -h 127.0.0.1 -p "$POSTGRES_PORT"; }
+# A server that recovers answers pg_isready before it takes statements.
+ready() { admin -c 'SELECT 1' >/dev/null 2>&1; }
 url() { echo "postgresql://$POSTGRES_USER:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_PORT/$POSTGRES_DB"; }
 
 init_data() {

@@ -88,6 +88,32 @@ async fn results_are_binary() {
     assert_eq!(one(&server, "SELECT INTERVAL '2 months 1 day'", &[]).await, (Type::INTERVAL, Raw(interval.to_vec())));
 }
 
+/// As PostgreSQL tells of the same statements.
+#[tokio::test]
+async fn a_parameter_has_the_type_of_its_first_use() {
+    let server = Server::start();
+    let client = server.connect().await;
+    for (sql, declared, expected) in [
+        ("SELECT $1 NOT IN ($2, $3)", &[Type::INT4][..], &[Type::INT4, Type::INT4, Type::INT4][..]),
+        ("SELECT $1 IN ($2, $3)", &[Type::UNKNOWN, Type::UNKNOWN, Type::INT4], &[Type::INT4, Type::INT4, Type::INT4]),
+        ("SELECT $1 BETWEEN $2 AND $3", &[Type::INT8], &[Type::INT8, Type::INT8, Type::INT8]),
+        ("SELECT $1 NOT BETWEEN $2 AND $3", &[Type::UNKNOWN, Type::DATE], &[Type::DATE, Type::DATE, Type::DATE]),
+        ("SELECT $1 BETWEEN SYMMETRIC $2 AND $3", &[Type::UNKNOWN, Type::INT2], &[Type::INT2, Type::INT2, Type::INT2]),
+        ("SELECT 1 BETWEEN $1 AND $2", &[], &[Type::INT4, Type::INT4]),
+        ("SELECT $1 BETWEEN $2 AND $3", &[], &[Type::TEXT, Type::TEXT, Type::TEXT]),
+        ("SELECT $1 LIKE $2", &[], &[Type::TEXT, Type::TEXT]),
+    ] {
+        let prepared = client.prepare_typed(sql, declared).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        assert_eq!(prepared.params(), expected, "{sql}");
+    }
+    let sql = "SELECT $1 NOT BETWEEN $2 AND $3";
+    let error = client.prepare_typed(sql, &[Type::UNKNOWN, Type::UNKNOWN, Type::FLOAT4]).await.expect_err(sql);
+    let error = error.as_db_error().expect("the server says it");
+    assert_eq!((error.code().code(), error.message()), ("42883", "operator does not exist: text > real"));
+    let refused = client.query_one("SELECT 42 NOT IN (42, $1)", &[&Text("-")]).await.expect_err("it is no number");
+    assert_eq!(refused.code().map(|code| code.code()), Some("22P02"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn parameters_are_binary_or_text() {
     let server = Server::start();

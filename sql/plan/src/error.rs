@@ -194,6 +194,14 @@ fn from_schema(error: &SchemaError, text: &str) -> Error {
                 let what = "this form of a sub-query over columns of the query around it";
                 return Error::unsupported(what, "Write EXISTS (SELECT ... WHERE ...) with all conditions in WHERE.");
             }
+            if let Some(relation) = &field.relation
+                && !valid_fields
+                    .iter()
+                    .any(|valid| valid.relation.as_ref().is_some_and(|of| of.table() == relation.table()))
+                && let Some(at) = only_qualifies(text, relation.table())
+            {
+                return missing_relation(relation.table(), Some(at));
+            }
             let shown = match &field.relation {
                 Some(relation) => format!("{}.{name}", relation.table()),
                 None => format!("\"{name}\""),
@@ -237,6 +245,10 @@ fn from_plan_message(message: &str, text: &str) -> Error {
             mapped = mapped.hint(format!("Perhaps you meant \"{}\".", other.trim_end_matches(['?', '.', '\'', '\n'])));
         }
         return mapped;
+    }
+    if let Some(name) = message.strip_prefix("Invalid qualifier ") {
+        let name = name.lines().next().unwrap_or(name);
+        return missing_relation(name, find_word(text, name));
     }
     if let Some(mapped) = from_call(message, text) {
         return mapped;
@@ -394,20 +406,42 @@ pub(crate) fn position_of(text: &str, line: usize, column: usize) -> Option<usiz
 
 /// Where the word stands in the text, outside of quotes.
 pub(crate) fn find_word(text: &str, word: &str) -> Option<usize> {
+    words(text, word).first().map(|(at, _)| *at)
+}
+
+/// The first place of a name that stands nowhere but before a dot.
+fn only_qualifies(text: &str, name: &str) -> Option<usize> {
+    let found = words(text, name);
+    found.iter().all(|(_, after)| *after == Some('.')).then(|| found.first().map(|(at, _)| *at))?
+}
+
+fn missing_relation(name: &str, position: Option<usize>) -> Error {
+    let mut error = Error::new("42P01", format!("missing FROM-clause entry for table \"{name}\""));
+    error.position = position;
+    error
+}
+
+/// The places of a word, each with the letter behind it; a quote around it is no part of it.
+fn words(text: &str, word: &str) -> Vec<(usize, Option<char>)> {
     let (text_lower, word) = (text.to_lowercase(), word.to_lowercase());
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$');
-    let mut from = 0;
+    let mut found = Vec::new();
+    // Letters are counted once, as a text may be long and the word short.
+    let (mut from, mut counted, mut letters) = (0, 0, 0);
     while let Some(at) = text_lower[from..].find(&word).map(|at| at + from) {
-        let (before, after) = (text_lower[..at].chars().next_back(), text_lower[at + word.len()..].chars().next());
-        if !word.is_empty() && !is_word(before) && !is_word(after) && before != Some('\'') {
-            return Some(text_lower[..at].chars().count() + 1);
+        let (before, rest) = (text_lower[..at].chars().next_back(), &text_lower[at + word.len()..]);
+        if !word.is_empty() && !is_word(before) && !is_word(rest.chars().next()) && before != Some('\'') {
+            let after = rest.strip_prefix('"').unwrap_or(rest).chars().next();
+            letters += text_lower[counted..at].chars().count();
+            counted = at;
+            found.push((letters + 1, after));
         }
         from = at + word.len().max(1);
         if from >= text_lower.len() {
             break;
         }
     }
-    None
+    found
 }
 
 fn lower_first(message: &str) -> String {

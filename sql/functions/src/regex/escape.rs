@@ -58,6 +58,9 @@ fn back_reference(first: char, rest: &mut Peekable<Chars<'_>>, out: &mut String)
     Ok(true)
 }
 
+/// The largest code that PostgreSQL takes for a character, in whatever encoding.
+const CODE_MAX: u32 = 0x7fff_fffe;
+
 /// The one character that an escape stands for.
 pub(super) fn character(letter: char, rest: &mut Peekable<Chars<'_>>) -> Result<char> {
     Ok(match letter {
@@ -99,8 +102,11 @@ fn hexadecimal(rest: &mut Peekable<Chars<'_>>, least: usize, most: usize) -> Res
         value = value.saturating_mul(16).saturating_add(digit.to_digit(16).unwrap_or(0));
         digits += 1;
     }
-    let known = if digits < least { None } else { char::from_u32(value) };
-    known.ok_or_else(|| invalid("invalid escape \\ sequence"))
+    if digits < least || value > CODE_MAX {
+        return Err(invalid("invalid escape \\ sequence"));
+    }
+    // A code of no letter is none that a text could have, as NUL is not.
+    Ok(char::from_u32(value).unwrap_or('\0'))
 }
 
 /// A character that stands for itself.

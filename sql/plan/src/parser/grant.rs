@@ -190,7 +190,7 @@ fn relations(cursor: &mut Cursor<'_>) -> Result<On> {
 }
 
 /// Names of functions. One name is one function, so types of arguments say nothing.
-fn functions_named(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
+pub(super) fn functions_named(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
     let mut all = Vec::new();
     loop {
         all.push(cursor.object_name()?);

@@ -8,7 +8,7 @@ use ebap_catalog::{ObjectKind, ResumeFrom};
 
 use super::{
     AlterAction, Body, ColumnDef, Create, OptionValue, SecretBody, ShowKind, SinkBody, SourceBody, Statement, ViewBody,
-    WindowClause, WindowKind, alert, as_of, cursor::Cursor, flink, function, role, types,
+    WindowClause, WindowKind, alert, as_of, cursor::Cursor, flink, function, grant, role, types,
 };
 use crate::{Emit, Error, Result, SourceKind, laterals, planner::interval_us};
 
@@ -418,10 +418,15 @@ pub(super) fn drop(cursor: &mut Cursor<'_>, kind: ObjectKind) -> Result<Statemen
     cursor.skip(1);
     take_kind(cursor)?;
     let if_exists = cursor.take(&["IF", "EXISTS"]);
-    let mut names = vec![cursor.object_name()?];
-    while cursor.take_token(&Token::Comma) {
-        names.push(cursor.object_name()?);
-    }
+    let names = if kind == ObjectKind::Function {
+        grant::functions_named(cursor)?
+    } else {
+        let mut names = vec![cursor.object_name()?];
+        while cursor.take_token(&Token::Comma) {
+            names.push(cursor.object_name()?);
+        }
+        names
+    };
     let cascade = cursor.take(&["CASCADE"]);
     if !cascade {
         cursor.take(&["RESTRICT"]);

@@ -205,7 +205,9 @@ impl VisitorMut for Typed<'_> {
             return ControlFlow::Continue(());
         };
         let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
-        if let Some(data_type) = number.and_then(|number| self.0.get(number.checked_sub(1)?)).cloned() {
+        let named = number.and_then(|number| self.0.get(number.checked_sub(1)?));
+        // `unknown` leaves the type to the statement.
+        if let Some(data_type) = named.filter(|of| !of.to_string().eq_ignore_ascii_case("unknown")).cloned() {
             *expr = Expr::Cast {
                 kind: CastKind::Cast,
                 expr: Box::new(expr.clone()),

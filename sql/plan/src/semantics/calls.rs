@@ -278,6 +278,11 @@ pub(super) fn like_needs_own(pattern: &Expr, case_insensitive: bool) -> bool {
 fn unary(scope: &Scope<'_>, op: &str, expr: Expr) -> Result<Expr> {
     let of = scope.of(&expr)?;
     let of = match (op, of) {
+        // Intervals have a minus too, and other types have `~`.
+        ("-" | "~", PgType::Unknown) => {
+            let hint = "Could not choose a best candidate operator. You might need to add explicit type casts.";
+            return Err(Error::new("42725", format!("operator is not unique: {op} unknown")).hint(hint));
+        }
         ("|/" | "||/", _) | (_, PgType::Unknown) => PgType::Float8,
         (_, of) => of,
     };

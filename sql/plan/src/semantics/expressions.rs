@@ -84,6 +84,7 @@ impl Scope<'_> {
         if name == BETWEEN_SYMMETRIC
             && let (Some(high), Some(low), Some(expr)) = (args.pop(), args.pop(), args.pop())
         {
+            let [expr, low, high] = self.sides(expr, low, high, false)?;
             let forth = self.range(copied(&expr)?, copied(&low)?, copied(&high)?)?;
             return Ok(or(forth, self.range(expr, high, low)?));
         }
@@ -117,8 +118,26 @@ impl Scope<'_> {
 
     fn between(&self, between: Between) -> Result<Expr> {
         let Between { expr, negated, low, high } = between;
-        let found = self.range(*expr, *low, *high)?;
+        let [expr, low, high] = self.sides(*expr, *low, *high, negated)?;
+        let found = self.range(expr, low, high)?;
         Ok(if negated { Expr::Not(Box::new(found)) } else { found })
+    }
+
+    /// Gives the parameters among the sides of `BETWEEN` the types that their first uses give them.
+    ///
+    /// # Errors
+    /// 42883 where there is no such comparison; PostgreSQL reads what is negated as `expr < low OR expr > high`.
+    fn sides(&self, mut expr: Expr, mut low: Expr, mut high: Expr, negated: bool) -> Result<[Expr; 3]> {
+        let (least, most) = if negated { ("<", ">") } else { (">=", "<=") };
+        for (op, bound) in [(least, &mut low), (most, &mut high)] {
+            let operation = operators::binary(op, &self.of(&expr)?, &self.of(bound)?)?;
+            for (side, of) in [(&mut expr, &operation.left), (bound, &operation.right)] {
+                if matches!(side, Expr::Placeholder(_)) && is_unknown(side) {
+                    *side = self.to(side.clone(), of)?;
+                }
+            }
+        }
+        Ok([expr, low, high])
     }
 
     /// `low <= expr AND expr <= high`

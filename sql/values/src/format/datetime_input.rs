@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
                 }
             }
             _ if self.fixed => self.skip(),
-            Node::Space | Node::Separator(_) => {
+            Node::Space(_) | Node::Separator(_) => {
                 // One such character of the pattern matches one of the text, or none.
                 self.skipped -= 1;
                 if self.peek().is_some_and(|c| is_space(c) || is_separator(c)) {

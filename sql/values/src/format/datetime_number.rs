@@ -32,7 +32,7 @@ pub(super) fn ends_number(field: &Pattern, following: &[Node]) -> bool {
         return true;
     }
     match following.first() {
-        None | Some(Node::Space | Node::Separator(_)) => true,
+        None | Some(Node::Space(_) | Node::Separator(_)) => true,
         Some(Node::Character(c)) => !c.is_ascii_digit(),
         Some(Node::Field(next)) => !is_number(next.key),
     }

@@ -90,8 +90,7 @@ fn print(parts: &Parts<'_>, pattern: &str) -> Result<String> {
     let mut text = String::new();
     for node in parse(pattern).iter() {
         match node {
-            Node::Space => text.push(' '),
-            Node::Separator(c) | Node::Character(c) => text.push(*c),
+            Node::Space(c) | Node::Separator(c) | Node::Character(c) => text.push(*c),
             Node::Field(field) => {
                 let value = parts.field(field)?;
                 text.push_str(&value.text);

@@ -6,7 +6,7 @@ use std::{cell::RefCell, rc::Rc};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
     Field(Pattern),
-    Space,
+    Space(char),
     /// A printable character that is neither a letter nor a digit.
     Separator(char),
     Character(char),
@@ -254,7 +254,7 @@ fn parsed(pattern: &str) -> Vec<Node> {
                 nodes.push(match c {
                     _ if quoted => Node::Character(c),
                     _ if is_separator(c) => Node::Separator(c),
-                    _ if is_space(c) => Node::Space,
+                    _ if is_space(c) => Node::Space(c),
                     _ => Node::Character(c),
                 });
             });
