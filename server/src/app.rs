@@ -17,10 +17,10 @@ use ebap_connector::{
     ConnectorRegistry, DecodeSpec, NotifierContext, Options, SinkContext, SinkPartition, SourceContext, Wanted,
     time::SystemClock,
 };
-use ebap_sql::{Plans, SecretSource, plan_catalog, secret_source};
+use ebap_sql::{PersonalColumns, Plans, SecretSource, plan_catalog, secret_source};
 use ebap_stream::{Engine, EngineConfig};
 use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
-use parking_lot::RwLock;
+use parking_lot::{Mutex as SyncMutex, RwLock};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
@@ -53,6 +53,8 @@ pub struct App {
     store: CatalogStore,
     /// Held by whoever changes the catalog.
     changing: Arc<Mutex<()>>,
+    /// With the version of the catalog that it is of.
+    personal: SyncMutex<Option<(u64, Arc<PersonalColumns>)>>,
     /// Nothing is started any more.
     ended: AtomicBool,
     pub(crate) config: AppConfig,
@@ -80,6 +82,8 @@ impl App {
             nothing if nothing == Catalog::default() => Catalog::begun(origin()),
             catalog => catalog,
         };
+        // It is durable with the next change, and no role without UNMASK can be there before one.
+        catalog.begin_masks(|| format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
         let mut plans = resolved(&catalog)?;
         number_joins(&mut catalog, &mut plans);
         if let Err(error) = engine.reconcile(plans).await {
@@ -90,9 +94,25 @@ impl App {
         tokio::spawn(async move { forgetting.forget_dropped(&known).await });
         let catalog = RwLock::new(Arc::new(catalog));
         let (changing, ended) = (Arc::default(), AtomicBool::new(false));
-        let app = Arc::new(Self { engine, catalog, store, changing, ended, config, _lock: lock });
+        let personal = SyncMutex::default();
+        let app = Arc::new(Self { engine, catalog, store, changing, personal, ended, config, _lock: lock });
         tokio::spawn(follow::others(Arc::downgrade(&app)));
         Ok(app)
+    }
+
+    /// Which columns of this catalog hold personal data; found once for each change of it.
+    ///
+    /// # Errors
+    /// Where the catalog cannot be planned.
+    pub(crate) fn personal_columns(&self, catalog: &Catalog) -> Result<Arc<PersonalColumns>, SqlError> {
+        if let Some((version, found)) = self.personal.lock().as_ref()
+            && *version == catalog.version
+        {
+            return Ok(Arc::clone(found));
+        }
+        let found = Arc::new(PersonalColumns::of(catalog)?);
+        *self.personal.lock() = Some((catalog.version, Arc::clone(&found)));
+        Ok(found)
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {

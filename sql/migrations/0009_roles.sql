@@ -8,11 +8,11 @@ GRANT SELECT ON activity, active_users_now, cart_abandonment, cart_hours, cart_c
     regional_health, regional_load, regional_sales, regions TO product_manager;
 GRANT SELECT ON ebap.alerts, ebap.alert_history TO product_manager;
 
--- Events too, without what tells who somebody is: `metadata` holds an address.
+-- Events too. Who somebody is they do not see: columns with PII are masked, and `user_id` is a hash that can be counted
+-- and joined.
 CREATE ROLE IF NOT EXISTS data_analyst IN ROLE product_manager;
-GRANT SELECT ON metrics TO data_analyst;
-GRANT SELECT (id, action, location, timestamp, region, platform) ON events TO data_analyst;
-GRANT SELECT (user_id, country, tier, balance, active, created_at, updated_at) ON users TO data_analyst;
+GRANT SELECT ON metrics, events TO data_analyst;
+GRANT SELECT (user_id, email, country, tier, balance, active, created_at, updated_at) ON users TO data_analyst;
 
 -- The server and its telemetry, and changes of the platform by migrations. Not what customers do.
 CREATE ROLE IF NOT EXISTS devops IN ROLE pg_monitor;
@@ -22,7 +22,7 @@ GRANT INSERT ON ebap.schema_migrations TO devops;
 
 -- A customer who calls: who it is, and what he has done.
 CREATE ROLE IF NOT EXISTS customer_support;
-GRANT SELECT ON users, events TO customer_support;
+GRANT SELECT, UNMASK ON users, events TO customer_support;
 
 -- Everything, after SET ROLE admin: what makes a superuser is not inherited.
 CREATE ROLE IF NOT EXISTS admin SUPERUSER;

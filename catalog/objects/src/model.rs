@@ -134,6 +134,9 @@ pub struct Catalog {
     /// At random, once: no other catalog has it. None in those that older versions have begun.
     #[serde(default)]
     origin: Option<String>,
+    /// At random, once: what personal data is hashed with for those who may not see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mask_salt: Option<String>,
     #[serde(default, skip_serializing_if = "Roles::is_untouched")]
     pub roles: Roles,
     #[serde(default, skip_serializing_if = "Privileges::is_untouched")]
@@ -144,6 +147,15 @@ impl Catalog {
     /// An empty one, which `origin` tells apart from all others.
     pub fn begun(origin: String) -> Self {
         Self { origin: Some(origin), joins: Some(Joins::default()), ..Self::default() }
+    }
+
+    /// Gives the catalog its salt, where it has none.
+    pub fn begin_masks(&mut self, salt: impl FnOnce() -> String) {
+        self.mask_salt.get_or_insert_with(salt);
+    }
+
+    pub fn mask_salt(&self) -> &str {
+        self.mask_salt.as_deref().unwrap_or_default()
     }
 
     /// The name of an object where objects of other catalogs write too: in Redis, in Kafka, in a lake.

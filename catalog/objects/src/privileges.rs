@@ -29,10 +29,12 @@ pub enum Privilege {
     Create,
     Temporary,
     Connect,
+    /// To see personal data as it is. PostgreSQL has none such; the name is SQL Server's.
+    Unmask,
 }
 
 impl Privilege {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Insert,
         Self::Select,
         Self::Update,
@@ -45,6 +47,7 @@ impl Privilege {
         Self::Create,
         Self::Temporary,
         Self::Connect,
+        Self::Unmask,
     ];
 
     pub fn name(self) -> &'static str {
@@ -61,6 +64,7 @@ impl Privilege {
             Self::Create => "CREATE",
             Self::Temporary => "TEMPORARY",
             Self::Connect => "CONNECT",
+            Self::Unmask => "UNMASK",
         }
     }
 
@@ -79,6 +83,7 @@ impl Privilege {
             Self::Create => 'C',
             Self::Temporary => 'T',
             Self::Connect => 'c',
+            Self::Unmask => 'p',
         }
     }
 
@@ -146,6 +151,14 @@ impl SecurableKind {
             Self::Function => &[Privilege::Execute],
             Self::Server => &[Privilege::Usage],
             Self::Owned => &[],
+        }
+    }
+
+    /// Whether the privilege can be granted on it. `ALL PRIVILEGES` does not grant `UNMASK`, which is said by its name.
+    pub fn allows(self, privilege: Privilege) -> bool {
+        match privilege {
+            Privilege::Unmask => matches!(self, Self::Relation | Self::Column),
+            other => self.privileges().contains(&other),
         }
     }
 
@@ -470,6 +483,10 @@ impl Catalog {
     /// Whether the role has the privilege, by itself, through roles that it inherits from, or as everybody has it.
     pub fn may(&self, role: RoleId, privilege: Privilege, of: &Securable) -> bool {
         if self.roles.is_superuser(role) {
+            return true;
+        }
+        // An owner's list does not name what `ALL PRIVILEGES` leaves out.
+        if privilege == Privilege::Unmask && self.may_act_as_owner(role, of) {
             return true;
         }
         let acl = self.acl(of);

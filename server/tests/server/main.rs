@@ -5,6 +5,7 @@ mod cursors;
 mod explain;
 mod hostile;
 mod interrupts;
+mod masks;
 mod memory;
 mod migrate;
 mod notices;

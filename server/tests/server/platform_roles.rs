@@ -18,11 +18,11 @@ const READS: [(&str, &str, [bool; 5]); 12] = [
     ("SELECT name FROM regions", "table regions", [true, true, true, false, false]),
     ("SELECT value FROM metrics", "stream metrics", [false, true, true, false, false]),
     ("SELECT action FROM events WHERE region = 'x'", "stream events", [false, true, false, true, false]),
-    ("SELECT user_id FROM events", "stream events", [false, false, false, true, false]),
-    ("SELECT metadata['email'] FROM events$late", "stream events", [false, false, false, true, false]),
-    ("SELECT reason FROM events$dlq", "stream events", [false, false, false, true, false]),
+    ("SELECT user_id FROM events", "stream events", [false, true, false, true, false]),
+    ("SELECT metadata['email'] FROM events$late", "stream events", [false, true, false, true, false]),
     ("SELECT country FROM users", "table users", [false, true, false, true, false]),
-    ("SELECT country FROM users WHERE email IS NULL", "table users", [false, false, false, true, false]),
+    ("SELECT country FROM users WHERE email IS NULL", "table users", [false, true, false, true, false]),
+    ("SELECT name FROM users", "table users", [false, false, false, true, false]),
     ("SELECT name FROM ebap.alerts", "table alerts", [true, true, true, false, false]),
 ];
 

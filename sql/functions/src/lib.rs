@@ -7,6 +7,7 @@ mod decimals;
 mod error;
 mod kernel;
 mod library;
+mod mask;
 mod operator;
 mod regex;
 mod registry;
@@ -24,6 +25,7 @@ pub use array::quantified::{array_all, array_any};
 pub use cast::{CastContext, can_cast, cast_udf, padded_text_udf, unknown_literal, unknown_literal_with};
 pub use library::once::{between_udf, each_time_udf, nullif_udf};
 pub use library::rows::{marked_record_udf, record_udf, row_comparison};
+pub use mask::{Mask, PII_KEY, holds_pii, mask_of, mask_udf};
 pub use operator::{
     binary, bpchar_key_udf, from_order_udf, interval_canonical_udf, jsonb_key_udfs, key_udf, order_udf, strict_float,
     unary,

@@ -93,7 +93,7 @@ fn create_object(catalog: &Catalog, create: &Create, text: &str, now_us: i64, ac
         }
     }
     let depends_on = dependencies(&next, &create.body)?;
-    check_create(&next, actor, create, &depends_on)?;
+    check_create(&next, actor, create, &depends_on, text)?;
     let id = next.create(kind, &create.name, canonical(create), depends_on, now_us)?;
     match existing {
         Some(replaced) => next.replace_owned(id, catalog, replaced.id),
@@ -103,7 +103,7 @@ fn create_object(catalog: &Catalog, create: &Create, text: &str, now_us: i64, ac
     if let Body::Source(source) = &create.body
         && has_pii(source)
     {
-        notices.push("PII rules are recorded; sinks enforce them from a later release on".to_owned());
+        notices.push("PII columns are masked for roles without UNMASK; sinks write them as they are".to_owned());
     }
     Ok(Applied { catalog: next, tag, notices })
 }

@@ -32,7 +32,7 @@ pub(crate) fn privileges(
         let (of_whole, of_columns): (Vec<&Granted>, Vec<&Granted>) =
             grant.granted.iter().partition(|granted| granted.columns.is_empty());
         if !of_whole.is_empty() {
-            let wanted = wanted(&of_whole, kind)?;
+            let wanted = wanted(&of_whole, kind, grant.revokes)?;
             change(catalog, &securable, &wanted, grant, &grantees, actor, notices)?;
             // What is taken away of the whole is taken away of its columns.
             if let (Securable::Object(id), true) = (&securable, grant.revokes) {
@@ -40,7 +40,7 @@ pub(crate) fn privileges(
             }
         }
         for (column, granted) in by_column(catalog, &securable, &of_columns)? {
-            let wanted = wanted(&granted, SecurableKind::Column)?;
+            let wanted = wanted(&granted, SecurableKind::Column, grant.revokes)?;
             change(catalog, &column, &wanted, grant, &grantees, actor, notices)?;
         }
     }
@@ -144,7 +144,7 @@ struct Wanted {
     is_all: bool,
 }
 
-fn wanted(granted: &[&Granted], kind: SecurableKind) -> Result<Wanted> {
+fn wanted(granted: &[&Granted], kind: SecurableKind, revokes: bool) -> Result<Wanted> {
     let is_all = granted.iter().any(|one| one.privilege.is_none());
     if is_all && kind == SecurableKind::Owned {
         let hint = "ALTER … OWNER TO gives it to another role.";
@@ -152,7 +152,7 @@ fn wanted(granted: &[&Granted], kind: SecurableKind) -> Result<Wanted> {
     }
     let mut privileges = Vec::new();
     for privilege in granted.iter().filter_map(|one| one.privilege) {
-        if !kind.privileges().contains(&privilege) {
+        if !kind.allows(privilege) {
             // A sequence, which is a relation too, could have it.
             let is_of_sequences = (kind, privilege) == (SecurableKind::Relation, Privilege::Usage);
             let kind = if is_of_sequences { "table" } else { kind_name(kind) };
@@ -163,7 +163,11 @@ fn wanted(granted: &[&Granted], kind: SecurableKind) -> Result<Wanted> {
             privileges.push(privilege);
         }
     }
-    let privileges = if is_all { kind.privileges().to_vec() } else { privileges };
+    if is_all {
+        privileges = kind.privileges().to_vec();
+        // Who takes all away leaves nobody with personal data.
+        privileges.extend(Some(Privilege::Unmask).filter(|unmask| revokes && kind.allows(*unmask)));
+    }
     Ok(Wanted { privileges, is_all })
 }
 
@@ -263,7 +267,7 @@ fn revoke_of_columns(
 ) -> Result<()> {
     let columns: Vec<String> = catalog.privileges.columns(id).map(|(name, _)| name.to_owned()).collect();
     let of_columns: Vec<Privilege> =
-        privileges.iter().copied().filter(|one| SecurableKind::Column.privileges().contains(one)).collect();
+        privileges.iter().copied().filter(|one| SecurableKind::Column.allows(*one)).collect();
     for column in columns {
         let securable = Securable::Column(id, column);
         let (grantor, may) = grantor(catalog, &securable, &of_columns, actor);
@@ -297,7 +301,7 @@ pub(crate) fn defaults(
         }
         let of = DefaultsOf { owner, kind, in_schema: !schemas.is_empty() };
         let mut acl = catalog.privileges.default_list(of);
-        let wanted = wanted(&grant.granted.iter().collect::<Vec<_>>(), kind)?;
+        let wanted = wanted(&grant.granted.iter().collect::<Vec<_>>(), kind, grant.revokes)?;
         for grantee in &grantees {
             apply_to(&mut acl, *grantee, owner, &wanted.privileges, grant, owner)?;
         }

@@ -11,9 +11,11 @@ mod flow;
 mod grants;
 mod laterals;
 mod macros;
+mod masks;
 mod moved_time;
 mod names;
 mod parser;
+mod pii;
 mod plan;
 mod planner;
 mod reads;
@@ -36,12 +38,14 @@ pub use flow::{
     VERSION_COLUMNS,
 };
 pub use macros::expand_functions;
+pub use masks::masked;
 pub use moved_time::moved_time;
 pub use names::quoted;
 pub use parser::{
     AlterAction, Copy, CopyFormat, CopyOptions, Declare, Direction, ForceQuote, NewPassword, Parsed, Password, Prepare,
     RoleName, RoleStatement, ShowKind, Statement, parse, select_of_types,
 };
+pub use pii::{Personal, PersonalColumns};
 pub use plan::{
     AggregatePlan, AlertPlan, AlertWindow, CheckPlan, Emit, FutureLimit, FutureRows, GROUPS_TABLE, OnError,
     PartitionPlan, Plans, Run, STEP_TABLE, SinkPlan, SourceKind, SourcePlan, StepsPlan, TemplatePart, ViewPlan,

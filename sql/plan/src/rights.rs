@@ -5,6 +5,7 @@ use ebap_catalog::{Catalog, Object, ObjectId, ObjectKind, Privilege, READ_SERVER
 use crate::{
     Error, Result,
     parser::{Body, Create, OptionValue, SecretBody},
+    pii,
     roles::{Actor, denied},
 };
 
@@ -52,7 +53,13 @@ pub(crate) fn check_owner(catalog: &Catalog, actor: &Actor, object: &Object) -> 
 
 /// # Errors
 /// 42501 where the role may not make the object, or read what it reads.
-pub(crate) fn check_create(catalog: &Catalog, actor: &Actor, create: &Create, needs: &[ObjectId]) -> Result<()> {
+pub(crate) fn check_create(
+    catalog: &Catalog,
+    actor: &Actor,
+    create: &Create,
+    needs: &[ObjectId],
+    text: &str,
+) -> Result<()> {
     check(catalog, actor, Privilege::Create, &Securable::Schema)?;
     for id in needs {
         let Some(object) = catalog.get(*id) else { continue };
@@ -66,6 +73,12 @@ pub(crate) fn check_create(catalog: &Catalog, actor: &Actor, create: &Create, ne
             true => error.hint("What reads it for others needs SELECT on all of its columns."),
             false => error,
         })?;
+    }
+    if let Some((id, column)) = pii::unseen(catalog, actor, &create.body, needs, text)? {
+        let name = described(catalog, &Securable::Object(id));
+        return Err(Error::new("42501", format!("permission denied for column {column} of {name}"))
+            .detail("It is personal data, which the role may not see.")
+            .hint("What reads it for others needs UNMASK on it."));
     }
     match touches_files(&create.body) && !catalog.roles.has_rights_of(actor.current, READ_SERVER_FILES) {
         true => Err(denied(

@@ -24,7 +24,10 @@ use futures::FutureExt;
 
 use self::cache::{Keys, Planned};
 pub use self::function::built_in_function;
-pub(crate) use self::view::{folded, relation_names};
+pub(crate) use self::{
+    source::is_virtual,
+    view::{folded, relation_names},
+};
 use crate::{
     Error, Plans, Result, Run, SourcePlan, Statement, ViewPlan,
     apply::reparse,

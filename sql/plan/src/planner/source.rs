@@ -148,7 +148,7 @@ fn schema(body: &SourceBody, text: &str) -> Result<SchemaRef> {
 
 const VIRTUAL: [&str; 6] = ["_partition", "_offset", "_key", "_ingested_at", "_late", "_watermark"];
 
-pub(super) fn is_virtual(column: &str) -> bool {
+pub(crate) fn is_virtual(column: &str) -> bool {
     VIRTUAL.contains(&column)
 }
 
