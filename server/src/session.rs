@@ -320,8 +320,8 @@ impl Session {
     ///
     /// # Errors
     /// 42501 where the session's current role may not read what the query names.
-    pub(super) fn permitted(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan> {
-        rights::permitted(&self.app, &self.settings, plan, text)
+    pub(super) async fn permitted(&self, plan: LogicalPlan, text: &str) -> Result<LogicalPlan> {
+        rights::permitted(self, plan, text).await
     }
 
     /// Starts the query on a task of its own. Whoever reads the rows stops at an interrupt, and the
@@ -332,7 +332,7 @@ impl Session {
         if let Some(name) = planned.plan.get_parameter_names().map_err(failed)?.into_iter().min() {
             return Err(SqlError::new("42P02", format!("there is no parameter {name}")));
         }
-        let plan = self.permitted(planned.plan, text)?;
+        let plan = self.permitted(planned.plan, text).await?;
         let plan = self.app.engine.at_one_step(plan).map_err(failed)?;
         let state = self.zoned_state(&planned.zone);
         let mut stream = DataFrame::new(state, plan).execute_stream().await.map_err(failed)?;

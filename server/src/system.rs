@@ -7,6 +7,7 @@ mod information;
 mod mentions;
 mod pg_catalog;
 mod pg_settings;
+mod policies;
 mod privileges;
 mod roles;
 mod search_path;

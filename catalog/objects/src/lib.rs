@@ -4,6 +4,7 @@
 mod error;
 mod joins;
 mod model;
+mod policies;
 mod privileges;
 mod roles;
 mod store;
@@ -12,6 +13,7 @@ mod verifier;
 pub use error::{Error, Result};
 pub use joins::{Join, Joins};
 pub use model::{Catalog, Migration, Object, ObjectId, ObjectKind, ResumeFrom};
+pub use policies::{Policies, Policy, RowSecurity};
 pub use privileges::{Acl, AclItem, DefaultsOf, PUBLIC, Privilege, Privileges, Securable, SecurableKind};
 pub use roles::{BOOTSTRAP_ROLE, MONITOR, Membership, MockKey, READ_ALL_DATA, READ_SERVER_FILES, Role, RoleId, Roles};
 pub use store::CatalogStore;

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BOOTSTRAP_ROLE, Error, Join, Joins, Privileges, Result, RoleId, Roles};
+use crate::{BOOTSTRAP_ROLE, Error, Join, Joins, Policies, Privileges, Result, RoleId, Roles};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub u64);
@@ -134,6 +134,8 @@ pub struct Catalog {
     /// At random, once: no other catalog has it. None in those that older versions have begun.
     #[serde(default)]
     origin: Option<String>,
+    #[serde(default, skip_serializing_if = "Policies::is_untouched")]
+    pub policies: Policies,
     /// At random, once: what personal data is hashed with for those who may not see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mask_salt: Option<String>,
@@ -306,7 +308,10 @@ impl Catalog {
             let dependents = dependents.map(|object| format!("{} {}", object.kind, object.name)).collect();
             return Err(Error::DependedOn { kind, name: name.to_owned(), dependents });
         }
-        doomed.iter().for_each(|id| self.privileges.drop_object(*id));
+        for id in &doomed {
+            self.privileges.drop_object(*id);
+            self.policies.drop_object(*id);
+        }
         Ok(doomed.iter().rev().filter_map(|id| self.objects.remove(id)).collect())
     }
 

@@ -519,6 +519,7 @@ impl Catalog {
         if let (Some(object), Some(other)) = (self.get_mut(id), before.get(replaced)) {
             object.owner = other.owner;
             self.privileges.take_over(&before.privileges, replaced, id);
+            self.policies.take_over(&before.policies, replaced, id);
         }
     }
 

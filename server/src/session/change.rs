@@ -5,7 +5,7 @@ use ebap_catalog::{Catalog, Migration, ObjectKind};
 use ebap_connector::time;
 use ebap_sql::{AlterAction, Applied, Parsed, Statement, apply_by, built_in_function, check_write};
 
-use super::{Output, Result, Session, Transaction};
+use super::{Output, Result, Session, Transaction, rights};
 use crate::{
     app::SERIALIZATION_FAILURE,
     auth, columns,
@@ -134,6 +134,7 @@ impl Session {
         let statement = columns::complete(&catalog, parsed.statement.clone()).await?;
         let (statement, notice) = auth::hashed(statement)?;
         self.refuse_unknown_system(&statement)?;
+        self.check_policy(&statement).await?;
         let applied = self
             .changed(|catalog| {
                 let actor = self.settings.actor(catalog);
@@ -166,6 +167,20 @@ impl Session {
             Some(name) => Err(SqlError::new("42P01", format!("relation \"ebap.{name}\" does not exist"))),
             None => Ok(()),
         }
+    }
+
+    /// Functions such as `current_user` are of a session, so a policy is tried here.
+    async fn check_policy(&self, statement: &Statement) -> Result<()> {
+        let Statement::Role(role) = statement else { return Ok(()) };
+        let Some((relation, condition)) = role.policy_condition() else { return Ok(()) };
+        // One that the transaction makes cannot be read yet. What is wrong is said when the policy is used.
+        if self.app.catalog().relation(relation).is_none() {
+            return Ok(());
+        }
+        rights::planned_condition(self, relation, condition).await.map(drop).map_err(|error| SqlError {
+            message: error.message.replace("argument of WHERE", "argument of POLICY"),
+            ..error
+        })
     }
 
     /// Only where something is missing: otherwise what is there would be left out.

@@ -112,7 +112,7 @@ impl Session {
                     let schema = Arc::new(plan.schema().as_arrow().clone());
                     return self.execute(Planned { plan, schema, zone, generation }, text).await;
                 }
-                let plan = self.permitted(plan, text)?;
+                let plan = self.permitted(plan, text).await?;
                 let physical = self
                     .surroundings
                     .context

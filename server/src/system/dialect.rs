@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::{
     functions::{REGCLASS_NAME, REGTYPE_NAME},
     pg_catalog::Described,
+    policies,
     privileges::COLUMN_LISTS,
     roles::MEMBER_OF,
     search_path::SearchPath,
@@ -182,6 +183,7 @@ impl VisitorMut for Translator<'_> {
                 call(REGTYPE_NAME, of.as_ref().clone())
             }
             Expr::Function(function) if let Some(relation) = column_lists_of(function) => call(COLUMN_LISTS, relation),
+            Expr::Function(function) if let Some(policy) = roles_of_policy(function) => call(policies::ROLES, policy),
             Expr::Function(function) if is_joined_list(function) => null_of(DataType::Text),
             Expr::Function(function) if let Some(member) = memberships_of(function) => call(MEMBER_OF, member),
             // A list made of a subquery: of options or privileges, and there are none.
@@ -247,6 +249,26 @@ fn column_lists_of(function: &ast::Function) -> Option<Expr> {
             Some(right.as_ref().clone())
         }
         _ => None,
+    }
+}
+
+/// The `pol.oid` for `array_to_string(ARRAY(SELECT rolname … oid = ANY (pol.polroles) …), …)`, by which psql lists roles.
+fn roles_of_policy(function: &ast::Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(inner))) = list.args.first()? else { return None };
+    let FunctionArguments::Subquery(query) = &inner.args else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let Expr::AnyOp { right, .. } = select.selection.as_ref()? else { return None };
+    let Expr::CompoundIdentifier(parts) = without_brackets(right) else { return None };
+    let (last, qualifier) = parts.split_last()?;
+    let oid = || Expr::CompoundIdentifier([qualifier, &[Ident::new("oid")]].concat());
+    (last.value == "polroles").then(oid)
+}
+
+fn without_brackets(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => without_brackets(inner),
+        other => other,
     }
 }
 

@@ -16,7 +16,9 @@ use datafusion::{
 };
 use ebap_sql::quoted;
 
-use super::{DATABASE, SERVER_VERSION, pg_catalog::Described, privileges, roles, search_path::SearchPath, types};
+use super::{
+    DATABASE, SERVER_VERSION, pg_catalog::Described, policies, privileges, roles, search_path::SearchPath, types,
+};
 use crate::session::probe;
 
 /// The name of a relation by its number, as `regclass` is shown.
@@ -159,6 +161,13 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
     let user = move |args: &[Option<&str>]| Ok(number(args, 0).map(|oid| roles::name(&app.catalog(), oid)));
     context.register_udf(Function::new("pg_get_userbyid", &[1], DataType::Utf8, user).into());
     context.register_udf(roles::member_of(&described.app));
+    let app = Arc::clone(&described.app);
+    let of_policy =
+        move |args: &[Option<&str>]| Ok(number(args, 0).and_then(|oid| policies::roles_of(&app.catalog(), oid)));
+    context.register_udf(Function::new(policies::ROLES, &[1], DataType::Utf8, of_policy).into());
+    // What PostgreSQL keeps as a tree is kept as a text here.
+    let as_it_is = |args: &[Option<&str>]| Ok(args[0].map(str::to_owned));
+    context.register_udf(Function::new("pg_get_expr", &[2, 3], DataType::Utf8, as_it_is).into());
     let of_object = Arc::clone(described);
     context.register_udf(
         Function::new("obj_description", &[1, 2], DataType::Utf8, move |args| {

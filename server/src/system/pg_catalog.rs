@@ -18,7 +18,7 @@ use ebap_stream::Engine;
 use ebap_values::PgType;
 use postgres_types::{Kind, Type};
 
-use super::{DATABASE, MIGRATIONS, memory, migrations_schema, privileges, roles, strings};
+use super::{DATABASE, MIGRATIONS, memory, migrations_schema, policies, privileges, roles, strings};
 use crate::{app::App, wire_types};
 
 pub(super) const PUBLIC_SCHEMA: i32 = 2_200;
@@ -79,7 +79,7 @@ impl Relation {
     }
 }
 
-fn relation_oid(id: ObjectId) -> i32 {
+pub(super) fn relation_oid(id: ObjectId) -> i32 {
     i32::try_from(id.0).ok().and_then(|id| FIRST_RELATION.checked_add(id)).unwrap_or(i32::MAX)
 }
 
@@ -215,7 +215,7 @@ pub(super) struct PgCatalog {
 #[async_trait]
 impl SchemaProvider for PgCatalog {
     fn table_names(&self) -> Vec<String> {
-        let own = roles::TABLES.iter().map(|name| (*name).to_owned());
+        let own = roles::TABLES.iter().chain(&policies::TABLES).map(|name| (*name).to_owned());
         self.inner.table_names().into_iter().chain(own).collect()
     }
 
@@ -229,6 +229,8 @@ impl SchemaProvider for PgCatalog {
             "pg_description" => descriptions(&relations()),
             "pg_database" => databases(&catalog()),
             "pg_default_acl" => privileges::default_lists(&catalog()),
+            "pg_policy" => policies::policies(&catalog()),
+            "pg_policies" => policies::listed(&catalog()),
             "pg_roles" | "pg_authid" => roles::roles(&catalog()),
             "pg_user" => roles::users(&catalog()),
             "pg_auth_members" => roles::memberships(&catalog()),
@@ -241,7 +243,7 @@ impl SchemaProvider for PgCatalog {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        roles::TABLES.contains(&name) || self.inner.table_exist(name)
+        roles::TABLES.contains(&name) || policies::TABLES.contains(&name) || self.inner.table_exist(name)
     }
 }
 
@@ -305,6 +307,10 @@ fn namespaces(catalog: &Catalog) -> DataFusionResult<RecordBatch> {
 fn classes(all: &[Relation], catalog: &Catalog) -> DataFusionResult<RecordBatch> {
     let same = Same(all.len());
     let lists: Vec<_> = all.iter().map(|one| catalog.shown_list(&one.securable())).collect();
+    let secured = |one: &Relation| one.object.as_ref().and_then(|object| catalog.policies.of(object.id));
+    let truths = |of: &dyn Fn(&Relation) -> bool| -> ArrayRef {
+        Arc::new(all.iter().map(|one| Some(of(one))).collect::<BooleanArray>())
+    };
     let width = |one: &Relation| i16::try_from(one.columns.fields().len()).unwrap_or(i16::MAX);
     let columns = vec![
         ("oid", ints(all.iter().map(|one| one.oid))),
@@ -329,8 +335,8 @@ fn classes(all: &[Relation], catalog: &Catalog) -> DataFusionResult<RecordBatch>
         ("relhasrules", same.truth(false)),
         ("relhastriggers", same.truth(false)),
         ("relhassubclass", same.truth(false)),
-        ("relrowsecurity", same.truth(false)),
-        ("relforcerowsecurity", same.truth(false)),
+        ("relrowsecurity", truths(&|one| secured(one).is_some_and(|security| security.enabled))),
+        ("relforcerowsecurity", truths(&|one| secured(one).is_some_and(|security| security.forced))),
         ("relispopulated", same.truth(true)),
         ("relreplident", same.text("d")),
         ("relispartition", same.truth(false)),

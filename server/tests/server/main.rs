@@ -10,6 +10,7 @@ mod memory;
 mod migrate;
 mod notices;
 mod platform_roles;
+mod policies;
 mod prepared;
 mod privileges;
 mod process;

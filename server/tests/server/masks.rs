@@ -41,7 +41,7 @@ async fn platform(server: &Server) -> Client {
 }
 
 /// The rows that a query gives by a way that a client has for it, as text.
-async fn by_door(client: &Client, door: &str, query: &str) -> Vec<Vec<String>> {
+pub(crate) async fn by_door(client: &Client, door: &str, query: &str) -> Vec<Vec<String>> {
     match door {
         "simple" => rows(client, query).await,
         "extended" => {
@@ -74,7 +74,7 @@ async fn by_door(client: &Client, door: &str, query: &str) -> Vec<Vec<String>> {
     }
 }
 
-const DOORS: [&str; 8] = ["simple", "COPY", "cursor", "EXECUTE", "CTE", "sub-query", "UNION", "lateral"];
+pub(crate) const DOORS: [&str; 8] = ["simple", "COPY", "cursor", "EXECUTE", "CTE", "sub-query", "UNION", "lateral"];
 
 #[tokio::test]
 async fn masks_are_the_same_by_every_door() {

@@ -102,7 +102,7 @@ fn check_new_owner(catalog: &Catalog, owner: RoleId, actor: &Actor) -> Result<()
     }
 }
 
-fn find<'a>(catalog: &'a Catalog, kind: ObjectKind, name: &str) -> Result<&'a Object> {
+pub(crate) fn find<'a>(catalog: &'a Catalog, kind: ObjectKind, name: &str) -> Result<&'a Object> {
     catalog.find(kind, name).ok_or_else(|| match catalog.relation(name).filter(|_| kind.is_relation()) {
         Some(other) => wrong_kind(name, kind, other, "ALTER", "change"),
         None => unknown(kind, name),

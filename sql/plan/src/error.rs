@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use arrow::error::ArrowError;
+use arrow::{datatypes::DataType, error::ArrowError};
 use datafusion::{
     common::{DataFusionError, Diagnostic, SchemaError},
     sql::sqlparser::parser::ParserError,
@@ -252,6 +252,13 @@ fn from_plan_message(message: &str, text: &str) -> Error {
     }
     if let Some(mapped) = from_call(message, text) {
         return mapped;
+    }
+    if let Some((_, of)) =
+        message.split_once("non-boolean predicate '").and_then(|(_, rest)| rest.rsplit_once("' returning "))
+        && let Ok(of) = of.trim().parse::<DataType>()
+    {
+        let of = ebap_functions::pg_type_of(&of);
+        return Error::new("42804", format!("argument of WHERE must be type boolean, not type {of}"));
     }
     if message.starts_with("Invalid placeholder") {
         return Error::new("42P02", "there is no such parameter").hint("Parameters are numbered from $1.");

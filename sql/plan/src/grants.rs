@@ -13,7 +13,7 @@ use crate::{
     apply::relation,
     error::unknown,
     parser::{Grant, Granted, Grantee, On, RoleName},
-    planner,
+    planner, policies,
     rights::{denied_on, described},
     roles::{Actor, denied, resolve_role},
 };
@@ -365,7 +365,10 @@ pub(crate) fn drop_owned(
             }
         }
     }
-    roles.into_iter().for_each(|role| catalog.privileges.forget(role));
+    for role in roles {
+        catalog.privileges.forget(role);
+        catalog.policies.forget(role);
+    }
     Ok(())
 }
 
@@ -379,6 +382,7 @@ pub(crate) fn check_unused(catalog: &Catalog, role: RoleId, name: &str) -> Resul
     if catalog.privileges.has_defaults_naming(role) {
         uses.push("default privileges".to_owned());
     }
+    uses.extend(policies::uses(catalog, role));
     if uses.is_empty() {
         return Ok(());
     }

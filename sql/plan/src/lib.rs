@@ -9,15 +9,16 @@ mod columns;
 mod error;
 mod flow;
 mod grants;
+mod guarded;
 mod laterals;
 mod macros;
-mod masks;
 mod moved_time;
 mod names;
 mod parser;
 mod pii;
 mod plan;
 mod planner;
+mod policies;
 mod reads;
 mod rights;
 mod roles;
@@ -37,8 +38,8 @@ pub use flow::{
     Aggregation, Expiry, Flow, Frame, GroupingSet, Join, Late, Node, Numbering, Panes, RowOp, Session, Time, TopN,
     VERSION_COLUMNS,
 };
+pub use guarded::{Guard, condition_of, guarded};
 pub use macros::expand_functions;
-pub use masks::masked;
 pub use moved_time::moved_time;
 pub use names::quoted;
 pub use parser::{

@@ -6,6 +6,7 @@ use crate::{
     Error, Result,
     parser::{Body, Create, OptionValue, SecretBody},
     pii,
+    policies::check_unrestricted,
     roles::{Actor, denied},
 };
 
@@ -74,6 +75,7 @@ pub(crate) fn check_create(
             false => error,
         })?;
     }
+    check_unrestricted(catalog, actor, needs)?;
     if let Some((id, column)) = pii::unseen(catalog, actor, &create.body, needs, text)? {
         let name = described(catalog, &Securable::Object(id));
         return Err(Error::new("42501", format!("permission denied for column {column} of {name}"))

@@ -8,6 +8,7 @@ use ebap_catalog::{BOOTSTRAP_ROLE, Catalog, Membership, Role, RoleId, Roles};
 use crate::{
     Applied, Error, Result, grants,
     parser::{NewPassword, RoleChange, RoleName, RoleOption, RoleStatement},
+    policies,
 };
 
 /// On whose behalf a statement runs.
@@ -43,6 +44,10 @@ pub(crate) fn apply(catalog: &Catalog, statement: &RoleStatement, actor: &Actor)
         RoleChange::DropOwned { roles, cascade } => {
             grants::drop_owned(&mut next, roles, *cascade, actor, &mut notices)?;
             "DROP OWNED"
+        }
+        RoleChange::Policy(change) => {
+            let tag = policies::apply(&mut next, change, actor, &mut notices)?;
+            return Ok(Applied { catalog: next, tag, notices });
         }
         RoleChange::Create { .. }
         | RoleChange::Alter { .. }
@@ -87,7 +92,8 @@ fn of_roles(catalog: &Catalog, statement: &RoleStatement, actor: &Actor) -> Resu
         RoleChange::Privileges { .. }
         | RoleChange::Defaults { .. }
         | RoleChange::ReassignOwned { .. }
-        | RoleChange::DropOwned { .. } => return Err(Error::new("XX000", "the statement is not about roles")),
+        | RoleChange::DropOwned { .. }
+        | RoleChange::Policy(_) => return Err(Error::new("XX000", "the statement is not about roles")),
     };
     let notices = change.notices;
     Ok(Applied { catalog: next, tag: tag.to_owned(), notices })

@@ -67,10 +67,7 @@ fn clauses(cursor: &mut Cursor<'_>, mut on: impl FnMut(&mut Cursor<'_>) -> Resul
     cursor.expect(&["ON"])?;
     on(cursor)?;
     cursor.expect(&[if revokes { "FROM" } else { "TO" }])?;
-    let mut grantees = vec![grantee(cursor)?];
-    while cursor.take_token(&Token::Comma) {
-        grantees.push(grantee(cursor)?);
-    }
+    let grantees = grantees(cursor)?;
     option |= !revokes && cursor.take(&["WITH", "GRANT", "OPTION"]);
     refuse_granted_by(cursor)?;
     let cascade = revokes && cursor.take(&["CASCADE"]);
@@ -201,6 +198,14 @@ pub(super) fn functions_named(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
             return Ok(all);
         }
     }
+}
+
+pub(super) fn grantees(cursor: &mut Cursor<'_>) -> Result<Vec<Grantee>> {
+    let mut all = vec![grantee(cursor)?];
+    while cursor.take_token(&Token::Comma) {
+        all.push(grantee(cursor)?);
+    }
+    Ok(all)
 }
 
 fn grantee(cursor: &mut Cursor<'_>) -> Result<Grantee> {

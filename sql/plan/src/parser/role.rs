@@ -12,6 +12,8 @@ use super::{
     Statement,
     cursor::Cursor,
     grant::{self, Grant, On},
+    object::kind_and_length_at,
+    policy::{self, PolicyChange},
 };
 use crate::{Error, Result};
 
@@ -137,6 +139,7 @@ pub(crate) enum RoleChange {
         roles: Vec<RoleName>,
         cascade: bool,
     },
+    Policy(PolicyChange),
 }
 
 impl RoleStatement {
@@ -147,6 +150,12 @@ impl RoleStatement {
             let RoleOption::Password(NewPassword::Clear(password)) = option else { return None };
             Some(password)
         })
+    }
+
+    /// The relation whose rows it gives a condition, with the condition.
+    pub fn policy_condition(&self) -> Option<(&str, &str)> {
+        let RoleChange::Policy(change) = &self.0 else { return None };
+        Some((&change.relation, change.condition()?))
     }
 
     /// Tables of the schema `ebap` that it grants on.
@@ -175,7 +184,19 @@ pub(super) fn statement(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     let verb = cursor.word(0).unwrap_or_default();
     let is_kind = cursor.word(1).is_some_and(|word| KINDS.contains(&word.as_str()));
     let has_password = (0..cursor.rest().len()).any(|ahead| cursor.word(ahead).as_deref() == Some("PASSWORD"));
+    let is_policy = cursor.word(1).as_deref() == Some("POLICY");
+    let altered = match verb.as_str() {
+        "ALTER" => kind_and_length_at(cursor, 1),
+        _ => None,
+    };
+    if let Some((kind, length)) = altered
+        && let Some(change) = policy::security(cursor, kind, length)?
+    {
+        cursor.end()?;
+        return Ok(Some(Statement::Role(Box::new(RoleStatement(change)))));
+    }
     let change = match verb.as_str() {
+        "CREATE" | "ALTER" | "DROP" if is_policy => policy::policy(cursor),
         "CREATE" if is_kind => create(cursor),
         "ALTER" if is_kind => alter(cursor),
         "DROP" if is_kind => drop(cursor),
