@@ -233,6 +233,7 @@ impl Config {
         let memory_limit = size_or("memory_limit", memory::share_of_all())?;
         let state_url = Some(self.get("state_url").to_owned()).filter(|url| !url.is_empty());
         Ok(AppConfig {
+            pg_port: Some(self.pg_listen()?.port()).filter(|port| *port != 0),
             data_dir: PathBuf::from(self.get("data_dir")),
             state_url,
             engine: EngineConfig {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use ebap_functions::TYPE_KEY;
+use ebap_functions::{TOLD_KEY, TYPE_KEY};
 use ebap_values::PgType;
 use postgres_types::Type;
 
@@ -49,13 +49,27 @@ fn of_arrow(of: &DataType) -> PgType {
         | DataType::FixedSizeList(item, _)
         | DataType::ListView(item)
         | DataType::LargeListView(item) => match of_field(item) {
-            // An array of arrays is shown as JSON, as what else is nested.
-            PgType::Array(_) | PgType::Composite => PgType::Composite,
+            // An array of arrays is an array of more dimensions.
+            PgType::Array(item) => PgType::Array(item),
+            PgType::Composite => PgType::Composite,
             PgType::Unknown => PgType::Array(Box::new(PgType::Text)),
             item => PgType::Array(Box::new(item)),
         },
         DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => PgType::Composite,
     }
+}
+
+/// A column that is told as another type, whose values have the same form on the wire.
+pub(crate) fn told_as(field: Field, of: &Type) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(TOLD_KEY.to_owned(), of.oid().to_string());
+    field.with_metadata(metadata)
+}
+
+/// The type that a client is told of a column.
+pub(crate) fn told(field: &Field) -> Type {
+    let named = field.metadata().get(TOLD_KEY).and_then(|oid| Type::from_oid(oid.parse().ok()?));
+    named.unwrap_or_else(|| on_wire(&of_field(field)))
 }
 
 /// The type as a row description names it.
@@ -127,6 +141,16 @@ pub(crate) fn length(of: &PgType) -> i16 {
         | PgType::Unknown
         | PgType::Composite
         | PgType::Record => -1,
+    }
+}
+
+/// The same of the type that a client is told.
+pub(crate) fn told_length(field: &Field) -> i16 {
+    match told(field) {
+        Type::NAME => 64,
+        Type::CHAR => 1,
+        Type::OID | Type::REGTYPE => 4,
+        _ => length(&of_field(field)),
     }
 }
 

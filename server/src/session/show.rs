@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, StringArray},
+    array::{ArrayRef, AsArray, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use datafusion::{
@@ -110,7 +110,7 @@ impl Session {
                     let plan = explained.and_then(LogicalPlanBuilder::build);
                     let plan = plan.map_err(|error| from_query(error, text))?;
                     let schema = Arc::new(plan.schema().as_arrow().clone());
-                    return self.execute(Planned { plan, schema, zone, generation }, text).await;
+                    return measured(self.execute(Planned { plan, schema, zone, generation }, text).await?).await;
                 }
                 let plan = self.permitted(plan, text).await?;
                 let physical = self
@@ -167,6 +167,19 @@ pub(super) fn texts<T: AsRef<str>>(names: &[T], columns: Vec<Vec<Option<String>>
 
 fn lines(text: &str) -> Result<Output> {
     texts(&["QUERY PLAN"], vec![text.lines().map(|line| Some(line.to_owned())).collect()], "EXPLAIN")
+}
+
+/// The plan of a query that has run, as lines.
+async fn measured(output: Output) -> Result<Output> {
+    let Output::Rows { mut rows, .. } = output else { return Ok(output) };
+    let mut plans = Vec::new();
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        // Kind and plan.
+        let texts = batch.columns().get(1).map(|column| column.as_string::<i32>().clone());
+        plans.extend(texts.iter().flatten().flatten().map(str::to_owned));
+    }
+    lines(&plans.join("\n"))
 }
 
 /// PostgreSQL's long name of a type.

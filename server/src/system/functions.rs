@@ -1,25 +1,34 @@
 //! Functions of PostgreSQL that clients ask about a server, a session and what exists.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder, TimestampMicrosecondArray,
+    },
     compute::cast,
-    datatypes::{DataType, Field},
+    datatypes::{DataType, Field, FieldRef, Float64Type, TimeUnit},
 };
+use async_trait::async_trait;
 use datafusion::{
     error::{DataFusionError, Result as DataFusionResult},
     execution::FunctionRegistry,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility},
+    logical_expr::{
+        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+        Volatility,
+        async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl},
+    },
     prelude::SessionContext,
     scalar::ScalarValue,
 };
+use ebap_connector::time;
 use ebap_sql::quoted;
+use postgres_types::Type;
 
 use super::{
     DATABASE, SERVER_VERSION, pg_catalog::Described, policies, privileges, roles, search_path::SearchPath, types,
 };
-use crate::session::probe;
+use crate::{session::probe, wire_types::told_as};
 
 /// The name of a relation by its number, as `regclass` is shown.
 pub(super) const REGCLASS_NAME: &str = "regclassout";
@@ -97,6 +106,11 @@ impl ScalarUDFImpl for Function {
         Ok(self.returns.clone())
     }
 
+    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let field = Field::new(self.name, self.returns.clone(), true);
+        Ok(Arc::new(if NAMES.contains(&self.name) { told_as(field, &Type::NAME) } else { field }))
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_scalar { 1 } else { args.number_rows };
@@ -117,6 +131,93 @@ impl ScalarUDFImpl for Function {
             false => ColumnarValue::Array(values),
         })
     }
+}
+
+/// A function whose values a client is told of as another type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ToldAs {
+    inner: ScalarUDF,
+    of: Type,
+}
+
+impl ScalarUDFImpl for ToldAs {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, args: &[DataType]) -> DataFusionResult<DataType> {
+        self.inner.return_type(args)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let field = self.inner.return_field_from_args(args)?;
+        Ok(Arc::new(told_as(field.as_ref().clone(), &self.of)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        self.inner.invoke_with_args(args)
+    }
+}
+
+/// `pg_sleep(seconds)`; it ends with its statement.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Sleep(Signature);
+
+impl ScalarUDFImpl for Sleep {
+    fn name(&self) -> &'static str {
+        "pg_sleep"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        Err(DataFusionError::Internal("pg_sleep waits for its time".to_owned()))
+    }
+}
+
+#[async_trait]
+impl AsyncScalarUDFImpl for Sleep {
+    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let seconds = cast(&args.args[0].to_array(args.number_rows)?, &DataType::Float64)?;
+        let mut all = StringBuilder::new();
+        for seconds in seconds.as_primitive::<Float64Type>() {
+            let wait = seconds.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)));
+            if let Some(wait) = wait {
+                // More than a duration can be is for ever.
+                time::sleep(wait.unwrap_or(Duration::MAX)).await;
+            }
+            all.append_option(seconds.map(|_| ""));
+        }
+        Ok(ColumnarValue::Array(Arc::new(all.finish())))
+    }
+}
+
+/// Functions whose texts are told as type `name`.
+const NAMES: [&str; 9] = [
+    "current_user",
+    "user",
+    "current_role",
+    "session_user",
+    "current_database",
+    "current_catalog",
+    "current_schema",
+    "pg_get_userbyid",
+    "getpgusername",
+];
+
+fn text_of_now() -> String {
+    let now = TimestampMicrosecondArray::from(vec![time::now_us()]).with_timezone("+00:00");
+    cast(&now, &DataType::Utf8).map(|text| text.as_string::<i32>().value(0).to_owned()).unwrap_or_default()
 }
 
 pub(super) fn truth(value: bool) -> Option<String> {
@@ -204,6 +305,27 @@ pub(super) fn register(context: &SessionContext, described: &Arc<Described>) {
     context.register_udf(Function::new(REGTYPE_NAME, &[1], DataType::Utf8, shown).into());
     let known = |args: &[Option<&str>]| Ok(args[0].and_then(types::number).map(|oid| oid.to_string()));
     context.register_udf(Function::new("to_regtype", &[1], DataType::Int32, known).into());
+    for (name, volatility) in
+        [("clock_timestamp", Volatility::Volatile), ("pg_postmaster_start_time", Volatility::Stable)]
+    {
+        let started = text_of_now();
+        let moment = move |_: &[Option<&str>]| {
+            Ok(Some(if volatility == Volatility::Volatile { text_of_now() } else { started.clone() }))
+        };
+        let of = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+        context.register_udf(Function::with_volatility(name, &[0], of, volatility, moment).into());
+    }
+    let port = described.app.config.pg_port.map(|port| port.to_string());
+    for name in ["inet_server_port", "inet_client_port"] {
+        let port = port.clone().filter(|_| name == "inet_server_port");
+        context.register_udf(Function::new(name, &[0], DataType::Int32, move |_| Ok(port.clone())).into());
+    }
+    context.register_udf(Function::new("pg_is_in_recovery", &[0], DataType::Boolean, |_| Ok(truth(false))).into());
+    let app = Arc::clone(&described.app);
+    let version = move |_: &[Option<&str>]| Ok(Some(app.catalog().version.saturating_add(1).to_string()));
+    context.register_udf(Function::new("txid_current", &[0], DataType::Int64, version).into());
+    context
+        .register_udf(AsyncScalarUDF::new(Arc::new(Sleep(Signature::any(1, Volatility::Volatile)))).into_scalar_udf());
     // There are no temporary schemas, and no locks that an application has.
     context
         .register_udf(Function::new("pg_my_temp_schema", &[0], DataType::Int32, |_| Ok(Some("0".to_owned()))).into());
@@ -296,11 +418,12 @@ fn current_schemas(path: SearchPath) -> ScalarUDF {
         }
         Ok(ColumnarValue::Array(Arc::new(lists.finish())))
     };
-    datafusion::logical_expr::create_udf(
+    let inner = datafusion::logical_expr::create_udf(
         "current_schemas",
         vec![DataType::Boolean],
         of,
         Volatility::Stable,
         Arc::new(run),
-    )
+    );
+    ScalarUDF::new_from_impl(ToldAs { inner, of: Type::NAME_ARRAY })
 }

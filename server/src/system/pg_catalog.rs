@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, new_null_array},
-    datatypes::{DataType, Field, FieldRef, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
 };
 use async_trait::async_trait;
 use datafusion::{
@@ -250,7 +250,76 @@ impl SchemaProvider for PgCatalog {
 type Columns = Vec<(&'static str, ArrayRef)>;
 
 pub(super) fn batch(columns: Columns) -> DataFusionResult<RecordBatch> {
-    Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
+    let field = |(name, array): &(&'static str, ArrayRef)| {
+        let field = Field::new(*name, array.data_type().clone(), true);
+        match told(name, array.data_type()) {
+            Some(of) => wire_types::told_as(field, &of),
+            None => field,
+        }
+    };
+    let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
+    Ok(RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array)| array).collect())?)
+}
+
+/// What PostgreSQL tells of the columns of these names, where it is neither text nor integer.
+fn told(name: &str, of: &DataType) -> Option<Type> {
+    match of {
+        DataType::Utf8 if name.ends_with("name") || matches!(name, "tableowner" | "viewowner" | "matviewowner") => {
+            Some(Type::NAME)
+        }
+        DataType::Utf8 => {
+            let letters = [
+                "relkind",
+                "relpersistence",
+                "relreplident",
+                "attidentity",
+                "attgenerated",
+                "attstorage",
+                "attcompression",
+                "attalign",
+                "typtype",
+                "typcategory",
+                "typdelim",
+                "typalign",
+                "typstorage",
+                "polcmd",
+                "defaclobjtype",
+                "prokind",
+            ];
+            letters.contains(&name).then_some(Type::CHAR)
+        }
+        DataType::Int32 if name == "oid" || name.ends_with("relid") || name.ends_with("namespace") => Some(Type::OID),
+        DataType::Int32 => {
+            let oids = [
+                "relowner",
+                "reltype",
+                "reloftype",
+                "relam",
+                "relfilenode",
+                "reltablespace",
+                "reltoastrelid",
+                "relrewrite",
+                "atttypid",
+                "attcollation",
+                "nspowner",
+                "datdba",
+                "roleid",
+                "member",
+                "grantor",
+                "objoid",
+                "classoid",
+                "typowner",
+                "typelem",
+                "typarray",
+                "typbasetype",
+                "typcollation",
+                "defaclrole",
+                "usesysid",
+            ];
+            oids.contains(&name).then_some(Type::OID)
+        }
+        _ => None,
+    }
 }
 
 pub(super) fn ints(values: impl Iterator<Item = i32>) -> ArrayRef {

@@ -8,7 +8,7 @@ use tokio_postgres::{
     types::{FromSql, Type},
 };
 
-use crate::process::{Server, failure, value};
+use crate::process::{Server, error, failure, value};
 
 /// A value's bytes as they travel, in hexadecimal.
 #[derive(Debug, PartialEq)]
@@ -222,6 +222,19 @@ async fn a_value_that_cannot_travel_ends_its_statement_alone() {
     }
 }
 
+/// Dimensions, whether there are NULLs, the type of the elements; of each dimension the length and the first number.
+#[tokio::test]
+async fn an_array_of_arrays_travels_as_postgresql_has_it() {
+    let server = Server::start();
+    let client = server.connect().await;
+    let (of, bytes) = binary(&client, "SELECT ARRAY[ARRAY[1, 2], ARRAY[3, NULL]]").await;
+    let words = [2, 1, 23, 2, 1, 2, 1, 4, 1, 4, 2, 4, 3, -1].map(|word: i32| format!("{word:08x}"));
+    assert_eq!((of, bytes), (Type::INT4_ARRAY, words.concat()));
+    let message = "multidimensional arrays must have sub-arrays with matching dimensions; to_jsonb shows any others";
+    let ragged = "SELECT array_agg(a) FROM (VALUES (ARRAY[1]), (ARRAY[1, 2])) t(a)";
+    assert_eq!(failure(&client, ragged).await, error("2202E", message));
+}
+
 #[tokio::test]
 async fn what_is_nested_travels_as_json() {
     let server = Server::start();
@@ -230,7 +243,7 @@ async fn what_is_nested_travels_as_json() {
         ("named_struct('a', 1, 'b', 'x\"y')", r#"{"a":1,"b":"x\"y"}"#),
         ("named_struct('a', 'NaN'::double precision, 'b', NULL)", r#"{"a":"NaN"}"#),
         ("ARRAY[named_struct('a', 'Infinity'::double precision)]", r#"[{"a":"Infinity"}]"#),
-        ("ARRAY[ARRAY[1, 2], ARRAY[3]]", "[[1,2],[3]]"),
+        ("to_jsonb(ARRAY[ARRAY[1, 2], ARRAY[3]])", "[[1, 2], [3]]"),
     ] {
         assert_eq!(value(&client, &format!("SELECT {expression}")).await, text, "{expression}");
     }

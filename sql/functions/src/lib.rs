@@ -31,5 +31,5 @@ pub use operator::{
     unary,
 };
 pub use registry::{Arg, Function, Overload, Returns, function, functions};
-pub use types::{TYPE_KEY, Target, Typmod, UTC, arrow_field, arrow_type, pg_type, pg_type_of};
+pub use types::{TOLD_KEY, TYPE_KEY, Target, Typmod, UTC, arrow_field, arrow_type, pg_type, pg_type_of};
 pub use udf::fixed_result;

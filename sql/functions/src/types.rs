@@ -8,6 +8,10 @@ use ebap_values::PgType;
 /// The key of a field's metadata that tells types apart which Arrow has as one.
 pub const TYPE_KEY: &str = "ebap.type";
 
+/// The key of a field's metadata that says, by its number, what type a client is told of a column: values of such types
+/// travel in the same form as those of the column's own.
+pub const TOLD_KEY: &str = "ebap.told";
+
 /// Beside it: a `json` that stays as it is written. Columns marked `json` without it are `jsonb`.
 const JSON_KEY: &str = "ebap.json";
 

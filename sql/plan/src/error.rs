@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrow::{datatypes::DataType, error::ArrowError};
 use datafusion::{
-    common::{DataFusionError, Diagnostic, SchemaError},
+    common::{Column, DataFusionError, Diagnostic, SchemaError},
     sql::sqlparser::parser::ParserError,
 };
 use ebap_catalog::ObjectKind;
@@ -185,6 +185,9 @@ pub(crate) fn from_parser(error: &ParserError, text: &str) -> Error {
     mapped
 }
 
+/// Columns that every table of PostgreSQL has.
+const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"];
+
 fn from_schema(error: &SchemaError, text: &str) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
@@ -201,6 +204,16 @@ fn from_schema(error: &SchemaError, text: &str) -> Error {
                 && let Some(at) = only_qualifies(text, relation.table())
             {
                 return missing_relation(relation.table(), Some(at));
+            }
+            if field.relation.is_none() {
+                let is_relation = |valid: &Column| valid.relation.as_ref().is_some_and(|of| of.table() == name);
+                if valid_fields.iter().any(is_relation) {
+                    let what = format!("a row of \"{name}\" as a value");
+                    return Error::unsupported(what, "Name its columns; ROW(a, b) makes a row of them.");
+                }
+                if SYSTEM_COLUMNS.contains(&name.as_str()) {
+                    return Error::unsupported(format!("the column {name}"), "A key of your own tells rows apart.");
+                }
             }
             let shown = match &field.relation {
                 Some(relation) => format!("{}.{name}", relation.table()),

@@ -46,14 +46,13 @@ pub(super) struct Shown {
 /// Columns as the client is told of them.
 pub(super) fn fields(schema: &Schema, format: &Format) -> Vec<FieldInfo> {
     let described = schema.fields().iter().enumerate().map(|(at, field)| {
-        let of = wire_types::of_field(field);
         let format = match format {
             Format::UnifiedText => FieldFormat::Text,
             Format::UnifiedBinary => FieldFormat::Binary,
             Format::Individual(codes) => codes.get(at).map_or(FieldFormat::Text, |code| FieldFormat::from(*code)),
         };
-        FieldInfo::new(field.name().clone(), None, None, wire_types::on_wire(&of), format)
-            .with_type_size(wire_types::length(&of))
+        FieldInfo::new(field.name().clone(), None, None, wire_types::told(field), format)
+            .with_type_size(wire_types::told_length(field))
             .with_type_modifier(wire_types::modifier(field.data_type()))
     });
     described.collect()

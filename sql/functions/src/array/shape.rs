@@ -1,4 +1,4 @@
-//! How long arrays are, and single elements of them. Arrays have one dimension and begin at 1.
+//! How long arrays are, and single elements of them. Arrays begin at 1.
 
 use std::sync::Arc;
 
@@ -7,36 +7,54 @@ use arrow::compute::take;
 use ebap_values::{Result, ValueError};
 
 use super::combine::{Pieces, item_field};
-use super::{Lists, operand};
+use super::{Lists, as_list, operand};
 use crate::error::internal;
 use crate::kernel::{Call, Input};
 use crate::registry::canonical_array;
 use crate::values::Int4;
 
-/// A number of each array; None gives NULL.
-pub(crate) fn measure(call: &Call<'_>, f: impl Fn(usize) -> Option<usize>) -> Result<ArrayRef> {
+/// The lengths of the dimensions of a row's array: a list of lists has two. None of an empty array.
+fn dimensions(lists: &Lists, row: usize) -> Option<Vec<usize>> {
+    let range = lists.range(row)?;
+    let mut all = vec![range.len()];
+    let mut part = lists.values().slice(range.start, range.len());
+    // PostgreSQL's arrays are rectangles, so the first part tells of the others.
+    while all.last().is_some_and(|length| *length > 0) {
+        let Some(inner) = as_list(&part).ok().filter(|inner| inner.is_valid(0)) else { break };
+        let first = inner.value(0);
+        all.push(first.len());
+        part = first;
+    }
+    Some(if all.contains(&0) { Vec::new() } else { all })
+}
+
+/// A number of each array; None gives NULL. The array is told by the lengths of its dimensions.
+pub(crate) fn measure(call: &Call<'_>, f: impl Fn(&[usize]) -> Option<usize>) -> Result<ArrayRef> {
     let lists = Lists::new(operand(call, 0)?)?;
-    let number = |row| lists.range(row).and_then(|range| f(range.len())).and_then(|n| i32::try_from(n).ok());
+    let number = |row| dimensions(&lists, row).and_then(|all| f(&all)).and_then(|n| i32::try_from(n).ok());
     Ok(Arc::new((0..call.rows).map(number).collect::<Int32Array>()))
 }
 
-/// The same, where the second argument asks for the first dimension; there are no others.
+/// The same of the dimension that the second argument asks for.
 pub(crate) fn measure_dimension(call: &Call<'_>, f: impl Fn(usize) -> Option<usize>) -> Result<ArrayRef> {
     let (lists, dimension) = (Lists::new(operand(call, 0)?)?, operand(call, 1)?);
-    let dimensions = Int4::column(&dimension.array)?;
+    let wanted = Int4::column(&dimension.array)?;
     let number = |row| {
         let at = dimension.at(row);
-        let first = dimensions.is_valid(at) && dimensions.value(at) == 1;
-        let range = lists.range(row).filter(|range| first && !range.is_empty())?;
-        f(range.len()).and_then(|n| i32::try_from(n).ok())
+        let place = usize::try_from(wanted.value(at)).ok().filter(|_| wanted.is_valid(at))?;
+        let length = *dimensions(&lists, row)?.get(place.checked_sub(1)?)?;
+        f(length).and_then(|n| i32::try_from(n).ok())
     };
     Ok(Arc::new((0..call.rows).map(number).collect::<Int32Array>()))
 }
 
-/// The first and the last place, as `[1:3]`; NULL where there is none.
+/// The first and the last place of each dimension, as `[1:3]`; NULL where there is none.
 pub(crate) fn bounds(call: &Call<'_>) -> Result<ArrayRef> {
     let lists = Lists::new(operand(call, 0)?)?;
-    let text = |row| lists.range(row).filter(|range| !range.is_empty()).map(|range| format!("[1:{}]", range.len()));
+    let text = |row| {
+        let all = dimensions(&lists, row).filter(|all| !all.is_empty())?;
+        Some(all.iter().map(|length| format!("[1:{length}]")).collect::<String>())
+    };
     Ok(Arc::new((0..call.rows).map(text).collect::<StringArray>()))
 }
 

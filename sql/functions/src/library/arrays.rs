@@ -41,9 +41,13 @@ fn measures(book: &mut Book) {
     add(book, "array_length", with_dimension(), int4(), |call| shape::measure_dimension(call, Some));
     add(book, "array_upper", with_dimension(), int4(), |call| shape::measure_dimension(call, Some));
     add(book, "array_lower", with_dimension(), int4(), |call| shape::measure_dimension(call, |_| Some(1)));
-    add(book, "array_ndims", vec![Arg::AnyArray], int4(), |call| shape::measure(call, |n| (n > 0).then_some(1)));
+    add(book, "array_ndims", vec![Arg::AnyArray], int4(), |call| {
+        shape::measure(call, |all| Some(all.len()).filter(|n| *n > 0))
+    });
     add(book, "array_dims", vec![Arg::AnyArray], Returns::Of(PgType::Text), shape::bounds);
-    add(book, "cardinality", vec![Arg::AnyArray], int4(), |call| shape::measure(call, Some));
+    add(book, "cardinality", vec![Arg::AnyArray], int4(), |call| {
+        shape::measure(call, |all| Some(if all.is_empty() { 0 } else { all.iter().product() }))
+    });
 }
 
 fn joined(book: &mut Book) {

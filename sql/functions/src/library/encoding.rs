@@ -10,7 +10,7 @@ use sha2::{Sha224, Sha256, Sha384, Sha512};
 use crate::cast::{parse_escaped, parse_hex, push_escaped, push_hex};
 use crate::error::checked_length;
 use crate::registry::Book;
-use crate::values::{Bytea, Text};
+use crate::values::{Bytea, Int4, Text};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new());
 
@@ -18,6 +18,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, GeneralPurposeConf
 const BASE64_LINE: usize = 76;
 
 pub(super) fn register(book: &mut Book) {
+    book.add::<(Text,), Int4>("hash text", |(s,)| Ok(super::hash::of_bytes(s.as_bytes()).cast_signed()));
     book.add::<(Text,), Text>("md5", |(s,)| Ok(hex(&Md5::digest(s.as_bytes()))));
     book.add::<(Bytea,), Text>("md5", |(b,)| Ok(hex(&Md5::digest(b))));
     book.add::<(Bytea,), Bytea>("sha224", |(b,)| Ok(Sha224::digest(b).to_vec()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringBuilder, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StringBuilder, StructArray};
 use arrow::datatypes::DataType;
 use ebap_values::json::{Json as Tree, Kind, Node, quote};
 use ebap_values::{PgType, Result, ValueError};
@@ -14,7 +14,7 @@ use crate::error::checked_length;
 use crate::kernel::{Call, Operand};
 use crate::registry::{Arg, Book, Returns, Shape};
 use crate::session::Session;
-use crate::types::pg_type;
+use crate::types::{pg_type, pg_type_of};
 use crate::udf::Body;
 
 pub(super) fn register(book: &mut Book) {
@@ -81,6 +81,7 @@ enum Writer {
     Text(ArrayRef, Printer),
     Array(ListArray, Box<Writer>),
     Record(StructArray, Vec<(String, Writer)>),
+    Map(MapArray, Box<Writer>, Box<Writer>),
     Null,
 }
 
@@ -101,8 +102,13 @@ impl Writer {
                 Self::Array(list, Box::new(values))
             }
             PgType::Composite | PgType::Record => {
+                if let Some(map) = array.as_map_opt() {
+                    let column = |column: &ArrayRef| Self::new(column, &pg_type_of(column.data_type()), session);
+                    let (keys, values) = (column(map.keys())?, column(map.values())?);
+                    return Ok(Self::Map(map.clone(), Box::new(keys), Box::new(values)));
+                }
                 let Some(record) = array.as_struct_opt() else {
-                    return Err(ValueError::unsupported("a map as JSON is not supported"));
+                    return Err(ValueError::unsupported("a value of this type as JSON is not supported"));
                 };
                 let field = |(field, column): (&arrow::datatypes::FieldRef, &ArrayRef)| {
                     Ok((field.name().clone(), Self::new(column, &pg_type(field), session)?))
@@ -125,6 +131,7 @@ impl Writer {
             }
             Self::Array(list, _) => list.is_null(row),
             Self::Record(record, _) => record.is_null(row),
+            Self::Map(map, ..) => map.is_null(row),
             Self::Null => true,
         }
     }
@@ -164,6 +171,18 @@ impl Writer {
                     quote(name, out);
                     out.push(':');
                     value.write(row, out)?;
+                }
+                out.push('}');
+            }
+            Self::Map(map, keys, values) => {
+                let (start, end) = (map.value_offsets()[row], map.value_offsets()[row + 1]);
+                out.push('{');
+                for at in start..end {
+                    out.push_str(if at > start { "," } else { "" });
+                    let at = usize::try_from(at).map_err(crate::error::internal)?;
+                    keys.write_key(at, out)?;
+                    out.push(':');
+                    values.write(at, out)?;
                 }
                 out.push('}');
             }

@@ -12,6 +12,7 @@ pub(crate) mod float;
 mod format;
 mod formatting;
 mod geo;
+mod hash;
 mod integer;
 mod json;
 mod json_make;

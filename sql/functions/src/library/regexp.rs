@@ -58,10 +58,34 @@ fn matching(book: &mut Book) {
     book.add_with::<(Text, Text, Text), Opt<Texts>, _>("regexp_match", patterns, |p, (s, re, flags)| {
         first(p.get(re, not_global("regexp_match", flags)?)?, s)
     });
+    book.add_with::<(Text, Text), Texts, _>("regexp matches", patterns, |p, (s, re)| matches(p, s, re, ""));
+    book.add_with::<(Text, Text, Text), Texts, _>("regexp matches", patterns, |p, (s, re, flags)| {
+        matches(p, s, re, flags)
+    });
     book.add_with::<(Text, Text), Texts, _>("regexp_split_to_array", patterns, |p, (s, re)| split(p.get(re, "")?, s));
     book.add_with::<(Text, Text, Text), Texts, _>("regexp_split_to_array", patterns, |p, (s, re, flags)| {
         split(p.get(re, not_global("regexp_split_to_array", flags)?)?, s)
     });
+}
+
+/// The groups of each match, or of the first alone, as the text of an array.
+fn matches(patterns: &mut Patterns, text: &str, pattern: &str, flags: &str) -> Result<Vec<Option<String>>> {
+    let global = Options::parse(flags)?.global;
+    let pattern = patterns.get(pattern, &flags.replace('g', ""))?;
+    let groups = || if pattern.groups() == 0 { 0..=0 } else { 1..=pattern.groups() };
+    let shown = |group: Option<&str>| match group {
+        Some(group) => format!("\"{}\"", group.replace('\\', "\\\\").replace('"', "\\\"")),
+        None => "NULL".to_owned(),
+    };
+    let mut found = Vec::new();
+    for one in pattern.all(text, 0) {
+        let groups: Vec<String> = groups().map(|at| shown(one.group(text, at))).collect();
+        found.push(Some(format!("{{{}}}", groups.join(","))));
+        if !global {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// 22023 for the option `g` where there is one match or all of them anyway.

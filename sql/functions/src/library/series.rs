@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ListArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use ebap_values::json::{Json as Tree, Kind, parse};
+use ebap_values::json::{Json as Tree, Kind, Node, parse};
 use ebap_values::time::{Interval, Zone, timestamp_add, timestamptz_add};
 use ebap_values::{Numeric, PgType, Result, ValueError};
 
@@ -45,6 +45,20 @@ pub(super) fn register(book: &mut Book) {
         Tree::Array(_) => Err(ValueError::new("22023", "cannot call jsonb_object_keys on an array")),
         _ => Err(ValueError::new("22023", "cannot call jsonb_object_keys on a scalar")),
     });
+    add::<(Json,), Json>(book, "json elements", |_, (j,)| {
+        Ok(nodes(j)?.into_iter().map(|node| Some(node.text.to_owned())).collect())
+    });
+    add::<(Json,), Text>(book, "json elements text", |_, (j,)| nodes(j)?.iter().map(text_of).collect());
+    add::<(Jsonb,), Jsonb>(book, "jsonb values", |_, (j,)| {
+        Ok(members(j)?.into_iter().map(|(_, value)| Some(value.to_string())).collect())
+    });
+    add::<(Jsonb,), Text>(book, "jsonb values text", |_, (j,)| {
+        Ok(members(j)?.into_iter().map(|(_, value)| value.into_text()).collect())
+    });
+    add::<(Json,), Json>(book, "json values", |_, (j,)| {
+        Ok(pairs(j)?.into_iter().map(|(_, node)| Some(node.text.to_owned())).collect())
+    });
+    add::<(Json,), Text>(book, "json values text", |_, (j,)| pairs(j)?.iter().map(|(_, node)| text_of(node)).collect());
     add::<(Json,), Text>(book, "json keys", |_, (j,)| match parse(j)?.kind {
         Kind::Object(members) => {
             let key = |quoted: &str| match Tree::parse(quoted)? {
@@ -165,6 +179,44 @@ fn moments(from: i64, to: i64, by: &Interval, next: impl Fn(i64) -> Result<i64>)
         at = next(at)?;
     }
     Ok(values)
+}
+
+/// The elements as they are written.
+fn nodes(text: &str) -> Result<Vec<Node<'_>>> {
+    match parse(text)?.kind {
+        Kind::Array(items) => Ok(items),
+        Kind::Object(_) => Err(ValueError::new("22023", "cannot extract elements from an object")),
+        Kind::Null | Kind::Bool(_) | Kind::Number | Kind::String => {
+            Err(ValueError::new("22023", "cannot extract elements from a scalar"))
+        }
+    }
+}
+
+fn members(text: &str) -> Result<Vec<(String, Tree)>> {
+    match Tree::parse(text)? {
+        Tree::Object(members) => Ok(members),
+        _ => Err(ValueError::new("22023", "cannot deconstruct a scalar")),
+    }
+}
+
+/// The members as they are written.
+fn pairs(text: &str) -> Result<Vec<(&str, Node<'_>)>> {
+    match parse(text)?.kind {
+        Kind::Object(members) => Ok(members),
+        Kind::Array(_) => Err(ValueError::new("22023", "cannot deconstruct an array as an object")),
+        Kind::Null | Kind::Bool(_) | Kind::Number | Kind::String => {
+            Err(ValueError::new("22023", "cannot deconstruct a scalar"))
+        }
+    }
+}
+
+/// As `->>` gives it.
+fn text_of(node: &Node<'_>) -> Result<Option<String>> {
+    match node.kind {
+        Kind::Null => Ok(None),
+        Kind::String => Ok(Tree::parse(node.text)?.into_text()),
+        Kind::Bool(_) | Kind::Number | Kind::Array(_) | Kind::Object(_) => Ok(Some(node.text.to_owned())),
+    }
 }
 
 fn elements(text: &str) -> Result<Vec<Tree>> {

@@ -16,11 +16,12 @@ mod portals;
 mod role;
 mod spellings;
 mod types;
+mod variants;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
-    ast::{self, Expr, Ident, Query, Reset, ResetStatement, TableFactor, Visit, Visitor},
+    ast::{self, Expr, Ident, Query, Reset, ResetStatement, TableFactor, Visit, VisitMut, Visitor},
     parser::Parser,
     tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError},
 };
@@ -321,6 +322,7 @@ pub(crate) struct AlertBody {
 /// 42601 with the position in `text`.
 pub fn parse(text: &str) -> Result<Vec<Parsed>> {
     let tokens = Tokenizer::new(&Postgres, text).tokenize_with_location().map_err(|error| tokenizer(&error, text))?;
+    let tokens = variants::joined(tokens, text)?;
     let _budget = Budget::of(tokens.len());
     named(&tokens, text)?;
     let mut out = Vec::new();
@@ -355,7 +357,7 @@ fn named(tokens: &[TokenWithSpan], text: &str) -> Result<()> {
 /// Without white space and comments.
 fn solid_tokens(text: &str) -> Result<Vec<TokenWithSpan>> {
     let tokens = Tokenizer::new(&Postgres, text).tokenize_with_location();
-    let mut tokens = tokens.map_err(|error| tokenizer(&error, text))?;
+    let mut tokens = variants::joined(tokens.map_err(|error| tokenizer(&error, text))?, text)?;
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
     Ok(tokens)
 }
@@ -436,13 +438,18 @@ fn query(cursor: &mut Cursor<'_>) -> Result<Statement> {
         let hint = "Use it in CREATE MATERIALIZED VIEW: a query sees the newest row of each key.";
         return Err(Error::unsupported(what, hint).at(cursor.position()));
     }
+    if cursor.at(&["SELECT"]) && cursor.rest().len() == 1 {
+        return Err(Error::unsupported("SELECT without columns", "Use SELECT 1.").at(cursor.position()));
+    }
     cursor.replace(flink::plain_windows);
+    cursor.replace(variants::plain);
     let mut parser = Parser::new(&Postgres).with_tokens_with_locations(cursor.rest().to_vec());
     let mut parsed = parser.parse_statement().map_err(|error| from_parser(&error, cursor.text()))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(cursor.near(&next));
     }
+    let _ = VisitMut::visit(&mut parsed, &mut variants::Tables);
     crate::laterals::named(&mut parsed);
     match windowed(&parsed) {
         Some(function) => {
@@ -483,9 +490,51 @@ fn windowed(statement: &ast::Statement) -> Option<String> {
     }
 }
 
+/// `(ANALYZE, VERBOSE false, FORMAT TEXT, …)`: analyze, and verbose.
+fn explain_options(cursor: &mut Cursor<'_>) -> Result<(bool, bool)> {
+    let inside = cursor.group()?;
+    let mut list = cursor.inside(inside);
+    let (mut analyze, mut verbose) = (false, false);
+    loop {
+        let position = list.position();
+        let option = list.identifier()?;
+        let value = match list.finished() || list.is(&Token::Comma) {
+            true => "on".to_owned(),
+            false => match list.next()? {
+                Token::Word(word) => word.value.to_lowercase(),
+                Token::Number(digits, _) => digits,
+                Token::SingleQuotedString(text) => text.to_lowercase(),
+                _ => return Err(list.unexpected()),
+            },
+        };
+        let is_on = matches!(value.as_str(), "on" | "true" | "1");
+        match option.as_str() {
+            "analyze" => analyze = is_on,
+            "verbose" => verbose = is_on,
+            "format" if value == "text" => {}
+            "format" => {
+                let what = format!("EXPLAIN (FORMAT {})", value.to_uppercase());
+                return Err(Error::unsupported(what, "Use EXPLAIN, whose lines are text.").at(position));
+            }
+            // What they would add is not counted here.
+            "costs" | "settings" | "generic_plan" | "buffers" | "wal" | "timing" | "summary" | "memory"
+            | "serialize" => {}
+            other => return Err(Error::syntax(format!("unrecognized EXPLAIN option \"{other}\"")).at(position)),
+        }
+        if !list.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    list.end()?;
+    Ok((analyze, verbose))
+}
+
 fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
     cursor.skip(1);
     let (mut analyze, mut verbose) = (false, false);
+    if cursor.is(&Token::LParen) && !matches!(cursor.word(1).as_deref(), Some("SELECT" | "WITH" | "VALUES" | "TABLE")) {
+        (analyze, verbose) = explain_options(cursor)?;
+    }
     loop {
         if cursor.take(&["ANALYZE"]) {
             analyze = true;

@@ -3,7 +3,10 @@
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::{
     common::ScalarValue,
-    logical_expr::{Case, Expr, Like, Operator, expr::Placeholder},
+    logical_expr::{
+        Case, Expr, Like, Operator,
+        expr::{FieldMetadata, Placeholder},
+    },
 };
 use ebap_functions::{Arg, CastContext, Function, Overload, Returns, Target, arrow_type, function};
 use ebap_values::{
@@ -24,7 +27,8 @@ use super::{
 use crate::{Error, Result, error::from_datafusion};
 
 /// Functions that are chosen otherwise than by their overloads.
-pub(super) const SPECIAL: [&str; 5] = ["coalesce", "nullif", "greatest", "least", "pg_typeof"];
+pub(super) const SPECIAL: [&str; 7] =
+    ["coalesce", "nullif", "greatest", "least", "pg_typeof", "row_to_json", "hashtext"];
 
 /// The type of the answer, as far as the types of the arguments tell.
 pub(super) fn answer(name: &str, given: &[PgType]) -> Option<PgType> {
@@ -51,6 +55,8 @@ pub(super) fn answer(name: &str, given: &[PgType]) -> Option<PgType> {
             _ => None,
         },
         "pg_typeof" => Some(PgType::Text),
+        "row_to_json" => Some(PgType::Json),
+        "hashtext" => Some(PgType::Int4),
         EACH_TIME => given.first().cloned(),
         "coalesce" | "greatest" | "least" | VALUE => common_type(given),
         name => {
@@ -94,7 +100,18 @@ pub(super) fn resolved(scope: &Scope<'_>, name: &str, mut args: Vec<Expr>) -> Re
     match name {
         CAST => {
             let of = args.pop();
-            let target = targets::parsed(of.as_ref().and_then(literal_text).ok_or_else(|| malformed(name))?)?;
+            let of = of.as_ref().and_then(literal_text).ok_or_else(|| malformed(name))?;
+            let target = targets::parsed(of)?;
+            // A client is told of `'x'::varchar` as that, and not as text.
+            if let Some(Expr::Literal(value @ ScalarValue::Utf8(Some(_)), None)) = args.last()
+                && scope.records
+                && target.typmod.is_none()
+                && ["VARCHAR", "CHARACTER VARYING", "CHAR VARYING"].contains(&of)
+            {
+                let told = [(ebap_functions::TOLD_KEY.to_owned(), VARCHAR.to_string())];
+                let metadata = FieldMetadata::from(std::collections::BTreeMap::from(told));
+                return Ok(Expr::Literal(value.clone(), Some(metadata)));
+            }
             scope.cast(args.pop().ok_or_else(|| malformed(name))?, &target, CastContext::Explicit)
         }
         NUMBER => number(args.first().and_then(literal_text).ok_or_else(|| malformed(name))?),
@@ -115,6 +132,11 @@ pub(super) fn resolved(scope: &Scope<'_>, name: &str, mut args: Vec<Expr>) -> Re
         "greatest" | "least" => library(scope, name, alike(scope, &name.to_uppercase(), args)?),
         "nullif" => nullif(scope, args),
         "pg_typeof" => type_of(scope, &args),
+        "row_to_json" => match scope.types(&args)?[..] {
+            [PgType::Record | PgType::Composite] => library(scope, "to_json", args),
+            _ => Err(no_function(scope, name, &args)?),
+        },
+        "hashtext" => library(scope, "hash text", args),
         "to_json" | "to_jsonb" if args.len() == 1 && is_unknown(&args[0]) => {
             let message = "could not determine polymorphic type because input has type unknown";
             Err(Error::new("42804", message))
@@ -159,6 +181,9 @@ fn native(op: &str) -> Option<Operator> {
 }
 
 pub(super) fn binary(scope: &Scope<'_>, op: &str, left: Expr, right: Expr) -> Result<Expr> {
+    // What is jsonb in PostgreSQL may be a STRUCT or a MAP here.
+    let is_nested = matches!(op, "->" | "->>" | "#>" | "#>>") && matches!(scope.of(&left)?, PgType::Composite);
+    let left = if is_nested { library(scope, "to_jsonb", vec![left])? } else { left };
     let operation = operators::binary(op, &scope.of(&left)?, &scope.of(&right)?)?;
     if matches!(op, "<" | "<=" | ">" | ">=")
         && matches!(operation.left, PgType::Array(_))
@@ -306,6 +331,9 @@ fn unary(scope: &Scope<'_>, op: &str, expr: Expr) -> Result<Expr> {
 }
 
 /// `(a, b) < (c, d)`: the values of the left row come first.
+/// The number of the type `varchar`.
+const VARCHAR: u32 = 1_043;
+
 fn row(scope: &Scope<'_>, op: &str, args: Vec<Expr>) -> Result<Expr> {
     let width = args.len() / 2;
     let mut left = args;
@@ -545,6 +573,10 @@ fn returned(overload: &Overload, given: &[PgType]) -> PgType {
 /// A function by its name and the types of its arguments.
 pub(super) fn library(scope: &Scope<'_>, name: &str, args: Vec<Expr>) -> Result<Expr> {
     let given = scope.types(&args)?;
+    // Columns declared as JSON are jsonb.
+    let of_jsonb = name.strip_prefix("json ").filter(|_| given.first() == Some(&PgType::Jsonb));
+    let of_jsonb = of_jsonb.map(|rest| format!("jsonb {rest}"));
+    let name = of_jsonb.as_deref().unwrap_or(name);
     let signature = || {
         let types: Vec<String> = given.iter().map(ToString::to_string).collect();
         format!("{name}({})", types.join(", "))

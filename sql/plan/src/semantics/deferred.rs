@@ -8,11 +8,11 @@ use datafusion::{
     common::{DFSchema, ScalarValue},
     error::{DataFusionError, Result as DataFusionResult},
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs,
-        ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ExprSchemable, GetFieldAccess,
+        ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         expr::{AggregateFunctionParams, ScalarFunction},
         function::AccumulatorArgs,
-        planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
+        planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr},
     },
     sql::sqlparser::ast::BinaryOperator,
 };
@@ -178,6 +178,32 @@ impl ExprPlanner for OperatorPlanner {
         let udf = Deferred::udf(&format!("{BINARY}{op}"));
         Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![expr.left, expr.right]))))
     }
+
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> DataFusionResult<PlannerResult<RawFieldAccessExpr>> {
+        Ok(match member_of(&expr.expr, &expr.field_access, schema) {
+            Some(member) => PlannerResult::Planned(member),
+            None => PlannerResult::Original(expr),
+        })
+    }
+}
+
+/// The member of a `jsonb` that `value['key']` and `value[0]` are, as a waiting call of `->`; None of another type.
+fn member_of(expr: &Expr, access: &GetFieldAccess, schema: &DFSchema) -> Option<Expr> {
+    let (_, field) = expr.to_field(schema).ok()?;
+    if pg_type(&field) != PgType::Jsonb {
+        return None;
+    }
+    let key = match access {
+        GetFieldAccess::NamedStructField { name } => Expr::Literal(name.clone(), None),
+        GetFieldAccess::ListIndex { key } => key.as_ref().clone(),
+        GetFieldAccess::ListRange { .. } => return None,
+    };
+    let udf = Deferred::udf(&format!("{BINARY}->"));
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![expr.clone(), key])))
 }
 
 /// PostgreSQL's spelling of an operator that this layer gives its meaning.

@@ -16,7 +16,8 @@ use datafusion::sql::sqlparser::{
 use super::{
     clock,
     deferred::{ALL, ANY, ARRAY, CAST, DISTINCT, INTERVAL, NOT_DISTINCT, NUMBER, ROW, SIMILAR, UNARY},
-    limits, named_args, ordering, row_subqueries, series, targets, using, value_lists, volatile_calls, with_names,
+    limits, lists, named_args, ordering, row_subqueries, series, targets, using, value_lists, volatile_calls,
+    with_names,
 };
 use crate::{
     Error, Result,
@@ -157,11 +158,20 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::Value(value) => number(&value.value),
         Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, array: false, format: None } => {
             targets::target(data_type).ok()?;
+            if let Expr::Value(value) = expr.as_ref()
+                && let Value::SingleQuotedString(value) = &value.value
+                && let Some(time) = clock::special(value, data_type)
+            {
+                return Some(time);
+            }
             Some(call(CAST, vec![taken(expr), text(data_type.to_string())]))
         }
         Expr::TypedString(TypedString { data_type, value, .. }) => {
             targets::target(data_type).ok()?;
             let value = value.value.clone().into_string()?;
+            if let Some(time) = clock::special(&value, data_type) {
+                return Some(time);
+            }
             Some(call(CAST, vec![text(value), text(data_type.to_string())]))
         }
         Expr::Interval(interval) => of_interval(interval),
@@ -189,6 +199,11 @@ fn rewritten(expr: &mut Expr) -> Option<Expr> {
         Expr::Array(array) if !array.elem.is_empty() => Some(call(ARRAY, array.elem.iter_mut().map(taken).collect())),
         Expr::IsDistinctFrom(left, right) => distinct(left, right, DISTINCT, BinaryOperator::Or),
         Expr::IsNotDistinctFrom(left, right) => distinct(left, right, NOT_DISTINCT, BinaryOperator::And),
+        Expr::Function(function) if lists::is_array_of_rows(function) => lists::array_of_rows(function),
+        // `(o).id`: a column of a row, or a part of a column.
+        Expr::CompoundFieldAccess { root, access_chain } if lists::path(root, access_chain).is_some() => {
+            lists::path(root, access_chain)
+        }
         Expr::CompoundFieldAccess { access_chain, .. } => {
             access_chain.iter_mut().for_each(bounded);
             None
@@ -352,7 +367,9 @@ fn unary(op: UnaryOperator, expr: &mut Expr) -> Option<Expr> {
             Expr::Value(value) if matches!(value.value, Value::Number(..)) => None,
             Expr::Function(function) if function.name.to_string() == format!("\"{NUMBER}\"") => {
                 let digits = literal_args(function).into_iter().next()?;
-                Some(call(NUMBER, vec![text(format!("-{digits}"))]))
+                // Two signs are none.
+                let negated = digits.strip_prefix('-').map_or_else(|| format!("-{digits}"), str::to_owned);
+                Some(call(NUMBER, vec![text(negated)]))
             }
             _ => Some(call(&format!("{UNARY}-"), vec![taken(expr)])),
         },

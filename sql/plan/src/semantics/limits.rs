@@ -3,14 +3,17 @@
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Fetch, LimitClause, Offset, Query, UnaryOperator, Value};
 use ebap_values::{Numeric, ValueError};
 
-use super::value_error;
+use super::{ties, value_error};
 use crate::{Error, Result};
 
 /// Rewrites the clauses of one query.
 ///
 /// # Errors
-/// 2201W and 2201X below zero, 22P02 for a text that is no number, 0A000 for `WITH TIES`.
+/// 2201W and 2201X below zero, 22P02 for a text that is no number, 0A000 for forms of `WITH TIES`.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
+    if query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties && !fetch.percent) {
+        return ties::rewrite(query);
+    }
     if let Some(fetch) = query.fetch.take() {
         fetched(query, fetch)?;
     }
@@ -25,9 +28,11 @@ pub(super) fn rewrite(query: &mut Query) -> Result<()> {
 }
 
 fn fetched(query: &mut Query, fetch: Fetch) -> Result<()> {
-    if fetch.with_ties || fetch.percent {
-        let hint = "Use rank() OVER (ORDER BY …) in a sub-query.";
-        return Err(Error::unsupported("FETCH FIRST … WITH TIES", hint));
+    if fetch.percent {
+        return Err(Error::unsupported(
+            "FETCH FIRST … PERCENT",
+            "Use percent_rank() OVER (ORDER BY …) in a sub-query.",
+        ));
     }
     let one = || Expr::Value(Value::Number("1".to_owned(), false).into());
     let wanted = fetch.quantity.unwrap_or_else(one);

@@ -2,8 +2,9 @@
 
 use datafusion::sql::sqlparser::{
     ast::{
-        DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query,
-        TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value,
+        ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+        TableWithJoins, UnaryOperator, Value,
     },
     parser::Parser,
 };
@@ -14,35 +15,42 @@ use crate::{
 };
 
 /// What PostgreSQL calls the function, and the one that gives the list.
-const LISTS: [(&str, &str); 7] = [
+const LISTS: [(&str, &str); 9] = [
     ("generate_series", "generate series"),
     ("regexp_split_to_table", "regexp_split_to_array"),
     ("string_to_table", "string_to_array"),
     ("jsonb_array_elements", "jsonb elements"),
     ("jsonb_array_elements_text", "jsonb elements text"),
+    ("json_array_elements", "json elements"),
+    ("json_array_elements_text", "json elements text"),
     ("jsonb_object_keys", "jsonb keys"),
     ("json_object_keys", "json keys"),
 ];
 
-/// Functions that give rows of several columns, or of arrays.
-const REFUSED: [&str; 17] = [
-    "json_array_elements",
-    "json_array_elements_text",
-    "json_each",
-    "json_each_text",
-    "jsonb_each",
-    "jsonb_each_text",
-    "json_to_record",
-    "json_to_recordset",
-    "jsonb_to_record",
-    "jsonb_to_recordset",
+/// Functions that give keys and values, with the lists of both.
+const PAIRS: [(&str, &str, &str); 4] = [
+    ("jsonb_each", "jsonb keys", "jsonb values"),
+    ("jsonb_each_text", "jsonb keys", "jsonb values text"),
+    ("json_each", "json keys", "json values"),
+    ("json_each_text", "json keys", "json values text"),
+];
+
+/// Functions whose columns the alias declares: of one object, and of each object of a list.
+const RECORDS: [(&str, Option<&str>); 4] = [
+    ("json_to_record", None),
+    ("jsonb_to_record", None),
+    ("json_to_recordset", Some("json elements")),
+    ("jsonb_to_recordset", Some("jsonb elements")),
+];
+
+/// The other functions that give rows.
+const REFUSED: [&str; 6] = [
     "json_populate_record",
     "jsonb_populate_record",
     "json_populate_recordset",
     "jsonb_populate_recordset",
     "jsonb_path_query",
-    "regexp_matches",
-    "generate_subscripts",
+    "json_table",
 ];
 
 fn name_of(name: &ObjectName) -> Option<String> {
@@ -73,8 +81,45 @@ pub(super) fn in_expression(function: &Function) -> Result<Option<Expr>> {
     if REFUSED.contains(&name.as_str()) {
         return Err(refused(&name));
     }
-    let (Some(list), FunctionArguments::List(args)) = (list_of(&name), &function.args) else { return Ok(None) };
-    Ok(Some(call("unnest", vec![call(list, unnamed(&args.args))])))
+    let FunctionArguments::List(args) = &function.args else { return Ok(None) };
+    if PAIRS.iter().any(|(own, ..)| *own == name) || RECORDS.iter().any(|(own, _)| *own == name) {
+        let hint = "Call it in FROM.";
+        return Err(Error::unsupported(
+            format!("the function {name}, which gives several columns, in an expression"),
+            hint,
+        ));
+    }
+    let list = list(&name, unnamed(&args.args));
+    let rows = list.map(|list| call("unnest", vec![list]));
+    Ok(if name == MATCHES { rows.map(|rows| cast(rows, texts())) } else { rows })
+}
+
+/// Its rows are arrays, which stand in the list as texts.
+const MATCHES: &str = "regexp_matches";
+
+/// The list that the function makes rows of.
+fn list(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
+    if name == MATCHES {
+        return Some(call("regexp matches", args));
+    }
+    // Without its third argument: `reverse`.
+    if name == "generate_subscripts" && args.len() == 2 {
+        let upper = call("array_upper", std::mem::take(&mut args));
+        return Some(call("generate series", vec![number(1), upper]));
+    }
+    list_of(name).map(|list| call(list, args))
+}
+
+fn number(value: i64) -> Expr {
+    Expr::Value(Value::Number(value.to_string(), false).into())
+}
+
+fn texts() -> DataType {
+    DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
 fn unnamed(args: &[FunctionArg]) -> Vec<Expr> {
@@ -90,34 +135,147 @@ fn unnamed(args: &[FunctionArg]) -> Vec<Expr> {
 /// # Errors
 /// As `in_expression`.
 pub(super) fn in_from(factor: &TableFactor) -> Result<Option<TableFactor>> {
-    let (name, args, alias) = match factor {
-        TableFactor::Table { name, args: Some(args), alias, .. } => (name, &args.args, alias),
-        TableFactor::Function { name, args, alias, .. } => (name, args, alias),
+    let (name, args, alias, numbered) = match factor {
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => {
+            (name, &args.args, alias, *with_ordinality)
+        }
+        TableFactor::Function { name, args, alias, with_ordinality, .. } => (name, args, alias, *with_ordinality),
+        TableFactor::UNNEST { array_exprs, alias, with_ordinality: true, .. } => {
+            return numbered_lists(array_exprs.clone(), alias.clone().unwrap_or_else(|| alias_of("unnest"))).map(Some);
+        }
         _ => return Ok(None),
     };
     let Some(name) = name_of(name) else { return Ok(None) };
     if REFUSED.contains(&name.as_str()) {
         return Err(refused(&name));
     }
-    let Some(list) = list_of(&name) else { return Ok(None) };
     let args = unnamed(args);
-    let mut alias = alias.clone().unwrap_or_else(|| alias_of(&name));
-    if alias.columns.is_empty() {
-        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    if let Some((_, list)) = RECORDS.iter().find(|(own, _)| *own == name) {
+        return records(&name, *list, args, alias.as_ref()).map(Some);
     }
-    let alias = Some(alias);
+    let pair = PAIRS.iter().find(|(own, ..)| *own == name);
+    let lists = match pair {
+        Some((_, keys, values)) => vec![call(keys, args.clone()), call(values, args.clone())],
+        None => list(&name, args.clone()).into_iter().collect(),
+    };
+    if lists.is_empty() {
+        return Ok(None);
+    }
+    let mut alias = alias.clone().unwrap_or_else(|| alias_of(&name));
+    let own = match pair {
+        Some(_) => vec!["key", "value"],
+        None if alias.name.value == name && name.contains("_array_elements") => vec!["value"],
+        None => vec![],
+    };
+    let mut names: Vec<Ident> = own.into_iter().map(|name| Ident::with_quote('"', name)).collect();
+    if names.is_empty() {
+        names.push(alias.name.clone());
+    }
+    let missing = names.into_iter().skip(alias.columns.len());
+    alias.columns.extend(missing.map(|name| TableAliasColumnDef { name, data_type: None }));
+    if numbered {
+        return numbered_lists(lists, alias).map(Some);
+    }
     if name == "generate_series"
         && let Some(query) = of_literals(&args)
     {
+        let alias = Some(alias);
         return Ok(Some(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None }));
     }
-    Ok(Some(TableFactor::UNNEST {
-        alias,
-        array_exprs: vec![call(list, args)],
+    let rows = rows_of(lists, alias);
+    Ok(Some(if name == MATCHES { arrays(rows) } else { rows }))
+}
+
+fn rows_of(array_exprs: Vec<Expr>, alias: TableAlias) -> TableFactor {
+    TableFactor::UNNEST {
+        alias: Some(alias),
+        array_exprs,
         with_offset: false,
         with_offset_alias: None,
         with_ordinality: false,
-    }))
+    }
+}
+
+/// `WITH ORDINALITY`: a list of numbers beside the others.
+fn numbered_lists(mut lists: Vec<Expr>, mut alias: TableAlias) -> Result<TableFactor> {
+    let [one] = &lists[..] else {
+        let hint = "Number the rows of one list, or of unnest of several without WITH ORDINALITY by row_number().";
+        return Err(Error::unsupported("WITH ORDINALITY of several lists", hint));
+    };
+    let count = cast(call("cardinality", vec![one.clone()]), DataType::BigInt(None));
+    lists.push(call("generate series", vec![cast(number(1), DataType::BigInt(None)), count]));
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+    if alias.columns.len() == 1 {
+        alias.columns.push(TableAliasColumnDef { name: Ident::with_quote('"', "ordinality"), data_type: None });
+    }
+    Ok(rows_of(lists, alias))
+}
+
+/// The texts of arrays as arrays.
+fn arrays(rows: TableFactor) -> TableFactor {
+    let TableFactor::UNNEST { alias: Some(alias), .. } = &rows else { return rows };
+    let alias = alias.clone();
+    let Some(column) = alias.columns.first().map(|column| column.name.clone()) else { return rows };
+    let Some(mut query) = parsed("SELECT CAST(x AS TEXT[]) AS y FROM (SELECT 1) AS z") else { return rows };
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection =
+            vec![SelectItem::ExprWithAlias { expr: cast(Expr::Identifier(column.clone()), texts()), alias: column }];
+        select.from = vec![TableWithJoins { relation: rows, joins: Vec::new() }];
+    }
+    TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None }
+}
+
+/// `json_to_recordset(list) AS t(a INT, b TEXT)`: each column is the member of its name, cast to its type.
+fn records(name: &str, list: Option<&str>, args: Vec<Expr>, alias: Option<&TableAlias>) -> Result<TableFactor> {
+    let typed = alias
+        .filter(|alias| !alias.columns.is_empty() && alias.columns.iter().all(|column| column.data_type.is_some()));
+    let Some(alias) = typed else {
+        let message = "a column definition list is required for functions returning \"record\"";
+        return Err(Error::syntax(message));
+    };
+    let (Some(query), [of]) = (parsed("SELECT 1 FROM (SELECT 1) AS z"), &args[..]) else {
+        return Err(Error::new("42883", format!("function {name} takes one argument")));
+    };
+    let element = || match list {
+        Some(_) => Expr::Identifier(Ident::with_quote('"', ELEMENT)),
+        None => {
+            let of_type = if name.starts_with("jsonb") { DataType::JSONB } else { DataType::JSON };
+            Expr::Nested(Box::new(cast(of.clone(), of_type)))
+        }
+    };
+    let mut query = query;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        let columns = alias.columns.iter().filter_map(|column| {
+            let member = Expr::Value(Value::SingleQuotedString(column.name.value.clone()).into());
+            let value =
+                Expr::BinaryOp { left: Box::new(element()), op: BinaryOperator::LongArrow, right: Box::new(member) };
+            let expr = cast(Expr::Nested(Box::new(value)), column.data_type.clone()?);
+            Some(SelectItem::ExprWithAlias { expr, alias: column.name.clone() })
+        });
+        select.projection = columns.collect();
+        select.from = match list {
+            Some(list) => {
+                let mut of_elements = alias_of(ELEMENT);
+                of_elements.columns =
+                    vec![TableAliasColumnDef { name: Ident::with_quote('"', ELEMENT), data_type: None }];
+                let relation = rows_of(vec![call(list, args.clone())], of_elements);
+                vec![TableWithJoins { relation, joins: Vec::new() }]
+            }
+            None => Vec::new(),
+        };
+    }
+    let mut alias = alias.clone();
+    alias.columns.iter_mut().for_each(|column| column.data_type = None);
+    Ok(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None })
+}
+
+/// A name that no column of a user has.
+const ELEMENT: &str = "?element?";
+
+fn parsed(text: &str) -> Option<Query> {
+    Parser::new(&Postgres).try_with_sql(text).ok()?.parse_query().ok().map(|query| *query)
 }
 
 /// The column of a function is called as the function.
@@ -137,8 +295,7 @@ fn of_literals(args: &[Expr]) -> Option<Query> {
     // A range ends before its second number.
     let end = numbers[1].checked_add(step.signum())?;
     let text = format!("SELECT CAST(value AS {of}) AS generate_series FROM range({}, {end}, {step})", numbers[0]);
-    let mut parser = Parser::new(&Postgres).try_with_sql(&text).ok()?;
-    parser.parse_query().ok().map(|query| *query)
+    parsed(&text)
 }
 
 fn integer(expr: &Expr) -> Option<i64> {
