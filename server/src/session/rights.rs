@@ -72,7 +72,8 @@ async fn condition(session: &Session, catalog: &Catalog, id: ObjectId, condition
 /// # Errors
 /// As a query with this condition would have them.
 pub(super) async fn planned_condition(session: &Session, relation: &str, condition: &str) -> Result<Expr> {
-    let text = format!("SELECT 1 FROM {} WHERE {condition}", quoted(relation));
+    // With its schema: a search path must not put another table in its place.
+    let text = format!("SELECT 1 FROM public.{} WHERE {condition}", quoted(relation));
     let parsed = parse(&text)?.into_iter().next();
     let Some(Statement::Query(query)) = parsed.map(|parsed| parsed.statement) else {
         return Err(SqlError::new("XX000", "a policy is no condition"));
