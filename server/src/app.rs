@@ -42,7 +42,7 @@ pub struct AppConfig {
     /// Bytes of one message of a client.
     pub message_bytes_max: usize,
     pub auth: AuthMethod,
-    /// Of the Postgres wire; `None` where any free one is taken.
+    /// The port of the Postgres wire; `None` where any free one is taken.
     pub pg_port: Option<u16>,
     /// From a client's first byte until it is let in.
     pub authentication_timeout: Duration,

@@ -22,7 +22,7 @@ pub struct Policy {
     pub condition: Option<String>,
 }
 
-/// What is said of one relation.
+/// Row-level security of one relation: whether it is on, and its policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowSecurity {
     #[serde(default)]
@@ -62,7 +62,8 @@ impl Policies {
         self.0.iter().map(|(id, security)| (*id, security))
     }
 
-    pub(crate) fn drop_object(&mut self, id: ObjectId) {
+    /// The relation goes, and its policies with it.
+    pub fn drop_object(&mut self, id: ObjectId) {
         self.0.remove(&id);
     }
 

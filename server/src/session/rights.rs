@@ -83,7 +83,7 @@ pub(super) async fn planned_condition(session: &Session, relation: &str, conditi
     condition_of(&planned.plan).ok_or_else(|| SqlError::new("XX000", "a policy is no condition"))
 }
 
-/// Of rows beside a relation no policy can say whose they are.
+/// No policy can say whose the rows beside a relation are.
 fn refuse_rows_beside(catalog: &Catalog, role: RoleId, id: ObjectId) -> Result<()> {
     match catalog.has_row_security(role, id) {
         true => Err(SqlError::new("42501", format!("permission denied for rows beside {}", described(catalog, id)))

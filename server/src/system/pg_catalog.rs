@@ -261,7 +261,7 @@ pub(super) fn batch(columns: Columns) -> DataFusionResult<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array)| array).collect())?)
 }
 
-/// What PostgreSQL tells of the columns of these names, where it is neither text nor integer.
+/// The type that PostgreSQL tells of a column of this name, where it is neither text nor integer.
 fn told(name: &str, of: &DataType) -> Option<Type> {
     match of {
         DataType::Utf8 if name.ends_with("name") || matches!(name, "tableowner" | "viewowner" | "matviewowner") => {

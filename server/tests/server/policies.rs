@@ -69,6 +69,8 @@ async fn rows_are_the_same_by_every_door() {
         // A row that is not there raises no error: its amount is 0.
         ("ben", "SELECT id FROM orders WHERE 100 / amount > 1", vec![vec!["2"], vec!["4"]]),
         ("ben", "SELECT 100 / amount AS x FROM orders WHERE region = 'eu'", vec![vec!["5"]]),
+        ("ben", "SELECT a.id FROM orders a JOIN totals b ON 100 / a.amount > 1 AND b.region IS NULL", vec![]),
+        ("ben", "SELECT count(*) FILTER (WHERE 100 / amount > 1) AS n FROM orders", vec![vec!["2"]]),
         ("ben", "SELECT id FROM orders$late", vec![]),
     ] {
         let client = as_role(&server, role).await;
@@ -157,6 +159,18 @@ async fn policies_are_for_owners_and_an_owner_can_be_under_them() {
             ["totals", "part", "PERMISSIVE", "{europe}", "ALL", "(region = 'eu')"],
         ]
     );
+    // Another function of its name would let other rows through.
+    owner
+        .batch_execute(
+            "CREATE FUNCTION mine(t TEXT) RETURNS TEXT AS 't'; CREATE POLICY f ON totals USING (mine(region) = 'x')",
+        )
+        .await
+        .expect("created");
+    let message = "cannot drop function \"mine\" because other objects depend on it";
+    for drop in ["DROP FUNCTION mine", "DROP FUNCTION mine(TEXT) CASCADE"] {
+        assert_eq!(failure(&owner, drop).await, error("2BP01", message), "{drop}");
+    }
+    owner.batch_execute("DROP POLICY f ON totals; DROP FUNCTION mine").await.expect("dropped");
     let psql =
         Command::new("psql").args([&format!("postgres://ebap@{}/ebap", server.address()), "-c", "\\d orders"]).output();
     let (done, shown) = printed(&psql.expect("psql is installed"));

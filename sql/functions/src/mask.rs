@@ -26,7 +26,7 @@ pub const PII_KEY: &str = "ebap.pii";
 /// The text in place of one that nobody may see.
 const HIDDEN: &str = "***";
 
-/// How a value is shown.
+/// The form in which a masked value is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mask {
     /// A text as the SHA-256 of the salt and itself, in 64 hexadecimal digits.

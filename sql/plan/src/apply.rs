@@ -12,6 +12,7 @@ use crate::{
         AlertBody, Body, Create, OptionValue, Parsed, SecretBody, SinkBody, SourceBody, ViewBody, WindowClause, parse,
     },
     planner,
+    policies::check_uncalled,
     rights::{check_create, check_owner},
     roles::{self, Actor},
 };
@@ -194,6 +195,9 @@ fn drop_objects(
         }
         if let Some(object) = next.find(kind, name) {
             check_owner(&next, actor, object)?;
+            if kind == ObjectKind::Function {
+                check_uncalled(&next, object)?;
+            }
         }
         let gone = next.drop(kind, name, cascade)?;
         for object in gone.iter().filter(|object| object.name != *name || object.kind != kind) {

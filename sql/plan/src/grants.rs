@@ -356,9 +356,14 @@ pub(crate) fn drop_owned(
     notices: &mut Vec<String>,
 ) -> Result<()> {
     let roles = owners_of(catalog, names, actor, "drop")?;
+    let owned = owned_by(catalog, &roles);
+    owned.iter().for_each(|id| catalog.policies.drop_object(*id));
     // What others depend on goes last.
-    for id in owned_by(catalog, &roles).into_iter().rev() {
+    for id in owned.into_iter().rev() {
         let Some(object) = catalog.get(id).cloned() else { continue };
+        if object.kind == ObjectKind::Function {
+            policies::check_uncalled(catalog, &object)?;
+        }
         for gone in catalog.drop(object.kind, &object.name, cascade)? {
             if gone.id != id {
                 notices.push(format!("drop cascades to {} {}", gone.kind, gone.name));

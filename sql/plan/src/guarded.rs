@@ -15,7 +15,7 @@ use ebap_functions::{Mask, mask_udf};
 
 use crate::Personal;
 
-/// What a role sees of a table.
+/// The part of a table that a role sees.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     /// Rows for which this is not true are not there. Its columns are those of the table, by whatever qualifier.

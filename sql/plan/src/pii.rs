@@ -11,8 +11,9 @@ use std::{
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Subscript, TableAlias, TableFactor, Value, Visit, Visitor,
+    self, AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint,
+    JoinOperator, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Subscript, TableAlias,
+    TableFactor, TableWithJoins, Value, Visit, Visitor,
 };
 use ebap_catalog::{Catalog, ObjectId, ObjectKind, Privilege, Securable};
 use ebap_functions::{Mask, holds_pii, mask_of};
@@ -26,10 +27,10 @@ use crate::{
     roles::Actor,
 };
 
-/// How deep queries may stand in each other: the parser allows less.
+/// Queries within each other, at the most; the parser allows fewer.
 const DEPTH_MAX: usize = 128;
 
-/// What is personal of one column.
+/// The part of a column that is personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Personal {
     Whole(Mask),
@@ -140,7 +141,7 @@ struct Column {
     /// Without it nothing is known of parts.
     field: Option<FieldRef>,
     whole: Option<Mask>,
-    /// Of which relation's column it is.
+    /// The column of a relation that it is, or is a part of.
     of: Option<(ObjectId, String)>,
 }
 
@@ -255,7 +256,7 @@ fn columns_of(id: ObjectId, fields: &[FieldRef], personal: &BTreeMap<String, Per
     fields.iter().map(column).collect()
 }
 
-/// What its own `PII` clause says, or those of its parts.
+/// The rule of its own `PII` clause, or those of its parts.
 fn by_clause(field: &FieldRef) -> Option<Personal> {
     mask_of(field).map(Personal::Whole).or_else(|| holds_pii(field).then_some(Personal::Parts))
 }
@@ -263,7 +264,7 @@ fn by_clause(field: &FieldRef) -> Option<Personal> {
 /// The column of a stream that holds the keys of its records.
 const KEY_COLUMN: &str = "_key";
 
-/// What a FROM item gives, by the name that it has.
+/// Columns of a FROM item, and the name that it has.
 #[derive(Clone, Debug)]
 struct Item {
     name: Option<String>,
@@ -353,11 +354,7 @@ impl<'a> Walk<'a> {
         let mut items: Scope = Vec::new();
         for table in &select.from {
             let scope = [&items, outer].concat();
-            items.extend(self.factor(&table.relation, &scope));
-            for join in &table.joins {
-                let scope = [&items, outer].concat();
-                items.extend(self.factor(&join.relation, &scope));
-            }
+            items.extend(self.joined(table, &scope));
         }
         let scope = [&items, outer].concat();
         let mut columns = Vec::new();
@@ -370,7 +367,12 @@ impl<'a> Walk<'a> {
                         columns.push(self.column(expr, Some(alias), &scope));
                     }
                 }
-                SelectItem::Wildcard(_) => columns.extend(items.iter().flat_map(visible)),
+                SelectItem::Wildcard(options) => {
+                    // These give columns other names, or other values.
+                    let changes = options.opt_replace.is_some() || options.opt_rename.is_some();
+                    self.lost |= changes || options.opt_alias.is_some();
+                    columns.extend(items.iter().flat_map(visible));
+                }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                     let name = name.0.last().and_then(|part| part.as_ident()).map(folded);
                     let found = items.iter().filter(|item| item.name == name);
@@ -387,9 +389,6 @@ impl<'a> Walk<'a> {
         // What only chooses rows names columns too.
         let conditions = [&select.prewhere, &select.selection, &select.having, &select.qualify];
         conditions.into_iter().flatten().for_each(|expr| self.mentions(expr, &scope));
-        for table in &select.from {
-            table.joins.iter().for_each(|join| self.mentions(&join.join_operator, &scope));
-        }
         self.mentions(&select.named_window, &scope);
         if let GroupByExpr::Expressions(exprs, _) = &select.group_by {
             exprs.iter().for_each(|expr| self.mentions(expr, &scope));
@@ -398,6 +397,36 @@ impl<'a> Walk<'a> {
             exprs.iter().for_each(|expr| self.mentions(expr, &scope));
         }
         columns
+    }
+
+    /// A table and what is joined with it. `outer`: what stands before it, and what is around.
+    fn joined(&mut self, table: &TableWithJoins, outer: &[Item]) -> Vec<Item> {
+        let mut items = self.factor(&table.relation, outer);
+        for join in &table.joins {
+            let scope = [&items, outer].concat();
+            let others = self.factor(&join.relation, &scope);
+            self.equated(&join.join_operator, &items, &others);
+            items.extend(others);
+            let scope = [&items, outer].concat();
+            self.mentions(&join.join_operator, &scope);
+        }
+        items
+    }
+
+    /// Notes the columns that `USING` and `NATURAL` compare.
+    fn equated(&mut self, join: &JoinOperator, left: &[Item], right: &[Item]) {
+        let names: Vec<String> = match constraint(join) {
+            Some(JoinConstraint::Using(names)) => {
+                let last = |name: &ast::ObjectName| name.0.last().and_then(|part| part.as_ident()).map(folded);
+                names.iter().filter_map(last).collect()
+            }
+            Some(JoinConstraint::Natural) => right.iter().flat_map(visible).map(|column| column.name).collect(),
+            Some(JoinConstraint::On(_) | JoinConstraint::None) | None => Vec::new(),
+        };
+        for name in names {
+            let sides = [left, right].map(|side| find(side, None, &name));
+            sides.iter().flatten().for_each(|column| self.note(column));
+        }
     }
 
     fn factor(&mut self, factor: &TableFactor, scope: &[Item]) -> Vec<Item> {
@@ -412,16 +441,7 @@ impl<'a> Walk<'a> {
                 let personal = array_exprs.iter().any(|expr| self.is_personal(expr, scope));
                 (vec![Column::computed(String::new(), personal)], None, alias)
             }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                let mut items = self.factor(&table_with_joins.relation, scope);
-                for join in &table_with_joins.joins {
-                    let scope = [&items, scope].concat();
-                    items.extend(self.factor(&join.relation, &scope));
-                    let scope = [&items, scope.as_slice()].concat();
-                    self.mentions(&join.join_operator, &scope);
-                }
-                return items;
-            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } => return self.joined(table_with_joins, scope),
             other => {
                 self.mentions(other, scope);
                 self.lost = true;
@@ -567,6 +587,12 @@ impl Visitor for Parts<'_, '_> {
         if counts(expr) {
             self.counted += 1;
         }
+        if self.counted == 0 && takes_rows(expr) {
+            let all = self.scope.iter().flat_map(|item| &item.columns);
+            let personal: Vec<Column> = all.filter(|column| column.personal().is_some()).cloned().collect();
+            self.found |= !personal.is_empty();
+            personal.iter().for_each(|column| self.walk.note(column));
+        }
         if let Some(column) = self.walk.path(expr, self.scope) {
             self.walk.note(&column);
             self.found |= self.counted == 0 && column.personal().is_some();
@@ -591,6 +617,44 @@ fn counts(expr: &Expr) -> bool {
     name.is_some_and(|name| ["count", "approx_distinct", "approx_count_distinct"].contains(&name.as_str()))
 }
 
+/// Whether it is a function of whole rows, as `f(t.*)`.
+fn takes_rows(expr: &Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    let FunctionArguments::List(list) = &function.args else { return false };
+    let is_row = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(arg) | FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } => {
+            matches!(arg, FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_))
+        }
+    };
+    list.args.iter().any(is_row)
+}
+
+fn constraint(join: &JoinOperator) -> Option<&JoinConstraint> {
+    match join {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::CrossJoin(constraint)
+        | JoinOperator::Semi(constraint)
+        | JoinOperator::LeftSemi(constraint)
+        | JoinOperator::RightSemi(constraint)
+        | JoinOperator::Anti(constraint)
+        | JoinOperator::LeftAnti(constraint)
+        | JoinOperator::RightAnti(constraint)
+        | JoinOperator::AsOf { constraint, .. }
+        | JoinOperator::StraightJoin(constraint) => Some(constraint),
+        JoinOperator::CrossApply
+        | JoinOperator::OuterApply
+        | JoinOperator::ArrayJoin
+        | JoinOperator::LeftArrayJoin
+        | JoinOperator::InnerArrayJoin => None,
+    }
+}
+
 fn last_part(expr: &Expr) -> Option<&Ident> {
     match expr {
         Expr::Identifier(name) => Some(name),
@@ -604,22 +668,34 @@ fn last_part(expr: &Expr) -> Option<&Ident> {
     }
 }
 
-/// Of columns that share a name the one with personal data.
+/// The column of a name; where several share it, the one with personal data.
 fn find(scope: &[Item], of: Option<&str>, name: &str) -> Option<Column> {
     let items = scope.iter().filter(|item| of.is_none() || item.name.as_deref() == of);
     let named = items.flat_map(|item| item.columns.iter().map(move |column| (item, column)));
     // A row of a function has the name of its alias.
-    let mut found = named.filter(|(item, column)| {
-        column.name == name || column.name.is_empty() && (of.is_some() || item.name.as_deref() == Some(name))
-    });
-    let first = found.next()?.1;
-    match first.personal() {
-        Some(_) => Some(first.clone()),
-        None => Some(found.find(|(_, column)| column.personal().is_some()).map_or(first, |(_, column)| column).clone()),
+    let found: Vec<&Column> = named
+        .filter(|(item, column)| {
+            column.name == name || column.name.is_empty() && (of.is_some() || item.name.as_deref() == Some(name))
+        })
+        .map(|(_, column)| column)
+        .collect();
+    let is_personal = |column: &&&Column| column.personal().is_some();
+    if let Some(first) = found.first() {
+        return Some((*found.iter().find(is_personal).unwrap_or(first)).clone());
     }
+    // A column of a function of personal data that nobody has named.
+    let mut unnamed = scope.iter().flat_map(|item| &item.columns).filter(|column| column.name.is_empty());
+    unnamed.find(|column| of.is_none() && column.personal().is_some()).cloned()
 }
 
 fn renamed(mut columns: Vec<Column>, alias: &TableAlias) -> Vec<Column> {
+    // A function has as many columns as its alias says.
+    if let [only] = &columns[..]
+        && only.name.is_empty()
+    {
+        let personal = only.personal().is_some();
+        columns.resize(alias.columns.len().max(1), Column::computed(String::new(), personal));
+    }
     for (column, name) in columns.iter_mut().zip(&alias.columns) {
         column.name = folded(&name.name);
     }
@@ -633,7 +709,7 @@ mod tests {
 
     const SOURCES: &str = "
         CREATE STREAM s (id BIGINT NOT NULL, name TEXT PII HASH, email TEXT PII ENCRYPT, region TEXT,
-            metadata STRUCT<platform TEXT, phone TEXT PII ENCRYPT>, platform TEXT AS (metadata['platform']),
+            metadata STRUCT<platform TEXT, phone TEXT PII ENCRYPT>, phones TEXT[] PII ENCRYPT, platform TEXT AS (metadata['platform']),
             domain TEXT AS (split_part(email, '@', 2)), at TIMESTAMPTZ NOT NULL, WATERMARK FOR at AS at)
             WITH (connector = 'file', path = 'x');
         CREATE TABLE users (id BIGINT PRIMARY KEY, email TEXT PII ENCRYPT, tier TEXT) WITH (connector = 'file', path = 'x');
@@ -660,7 +736,7 @@ mod tests {
 
     #[test]
     fn columns_of_views_are_personal_where_they_are_made_of_such() {
-        assert_eq!(personal(&catalog("SELECT id FROM s"), "s"), "_key domain email metadata. name#");
+        assert_eq!(personal(&catalog("SELECT id FROM s"), "s"), "_key domain email metadata. name# phones");
         for (view, expected) in [
             ("SELECT id, region, platform FROM s", ""),
             ("SELECT name, email AS address, domain FROM s", "address domain name#"),
@@ -681,6 +757,10 @@ mod tests {
             ("SELECT s.region, u.email FROM s JOIN users u ON u.id = s.id", "email"),
             ("SELECT s.region, u.tier FROM s JOIN users u ON u.email = s.email", ""),
             ("SELECT region AS x FROM s UNION ALL SELECT email FROM s", "x"),
+            ("SELECT email, tier FROM s JOIN users USING (email)", "email"),
+            ("SELECT id, unnest AS x FROM s CROSS JOIN UNNEST(phones)", "x"),
+            ("SELECT id, x.phone FROM s CROSS JOIN UNNEST(phones) AS x(phone)", "phone"),
+            ("SELECT id, x.phone, x.n FROM s CROSS JOIN UNNEST(phones) WITH ORDINALITY AS x(phone, n)", "n phone"),
             (
                 "SELECT name, region, count(*) AS n FROM s GROUP BY name, region WINDOW TUMBLE (at, INTERVAL '1 minute')",
                 "name#",
@@ -721,6 +801,11 @@ mod tests {
                 "CREATE MATERIALIZED VIEW v AS SELECT s.region FROM s JOIN users u ON u.id = s.id AND u.email <> ''",
                 denied("email", "table users"),
             ),
+            (
+                "CREATE MATERIALIZED VIEW v AS SELECT s.region FROM s JOIN users USING (email)",
+                denied("email", "stream s"),
+            ),
+            ("CREATE MATERIALIZED VIEW v AS SELECT s.region FROM s NATURAL JOIN users", denied("email", "stream s")),
             (
                 "CREATE MATERIALIZED VIEW v AS SELECT region, count(*) FILTER (WHERE email = 'x') AS n FROM s GROUP BY region",
                 denied("email", "stream s"),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use datafusion::sql::sqlparser::{ast::Expr, parser::Parser};
 use ebap_catalog::{Catalog, Object, ObjectId, PUBLIC, Policy, RoleId, Securable};
 
 use crate::{
     Error, Result,
     alter::find,
-    parser::{Grantee, PolicyAction, PolicyChange},
+    macros::functions_used,
+    parser::{Grantee, PolicyAction, PolicyChange, Postgres},
     rights::{check_owner, described},
     roles::{Actor, resolve_role},
 };
@@ -112,6 +114,35 @@ pub(crate) fn check_unrestricted(catalog: &Catalog, actor: &Actor, needs: &[Obje
         }
         None => Ok(()),
     }
+}
+
+/// Another function of its name could take its place, and let other rows through.
+///
+/// # Errors
+/// 2BP01 where a policy calls the function, also with `CASCADE`.
+pub(crate) fn check_uncalled(catalog: &Catalog, function: &Object) -> Result<()> {
+    let calls = |policy: &Policy| {
+        let expr = policy.condition.as_deref().and_then(parsed_condition);
+        expr.is_some_and(|expr| functions_used(catalog, &expr).contains(&function.id))
+    };
+    let mut all = catalog
+        .policies
+        .iter()
+        .flat_map(|(id, security)| security.policies.iter().map(move |(name, policy)| (id, name, policy)));
+    match all.find(|(_, _, policy)| calls(policy)) {
+        Some((id, name, _)) => {
+            let message = format!("cannot drop function \"{}\" because other objects depend on it", function.name);
+            let relation = described(catalog, &Securable::Object(id));
+            Err(Error::new("2BP01", message)
+                .detail(format!("policy {name} on {relation} depends on function {}", function.name))
+                .hint("Change or drop the policy before."))
+        }
+        None => Ok(()),
+    }
+}
+
+fn parsed_condition(text: &str) -> Option<Expr> {
+    Parser::new(&Postgres).try_with_sql(text).ok()?.parse_expr().ok()
 }
 
 /// Uses of a role by policies, as messages have them.

@@ -195,7 +195,10 @@ fn nodes(text: &str) -> Result<Vec<Node<'_>>> {
 fn members(text: &str) -> Result<Vec<(String, Tree)>> {
     match Tree::parse(text)? {
         Tree::Object(members) => Ok(members),
-        _ => Err(ValueError::new("22023", "cannot deconstruct a scalar")),
+        Tree::Array(_) => Err(ValueError::new("22023", "cannot deconstruct an array as an object")),
+        Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::String(_) => {
+            Err(ValueError::new("22023", "cannot deconstruct a scalar"))
+        }
     }
 }
 

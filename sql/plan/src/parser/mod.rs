@@ -532,7 +532,8 @@ fn explain_options(cursor: &mut Cursor<'_>) -> Result<(bool, bool)> {
 fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
     cursor.skip(1);
     let (mut analyze, mut verbose) = (false, false);
-    if cursor.is(&Token::LParen) && !matches!(cursor.word(1).as_deref(), Some("SELECT" | "WITH" | "VALUES" | "TABLE")) {
+    let first = cursor.word(1).filter(|word| !["SELECT", "WITH", "VALUES", "TABLE"].contains(&word.as_str()));
+    if cursor.is(&Token::LParen) && first.is_some() {
         (analyze, verbose) = explain_options(cursor)?;
     }
     loop {

@@ -27,9 +27,9 @@ pub(super) fn joined(tokens: Vec<TokenWithSpan>, text: &str) -> Result<Vec<Token
             out.push(token);
             continue;
         }
-        let before = last.and_then(|at| out.get_mut(at)).map(|token| &mut token.token);
         if let Token::SingleQuotedString(more) = &token.token
-            && let Some(Token::SingleQuotedString(first) | Token::EscapedStringLiteral(first)) = before
+            && let Some(before) = last.and_then(|at| out.get_mut(at))
+            && let Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) = &before.token
         {
             if !breaks {
                 // It may be what nobody is to see.
@@ -42,7 +42,19 @@ pub(super) fn joined(tokens: Vec<TokenWithSpan>, text: &str) -> Result<Vec<Token
                 error.position = position_of(text, start.line as usize, start.column as usize);
                 return Err(error);
             }
-            first.push_str(more);
+            before.span.end = token.span.end;
+            match &mut before.token {
+                // The tokenizer has not seen that its escapes go on.
+                Token::EscapedStringLiteral(_) if more.contains('\\') => {
+                    let what = "an E'…' string with escapes in its next line";
+                    return Err(Error::unsupported(
+                        what,
+                        "Write the lines as strings of their own and join them by ||.",
+                    ));
+                }
+                Token::SingleQuotedString(first) | Token::EscapedStringLiteral(first) => first.push_str(more),
+                _ => {}
+            }
             continue;
         }
         breaks = false;
@@ -88,6 +100,7 @@ fn selected(body: &mut SetExpr) {
     }
 }
 
+/// The words of a query as sqlparser takes them.
 pub(super) fn plain(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     for (at, token) in tokens.iter().enumerate() {
